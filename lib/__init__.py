@@ -1,0 +1,1 @@
+"""The rooms of the suite; docs/DESIGN.md says which owns what."""

@@ -1,0 +1,196 @@
+"""Batches for training: labelled windows or codes, denoising pairs, CPC sequences.
+
+All are keras.utils.PyDataset whose content is a function of (seed, epoch, index) alone, so that a
+resumed run sees the same batches as an uninterrupted one. Every item of a split is served exactly
+once per epoch; the last batch may be smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+
+from lib.datasets import Windows
+
+Take = Callable[[np.ndarray], np.ndarray]
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled or ordered batches of item numbers; subclasses say what an item is.
+
+    Parameters
+    ----------
+    items : number of items
+    size : items per batch
+    seed : of the order (one per epoch) and of what a subclass draws
+    shuffle : False serves items in order, and draws the same in every epoch (validation)
+    """
+
+    def __init__(self, items: int, size: int, seed: int = 0, shuffle: bool = False):
+        super().__init__()
+        self.items, self.size, self.seed, self.shuffle = items, size, seed, shuffle
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.items // self.size)
+
+    def __getitem__(self, batch: int):
+        epoch = self.epoch if self.shuffle else 0
+        order = np.arange(self.items)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
+        chosen = order[batch * self.size : (batch + 1) * self.size]
+        return self.load(chosen, np.random.default_rng([self.seed, epoch, batch + 1]))
+
+    def on_epoch_end(self) -> None:
+        self.epoch += 1
+
+    def load(self, chosen: np.ndarray, rng: np.random.Generator):
+        """The batch of the items `chosen` : int64 (n,)."""
+        raise NotImplementedError
+
+
+class Inputs(Batches):
+    """Inputs alone, in order: `take(index)` gives them."""
+
+    def __init__(self, take: Take, items: int, size: int):
+        super().__init__(items, size)
+        self.take = take
+
+    def load(self, chosen, rng):
+        return (self.take(chosen),)
+
+
+class Labelled(Batches):
+    """Inputs, class indices per task and sample weights per task.
+
+    Parameters
+    ----------
+    take : item numbers -> inputs, float32 (n, …): windows or their codes
+    labels : {task: int64 (items,)}
+    weights : {task: float32 (classes,)}, weight of each class
+    """
+
+    def __init__(
+        self,
+        take: Take,
+        labels: Mapping[str, np.ndarray],
+        weights: Mapping[str, np.ndarray],
+        size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+    ):
+        super().__init__(len(next(iter(labels.values()))), size, seed, shuffle)
+        self.take, self.labels, self.weights = take, dict(labels), dict(weights)
+
+    def load(self, chosen, rng):
+        y = {task: values[chosen] for task, values in self.labels.items()}
+        w = {task: self.weights[task][values] for task, values in y.items()}
+        return self.take(chosen), y, w
+
+
+def balanced_weights(
+    labels: Mapping[str, np.ndarray], classes: Mapping[str, int]
+) -> dict[str, np.ndarray]:
+    """Class weights items / (classes x items of the class) : float32 (classes,) per task.
+
+    Keras 3 refuses `class_weight` for several outputs, so they go in as sample weights. A class
+    that does not occur gets 0.
+    """
+    weights = {}
+    for task, values in labels.items():
+        counts = np.bincount(values, minlength=classes[task])
+        weights[task] = np.where(
+            counts > 0, len(values) / (classes[task] * np.maximum(counts, 1)), 0
+        ).astype(np.float32)
+    return weights
+
+
+class DenoisingPairs(Batches):
+    """(windows plus Gaussian noise, clean windows), both float32 (n, n_mels, frames, 1).
+
+    noise : standard deviation on the log-mel values (natural log)
+    """
+
+    def __init__(
+        self, windows: Windows, noise: float, size: int, seed: int = 0, shuffle: bool = False
+    ):
+        super().__init__(len(windows), size, seed, shuffle)
+        self.windows, self.noise = windows, np.float32(noise)
+
+    def load(self, chosen, rng):
+        clean = self.windows.take(chosen)
+        return clean + self.noise * rng.standard_normal(clean.shape, dtype=np.float32), clean
+
+
+class Sequences(Batches):
+    """CPC: sequences of past + future windows and whether the future follows the past.
+
+    A recording is cut into consecutive sequences; a rest too short for one is not used. Every other
+    sequence is made a negative (in training the halves swap from epoch to epoch), by `negatives`:
+        "order"      the future windows in another order, never the true one
+        "elsewhere"  the future of another sequence
+    A negative that would equal its positive (silence, repetition) takes its future from elsewhere;
+    where every future is the same it stays a positive.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        past: int,
+        future: int,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        negatives: str = "order",
+    ):
+        self.past, self.future, self.negatives = past, future, negatives
+        self.first = sequence_starts(windows.recording, past + future)
+        super().__init__(len(self.first), size, seed, shuffle)
+        self.windows = windows
+
+    def load(self, chosen, rng):
+        length = self.past + self.future
+        index = self.first[chosen][:, None] + np.arange(length)
+        swap = self.epoch if self.shuffle else 0
+        follows = (chosen + swap) % 2 == 0
+        for row in np.flatnonzero(~follows):
+            other = self._negative(index[row, self.past :], rng)
+            follows[row] = other is None
+            if other is not None:
+                index[row, self.past :] = other
+        x = self.windows.take(index.ravel())
+        return x.reshape(len(chosen), length, *x.shape[1:]), follows.astype(np.float32)[:, None]
+
+    def _negative(self, true: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+        """Window numbers of a future that differs from the `true` one, or None."""
+        positive = self.windows.take(true)
+        candidates = []
+        if self.negatives == "order":
+            candidates.append(true[_derangement(self.future, rng)])
+        others = self.first[rng.choice(self.items, size=min(8, self.items), replace=False)]
+        candidates += [start + self.past + np.arange(self.future) for start in others]
+        for candidate in candidates:
+            if not np.array_equal(self.windows.take(candidate), positive):
+                return candidate
+        return None
+
+
+def sequence_starts(recording: np.ndarray, length: int) -> np.ndarray:
+    """First window of every sequence of `length` consecutive windows of one recording.
+
+    recording : int64 (n_windows,), sorted; which recording each window is of
+    """
+    numbers, first, counts = np.unique(recording, return_index=True, return_counts=True)
+    starts = [f + length * np.arange(n // length) for f, n in zip(first, counts, strict=True)]
+    return np.concatenate(starts) if len(numbers) else np.zeros(0, np.int64)
+
+
+def _derangement(n: int, rng: np.random.Generator) -> np.ndarray:
+    """A random order of n items that is not the identity."""
+    while True:
+        order = rng.permutation(n)
+        if not np.array_equal(order, np.arange(n)):
+            return order

@@ -1,0 +1,53 @@
+"""One way to turn an error into a message and exit status 2."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Something the user can mend: says what was found, what was expected and what to do."""
+
+
+def _no_space(error: BaseException | None) -> bool:
+    """Whether `error` or one of its causes is a full disk (HDF5 reports it inside other errors)."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
+    """Decorate a script's `main`: failures that a user can mend become one line and status 2.
+
+    Anything else is a fault of the suite and keeps its traceback. Ctrl-C gives status 130.
+    """
+
+    @functools.wraps(main)
+    def guarded(argv: list[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except UserError as error:
+            message = str(error)
+        except KeyboardInterrupt:
+            print("\ninterrupted: the same line goes on from what is saved", file=sys.stderr)
+            return 130
+        except PermissionError as error:
+            message = f"no permission for {error.filename}: make it accessible, or choose another"
+        except Exception as error:
+            if not _no_space(error):
+                raise
+            message = (
+                "the disk is full: what was finished before is intact, what was being written is "
+                "not kept; free some space and run the same line again"
+            )
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+
+    return guarded

@@ -1,0 +1,217 @@
+"""The data set stage: a corpus -> {train,val,test}_dataset.h5, split.csv, skipped.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import artefacts, audio, corpora, datasets, splits
+from lib.cli import Settings, say
+from lib.errors import UserError
+from lib.registry import LANGUAGES
+
+
+def prepare(
+    kind: str,
+    language: str,
+    settings: Settings,
+    data: Path,
+    folder: Path,
+    *,
+    hours: float,
+    table: Path | None = None,
+    overwrite: bool = False,
+    allow_skips: bool = False,
+) -> Path:
+    """Make one data set.
+
+    Parameters
+    ----------
+    kind : "speech" or "music"
+    language : "e", "m", or (speech) "x" for equal durations of both
+    data : folder of the corpora
+    folder : where the data set goes
+    hours : drawn in all with the seed; 0 takes everything
+    table : annotation table to use instead of the corpus's own (music)
+    overwrite : replace a data set of other settings
+    allow_skips : accept more unusable recordings than dataset.max_lost
+
+    Returns `folder`. It holds the files of all splits, or is left as it was.
+    """
+    features, section = settings["features"], settings["dataset"]
+    seed = settings["run"]["seed"]
+    recordings = _draw(kind, language, data, hours, seed, table)
+    asked = {
+        "features": features,
+        "dataset": {
+            key: section[key] for key in ("test", "val") if kind == "music" or key == "val"
+        },
+        "kind": kind,
+        "language": LANGUAGES[language],
+        "hours": hours,
+        "seed": seed,
+        "recordings": int(pd.util.hash_pandas_object(recordings["recording"]).sum() % 2**53),
+    }
+    if _stands(folder, asked, overwrite):
+        return folder
+
+    parts = splits.split(
+        recordings,
+        stratify="quadrant" if kind == "music" else "language",
+        test=section["test"] if kind == "music" else 0,
+        val=section["val"],
+        seed=seed,
+    )
+    with artefacts.whole_folder(folder) as new:
+        written, skipped = _extract(parts, new, asked, section["workers"])
+        _check_losses(skipped, len(recordings), section["max_lost"], allow_skips, folder)
+        _check_classes(written, parts)
+        written.to_csv(new / "split.csv", index=False)
+        pd.DataFrame(skipped, columns=["recording", "path", "reason"]).to_csv(
+            new / "skipped.csv", index=False
+        )
+        artefacts.write_json(
+            new / "dataset.json", {"inputs": asked, "packages": artefacts.packages()}
+        )
+    _report(written, skipped, features, folder)
+    return folder
+
+
+def _draw(
+    kind: str, language: str, data: Path, hours: float, seed: int, table: Path | None
+) -> pd.DataFrame:
+    """The recordings of the data set, drawn by duration."""
+    letters = "em" if language == "x" else language
+    drawn = []
+    for letter in letters:
+        corpus = corpora.read_corpus(kind, LANGUAGES[letter], data, table)
+        part = splits.draw_hours(corpus, hours / len(letters), _seconds, seed)
+        found = part["seconds"].sum() / 3600
+        if hours and found < hours / len(letters):
+            say(
+                f"{LANGUAGES[letter]}: {hours / len(letters):g} h asked for, all {found:.2f} h "
+                "that there are taken"
+            )
+        drawn.append(part)
+    return splits.mixture(drawn, hours, seed) if language == "x" else drawn[0]
+
+
+def _seconds(path: str) -> float:
+    try:
+        return audio.duration(path)
+    except audio.UnusableRecording:
+        return 0.0  # drawn all the same, so that extraction reports it
+
+
+def _stands(folder: Path, asked: dict, overwrite: bool) -> bool:
+    """Whether the data set is there already; UserError if another one is."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    record = artefacts.read_json(folder / "dataset.json")
+    if record is None:
+        raise UserError(
+            f"{folder} holds files that are not a data set of this suite: move them away, or "
+            "write elsewhere with -ps"
+        )
+    differ = artefacts.differences(record["inputs"], asked)
+    if differ and not overwrite:
+        raise UserError(
+            f"{folder} holds a data set of other settings ({'; '.join(differ)}): use the same, "
+            "or replace it with --overwrite"
+        )
+    if not differ and not overwrite:
+        say(f"{folder} is finished already; --overwrite makes it again")
+    return not overwrite
+
+
+def _extract(
+    parts: dict[str, pd.DataFrame], folder: Path, asked: dict, workers: int
+) -> tuple[pd.DataFrame, list[dict]]:
+    """Extract the frames of all splits in parallel, write one file per split."""
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    total = sum(len(part) for part in parts.values())
+    work = partial(_try_extract, features=asked["features"])
+    written, skipped = [], []
+    # worker processes outlive a split: one pool for all of them
+    with Parallel(n_jobs=workers or -1, return_as="generator") as pool:
+        with tqdm(total=total, unit=" recordings", desc="log-mel", disable=None) as bar:
+            for name, part in parts.items():
+                results = pool(delayed(work)(path) for path in part["path"])
+                attributes = {"split": name, "corpus": asked["kind"]}
+                attributes |= {"language": asked["language"], "seed": asked["seed"]}
+                table = datasets.write(
+                    folder / datasets.file_name(name),
+                    _usable(part, results, skipped, bar),
+                    asked["features"],
+                    attributes,
+                )
+                written.append(table.assign(split=name))
+    return pd.concat(written, ignore_index=True), skipped
+
+
+def _try_extract(path: str, features: dict) -> np.ndarray | str:
+    """Frames, or the reason why there are none."""
+    try:
+        return audio.extract(path, features)
+    except audio.UnusableRecording as reason:
+        return str(reason)
+
+
+def _usable(
+    part: pd.DataFrame, results: Iterable, skipped: list[dict], bar
+) -> Iterator[tuple[dict, np.ndarray]]:
+    for row, result in zip(part.to_dict("records"), results, strict=True):
+        bar.update()
+        if isinstance(result, str):
+            skipped.append({k: row[k] for k in ("recording", "path")} | {"reason": result})
+        else:
+            yield row, result
+
+
+def _check_losses(
+    skipped: list[dict], total: int, max_lost: float, allow: bool, folder: Path
+) -> None:
+    if len(skipped) <= max_lost * total or (allow and len(skipped) < total):
+        return
+    listing = folder.parent / f"{folder.name}.skipped.csv"
+    with artefacts.atomic(listing) as path:
+        pd.DataFrame(skipped).to_csv(path, index=False)
+    first = "; ".join(f"{s['recording']}: {s['reason']}" for s in skipped[:3])
+    raise UserError(
+        f"{len(skipped)} of {total} recordings cannot be used, more than {max_lost:.0%} "
+        f"({first}; all in {listing}): mend the corpus, or accept the loss with --allow-skips"
+    )
+
+
+def _check_classes(written: pd.DataFrame, parts: dict[str, pd.DataFrame]) -> None:
+    for name, part in parts.items():
+        lost = set(part["quadrant"]) - set(written.loc[written["split"] == name, "quadrant"])
+        if lost:
+            what = f"of {', '.join(sorted(lost))}" if lost != {""} else "at all"
+            raise UserError(f"no usable recording {what} is left in the {name} split")
+
+
+def _report(written: pd.DataFrame, skipped: list[dict], features: dict, folder: Path) -> None:
+    seconds = features["hop_length"] / features["sample_rate"]
+    for name in splits.SPLITS:
+        part = written[written["split"] == name]
+        if part.empty:
+            continue
+        counts = part["quadrant"].value_counts().sort_index()
+        classes = ", ".join(f"{k} {n}" for k, n in counts.items() if k)
+        windows = sum(
+            len(audio.window_starts(n, features["window_frames"], features["window_hop"]))
+            for n in part["length"]
+        )
+        minutes = part["length"].sum() * seconds / 60
+        say(
+            f"{name:>5}: {len(part)} recordings, {minutes:.1f} min, {windows} windows"
+            + (f" ({classes})" if classes else "")
+        )
+    say(f"{folder}: {len(written)} recordings written, {len(skipped)} skipped (skipped.csv)")

@@ -1,0 +1,159 @@
+"""The pretraining stage: speech features -> encoder, for either kind of encoder."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lib import artefacts, batches, cpc, datasets, plots, scae, training
+from lib.cli import Settings, say
+from lib.registry import LANGUAGES
+
+LOSSES = {"model_over": "mse", "model_cpc": "binary_crossentropy"}
+SECTIONS = {"model_over": "scae", "model_cpc": "cpc"}
+
+
+def pretrain(
+    model: str,
+    language: str,
+    settings: Settings,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Pretrain one encoder on speech, `settings["run"]["iterations"]` times.
+
+    Parameters
+    ----------
+    model : "model_over" or "model_cpc"
+    language : "e", "m" or "x"
+    settings : of the run
+    folder : of the data set
+    overwrite : train again what is finished
+
+    Returns the run directories.
+    """
+    make = f"python3 generate_dataset.py -d s -l {language}"
+    train, val = (
+        datasets.read(folder / datasets.file_name(name), settings["features"], make)
+        for name in ("train", "val")
+    )
+    say(
+        f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate "
+        f"({keras.backend.backend()}, XLA {'on' if settings['training']['xla'] else 'off'})"
+    )
+    runs = []
+    for iteration in range(settings["run"]["iterations"]):
+        run = artefacts.speech_run(settings["paths"]["models"], language, model, iteration)
+        _pretrain_once(model, run, iteration, settings, train, val, overwrite)
+        runs.append(run)
+    return runs
+
+
+def _pretrain_once(
+    model_name: str,
+    run: Path,
+    iteration: int,
+    settings: Settings,
+    train: datasets.Windows,
+    val: datasets.Windows,
+    overwrite: bool,
+) -> None:
+    seed = training.run_seed(settings["run"]["seed"], iteration)
+    section = SECTIONS[model_name]
+    inputs = {
+        "model": model_name,
+        "seed": settings["run"]["seed"],
+        "iteration": iteration,
+        "dataset": {"train": train.sha256, "val": val.sha256},
+        **{name: settings[name] for name in ("features", section, "network", "pretrain")},
+        "training": artefacts.decisive(settings["training"]),
+    }
+    if artefacts.finished(run, inputs, overwrite):
+        say(f"{run} is finished already")
+        return
+    say(f"training {model_name}, iteration {iteration} -> {run}")
+    began = time.time()
+    keras.utils.set_random_seed(seed)
+    model, encoder, train_batches, val_batches = BUILDERS[model_name](settings, train, val, seed)
+    outcome, history = training.fit(
+        model,
+        train_batches,
+        val_batches,
+        run,
+        loss=LOSSES[model_name],
+        metrics=["accuracy"] if model_name == "model_cpc" else None,
+        section=settings["pretrain"],
+        training=settings["training"],
+        fingerprint=json.dumps(inputs, sort_keys=True),
+    )
+    title = f"{model_name}, {run.parent.name} speech, it_{iteration}"
+    with artefacts.whole_folder(run) as new:
+        model.save(new / "model.keras")
+        encoder.save(new / "encoder.keras")
+        plots.curves(history, new / "curves.png", title)
+        if model_name == "model_over":
+            _draw_reconstructions(model, val_batches, new, title)
+        artefacts.write_run(new, inputs, outcome, history, began)
+    say(f"best epoch {outcome['best_epoch']}, val_loss {outcome['best_loss']:.4f}: {run}")
+
+
+def _sizes(settings: Settings) -> Mapping:
+    return {
+        "n_mels": settings["features"]["n_mels"],
+        "frames": settings["features"]["window_frames"],
+        **settings["network"],
+    }
+
+
+def _denoising(settings: Settings, train: datasets.Windows, val: datasets.Windows, seed: int):
+    section, size = settings["scae"], settings["pretrain"]["batch_windows"]
+    start = {}
+    if section["output_from_data"]:
+        start = {
+            "output_mean": float(train.frames.mean(dtype=np.float64)),
+            "output_scale": float(train.frames.std(dtype=np.float64)),
+        }
+    model, encoder = scae.build(**_sizes(settings), **start)
+    pairs = [
+        batches.DenoisingPairs(windows, section["noise"], size, seed, shuffle=windows is train)
+        for windows in (train, val)
+    ]
+    return model, encoder, *pairs
+
+
+def _predictive(settings: Settings, train: datasets.Windows, val: datasets.Windows, seed: int):
+    section = settings["cpc"]
+    widths = {key: section[key] for key in ("past", "future", "code", "context")}
+    model, encoder = cpc.build(**_sizes(settings), **widths)
+    size = max(1, settings["pretrain"]["batch_windows"] // (section["past"] + section["future"]))
+    sequences = [
+        batches.Sequences(
+            windows,
+            section["past"],
+            section["future"],
+            size,
+            seed,
+            shuffle=windows is train,
+            negatives=section["negatives"],
+        )
+        for windows in (train, val)
+    ]
+    return model, encoder, *sequences
+
+
+BUILDERS = {"model_over": _denoising, "model_cpc": _predictive}
+
+
+def _draw_reconstructions(
+    model: keras.Model, pairs: batches.DenoisingPairs, run: Path, title: str
+) -> None:
+    chosen = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
+    noisy, clean = pairs.load(chosen, np.random.default_rng(pairs.seed))
+    denoised = model.predict(noisy, verbose=0)
+    plots.reconstructions(clean, noisy, denoised, run / "reconstructions.png", title)

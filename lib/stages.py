@@ -1,0 +1,62 @@
+"""What the twin scripts share: both pretraining scripts, both transfer scripts.
+
+Each script names its models; flags, settings and the call into the stage are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lib import cli
+
+
+def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
+    """Parse the flags of a pretraining script and run it; `models` are the legal names of -mod."""
+    p = cli.parser(docstring)
+    cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech")
+    _model_and_folder(p, models, "speech")
+    args = p.parse_args(argv)
+    settings = cli.settings_from(args, epochs=("pretrain",))
+    folder = args.path_load or cli.dataset_folder(settings, "speech", args.speech)
+    cli.import_keras()
+
+    from lib.pretraining import pretrain
+
+    pretrain(args.model, args.speech, settings, folder, overwrite=args.overwrite)
+    return 0
+
+
+def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
+    """Parse the flags of a transfer script and run it; `models` are the legal names of -mod."""
+    p = cli.parser(docstring)
+    cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech")
+    cli.language_flag(p, "-m", "--music", legal="em", of="the music")
+    _model_and_folder(p, models, "music")
+    p.add_argument(
+        "-rel",
+        "--release",
+        required=True,
+        choices=("y", "n"),
+        help="y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)",
+    )
+    args = p.parse_args(argv)
+    settings = cli.settings_from(args, epochs=("transfer", "release"))
+    folder = args.path_load or cli.dataset_folder(settings, "music", args.music)
+    cli.import_keras()
+
+    from lib.transfer import transfer as stage
+
+    release = args.release == "y"
+    stage(args.model, args.speech, args.music, release, settings, folder, overwrite=args.overwrite)
+    return 0
+
+
+def _model_and_folder(p, models: Iterable[str], kind: str) -> None:
+    p.add_argument("-mod", "--model", required=True, choices=tuple(models), help="which encoder")
+    p.add_argument(
+        *("-pl", "--path-load", "--path_load"),
+        type=Path,
+        metavar="FOLDER",
+        help=f"folder of the data set (default: <path_to_data>/features/{kind}/<language>)",
+    )

@@ -1,0 +1,24 @@
+"""Pretrain the CPC encoder (contrastive predictive coding) on speech, without labels.
+
+    python3 pretrain_cpc.py -s e -mod model_cpc                    English, one run
+    python3 pretrain_cpc.py -s x -mod model_cpc --iterations 4     mixture, four runs
+    python3 pretrain_cpc.py -s m -mod model_cpc --epochs 10 --set pretrain.batch_windows=64
+
+Reads <path_to_data>/features/speech/<language>/ (made by generate_dataset.py), writes
+models/speech/<language>/model_cpc.it_<n>/.
+"""
+
+import sys
+
+from lib import stages
+from lib.errors import guard
+from lib.registry import PREDICTIVE
+
+
+@guard
+def main(argv=None) -> int:
+    return stages.pretraining(__doc__, PREDICTIVE, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

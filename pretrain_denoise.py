@@ -1,0 +1,24 @@
+"""Pretrain the SCAE, a sparse convolutional denoising autoencoder, on speech, without labels.
+
+    python3 pretrain_denoise.py -s e -mod model_over                    English, one run
+    python3 pretrain_denoise.py -s x -mod model_over --iterations 4     mixture, four runs
+    python3 pretrain_denoise.py -s m -mod model_over --epochs 10 --set pretrain.batch_windows=64
+
+Reads <path_to_data>/features/speech/<language>/ (made by generate_dataset.py), writes
+models/speech/<language>/model_over.it_<n>/.
+"""
+
+import sys
+
+from lib import stages
+from lib.errors import guard
+from lib.registry import DENOISERS
+
+
+@guard
+def main(argv=None) -> int:
+    return stages.pretraining(__doc__, DENOISERS, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

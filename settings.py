@@ -1,0 +1,94 @@
+"""Every default of the suite: one line each, with its unit and its source. Edit freely.
+
+The first line is the only one that you must set (or export MER_PATH_TO_DATA). Any other can also be
+changed for one run from the shell: --set section.key=value, for example --set heads.units=256.
+
+Sources: [paper] ICASSP 2021 as printed; [code] the authors' released system, where it differs from
+or adds to the paper; [ours] our choice, with the reason.
+"""
+
+import os
+
+path_to_data = os.environ.get("MER_PATH_TO_DATA", "")  # folder that holds the corpora (see README)
+path_to_models = os.environ.get("MER_PATH_TO_MODELS", "")  # holds models/ models_trans/; "": here
+
+features = dict(
+    sample_rate=16000,  # Hz [paper]
+    n_fft=2048,  # samples [code]: librosa's default, since only the window length was set
+    win_length=1024,  # samples, Hann, centred in n_fft [paper]
+    hop_length=512,  # samples [paper]
+    n_mels=128,  # bands, Slaney [paper]; the networks' pooling needs a multiple of 64
+    window_frames=31,  # frames, about 1 s [paper]
+    window_hop=15,  # frames, about 50 % overlap [code]
+)
+
+dataset = dict(
+    speech_hours=3.0,  # h drawn per speech data set [paper]: 3 or 30; 0 takes all
+    music_hours=0.0,  # h drawn of music; 0 takes all; [paper] 3 in experiment 1
+    test=0.30,  # share of the songs of each quadrant kept for the test [paper]
+    val=0.15,  # share of what is then left (music) or of all (speech) for validation [paper]
+    max_lost=0.05,  # share of unusable recordings above which the stage fails [ours]
+    workers=0,  # processes for extraction; 0: one per core
+)
+
+run = dict(
+    iterations=1,  # independent runs it_0 ... [ours]: one to start with; the paper averages 4
+    seed=0,  # of every random draw; run n uses a seed derived from (seed, n) [ours]
+)
+
+scae = dict(
+    noise=0.3,  # standard deviation of the Gaussian noise on the log-mel input [code]
+    output_from_data=True,  # start the last batch norm at the data's mean and scale [ours]:
+    #   from 0 and 1, as released, the first 30 epochs go into finding the offset of -7
+)
+
+cpc = dict(
+    past=4,  # windows of context [paper]
+    future=2,  # windows predicted [paper]
+    code=256,  # dimensions of a window's code [code]
+    context=256,  # units of the GRU [code]
+    negatives="order",  # order: the true future swapped [paper]; elsewhere: of another sequence
+)
+
+network = dict(
+    dropout=0.25,  # after every block and between the dense layers [code]
+    momentum=0.9,  # of batch norm's moving statistics [ours]: with Keras's 0.99 a run of a few
+    #   hundred steps still scores validation with the initial statistics
+)
+
+heads = dict(
+    units=512,  # of every dense layer [code]; [paper] prints 256 for the last two per task
+)
+
+pretrain = dict(
+    epochs=100,  # at most [paper]
+    batch_windows=128,  # windows per step [ours]: about the 4 utterances of [code]
+    learning_rate=1e-3,  # [code]
+    decay=4e-6,  # rate / (1 + decay x step) [code]
+)
+
+transfer = dict(  # encoder frozen ("Feat. Ext."), and the baseline from scratch
+    epochs=100,  # at most [paper]
+    batch_windows=256,  # windows per step [ours]: about the 4 clips of [code]
+    learning_rate=1e-3,  # [code]; [paper] prints 1e-4
+    decay=1e-4,  # rate / (1 + decay x step) [code]
+    encoder_iteration=-1,  # pretraining run to start from; -1: the one of the same number [ours]
+)
+
+release = dict(  # everything trained on ("Full"), from the finished Feat. Ext. run
+    epochs=100,  # at most [paper]
+    batch_windows=256,  # windows per step [ours], as above
+    learning_rate=5e-5,  # [code]; [paper] prints 5e-4
+    decay=1e-4,  # rate / (1 + decay x step) [code]
+)
+
+training = dict(
+    amsgrad=True,  # Adam's variant [code]
+    epsilon=1e-8,  # Adam's [code]
+    plateau_epochs=5,  # epochs without a better validation loss before the rate is cut [paper]
+    plateau_factor=0.5,  # the rate is multiplied by this [paper]
+    stop_epochs=50,  # epochs without a better validation loss before training stops [paper]
+    predict_windows=512,  # windows per step when only predicting [ours]
+    checkpoint_seconds=60.0,  # s between saved states from which a killed run resumes [ours]
+    xla=False,  # compile with XLA [ours]: on CPUs TensorFlow is about four times slower with it
+)

@@ -1,0 +1,24 @@
+"""Transfer the CPC encoder from speech to music, and score it on the test clips.
+
+    python3 trans_train_cpc_multi.py -s e -m m -mod model_cpc -rel n    encoder frozen
+    python3 trans_train_cpc_multi.py -s x -m e -mod model_cpc -rel y    encoder released
+
+Needs the pretrained encoder (models/speech/…) and the music data set; writes
+models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model and test figures.
+-rel y continues from the finished -rel n run, or trains that step first.
+"""
+
+import sys
+
+from lib import stages
+from lib.errors import guard
+from lib.registry import PREDICTIVE
+
+
+@guard
+def main(argv=None) -> int:
+    return stages.transfer(__doc__, PREDICTIVE, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Transfer the SCAE encoder from speech to music, and score it on the test clips.
+
+    python3 trans_train_denoise_multi.py -s e -m m -mod model_over -rel n    encoder frozen
+    python3 trans_train_denoise_multi.py -s x -m e -mod model_over -rel y    encoder released
+    python3 trans_train_denoise_multi.py -s e -m e -mod model_cnn -rel n     baseline from scratch
+
+Needs the pretrained encoder (models/speech/…) and the music data set; writes
+models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model and test figures.
+-rel y continues from the finished -rel n run, or trains that step first.
+"""
+
+import sys
+
+from lib import stages
+from lib.errors import guard
+from lib.registry import BASELINES, DENOISERS
+
+
+@guard
+def main(argv=None) -> int:
+    return stages.transfer(__doc__, (*DENOISERS, *BASELINES), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
