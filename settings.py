@@ -39,7 +39,7 @@ run = dict(
 scae = dict(
     noise=0.3,  # standard deviation of the Gaussian noise on the log-mel input [code]
     output_from_data=True,  # start the last batch norm at the data's mean and scale [ours]:
-    #   from 0 and 1, as released, the first 30 epochs go into finding the offset of -7
+    #   from 0 and 1, as released, the first 30 epochs go into finding the offset of the log-mel
 )
 
 cpc = dict(

@@ -296,6 +296,5 @@ def f0_track(samples: np.ndarray, lowest: float, highest: float) -> np.ndarray:
     similar = similar / window * window[0]
     lags = slice(int(RATE / highest), min(int(RATE / lowest), 400))
     lag = similar[:, lags].argmax(axis=1) + lags.start
-    energy = similar[:, 0]
-    clear = (similar[np.arange(len(lag)), lag] > 0.5 * energy) & (energy > 0.01 * energy.max())
-    return np.where(clear, RATE / lag, np.nan)
+    best, energy = similar[np.arange(len(lag)), lag], similar[:, 0]
+    return np.where((best > 0.5 * energy) & (energy > 0.01 * energy.max()), RATE / lag, np.nan)
