@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the demo")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
     parser.add_argument(
-        "--speech-minutes", type=float, default=2.5, help="minutes per language (default 2.5)"
+        "--speech-minutes", type=float, default=1.5, help="minutes per language (default 1.5)"
     )
     parser.add_argument(
         "--clips-per-quadrant", type=int, default=12, help="clips per music corpus (default 12)"

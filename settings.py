@@ -52,8 +52,8 @@ cpc = dict(
 
 network = dict(
     dropout=0.25,  # after every block and between the dense layers [code]
-    momentum=0.9,  # of batch norm's moving statistics [ours]: with Keras's 0.99 a run of a few
-    #   hundred steps still scores validation with the initial statistics
+    momentum=0.7,  # of batch norm's moving statistics [ours]: with Keras's 0.99 they lag behind the
+    #   weights for the first hundreds of steps, so that validation judges another network
 )
 
 heads = dict(

@@ -8,7 +8,7 @@ from lib.blocks import trunk
 
 
 def build_encoder(
-    *, n_mels: int = 128, frames: int = 31, dropout: float = 0.25, momentum: float = 0.9
+    *, n_mels: int = 128, frames: int = 31, dropout: float = 0.25, momentum: float = 0.7
 ) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, n_mels / 64 * frames * 128)."""
     inputs = keras.Input((n_mels, frames, 1), name="log_mel")

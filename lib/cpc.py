@@ -16,7 +16,7 @@ def build_encoder(
     frames: int = 31,
     code: int = 256,
     dropout: float = 0.25,
-    momentum: float = 0.9,
+    momentum: float = 0.7,
 ) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, `code`)."""
     inputs = keras.Input((n_mels, frames, 1), name="log_mel")
@@ -37,7 +37,7 @@ def build(
     code: int = 256,
     context: int = 256,
     dropout: float = 0.25,
-    momentum: float = 0.9,
+    momentum: float = 0.7,
 ) -> tuple[keras.Model, keras.Model]:
     """The contrastive model and its encoder, sharing weights.
 

@@ -8,7 +8,7 @@ from lib.blocks import WIDTHS, trunk
 
 
 def build_encoder(
-    *, n_mels: int = 128, frames: int = 31, dropout: float = 0.25, momentum: float = 0.9
+    *, n_mels: int = 128, frames: int = 31, dropout: float = 0.25, momentum: float = 0.7
 ) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, n_mels / 64 * frames * 128).
 
@@ -26,7 +26,7 @@ def build(
     n_mels: int = 128,
     frames: int = 31,
     dropout: float = 0.25,
-    momentum: float = 0.9,
+    momentum: float = 0.7,
     output_mean: float = 0.0,
     output_scale: float = 1.0,
 ) -> tuple[keras.Model, keras.Model]:

@@ -126,7 +126,8 @@ def terminal(summary: pd.DataFrame) -> str:
     """Macro F1 per window as a plain table for the terminal."""
     part = summary[summary["level"] == "window"].copy()
     part["pair"] = [
-        m if s == "none" else f"{s} → {m}" for s, m in zip(part["speech"], part["music"], strict=True)
+        m if s == "none" else f"{s} → {m}"
+        for s, m in zip(part["speech"], part["music"], strict=True)
     ]
     part["f1"] = [
         f"{m:.2f}" + ("" if np.isnan(s) else f" ± {s:.2f}")
