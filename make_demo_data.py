@@ -28,10 +28,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--speech-minutes", type=float, default=1.5, help="minutes per language (default 1.5)"
     )
     parser.add_argument(
-        "--clips-per-quadrant", type=int, default=12, help="clips per music corpus (default 12)"
+        "--clips-per-quadrant", type=int, default=20, help="clips per music corpus (default 20)"
     )
     parser.add_argument(
-        "--clip-seconds", type=float, default=6.0, help="seconds of a clip (default 6)"
+        "--clip-seconds", type=float, default=5.0, help="seconds of a clip (default 5)"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace a demo made by this command"

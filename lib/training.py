@@ -91,7 +91,6 @@ class Course(keras.callbacks.Callback):
         if state["fingerprint"] != self.state["fingerprint"]:
             print(f"{folder} is of other settings or data; training starts anew")
             return 0
-        self.model.optimizer.build(self.model.trainable_variables)
         self.model.load_weights(folder / "last.weights.h5")
         with np.load(folder / "best.npz") as best:
             self.best = [best[name] for name in best.files]
@@ -190,7 +189,7 @@ def fit(
     """
     # a twin over the same layers is compiled: `model` stays without optimiser and loss, so that
     # it can be saved, alone or inside another, and loaded without this project's code
-    model = keras.Model(model.inputs, model.output, name=model.name)
+    model = keras.Model(model.input, model.output, name=model.name)
     model.compile(
         optimizer=optimizer(section, training),
         loss=loss,
@@ -198,6 +197,7 @@ def fit(
         # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
         jit_compile=training["xla"],
     )
+    _build(model, train)
     course = Course(folder, training, section["epochs"], fingerprint)
     course.set_model(model)
     done = course.resume()
@@ -215,3 +215,15 @@ def fit(
     model.set_weights(course.best)
     names = ("epoch", "best_epoch", "best_loss", "stopped")
     return {name: course.state[name] for name in names}, course.state["history"]
+
+
+def _build(model: keras.Model, train: keras.utils.PyDataset) -> None:
+    """Create the variables of optimiser, loss and metrics now: a compiled step that creates them
+    on its first call is traced twice, which costs seconds in every short run."""
+    x, y, *weights = (keras.tree.map_structure(lambda a: a[:1], part) for part in train[0])
+    weights = weights[0] if weights else None
+    predicted = model(x, training=False)
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(x, y, predicted, weights)
+    model.compute_metrics(x, y, predicted, weights)
+    model.reset_metrics()
