@@ -28,7 +28,7 @@ dataset = dict(
     test=0.30,  # share of the songs of each quadrant kept for the test [paper]
     val=0.15,  # share of what is then left (music) or of all (speech) for validation [paper]
     max_lost=0.05,  # share of unusable recordings above which the stage fails [ours]
-    workers=0,  # processes for extraction; 0: one per core
+    workers=0,  # threads that extract; 0: one per core
 )
 
 run = dict(

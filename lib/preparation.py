@@ -133,25 +133,30 @@ def _extract(
 ) -> tuple[pd.DataFrame, list[dict]]:
     """Extract the frames of all splits in parallel, write one file per split."""
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
     total = sum(len(part) for part in parts.values())
     work = partial(_try_extract, features=asked["features"])
     written, skipped = [], []
-    # worker processes outlive a split: one pool for all of them
-    with Parallel(n_jobs=workers or -1, return_as="generator") as pool:
-        with tqdm(total=total, unit=" recordings", desc="log-mel", disable=None) as bar:
-            for name, part in parts.items():
-                results = pool(delayed(work)(path) for path in part["path"])
-                attributes = {"split": name, "corpus": asked["kind"]}
-                attributes |= {"language": asked["language"], "seed": asked["seed"]}
-                table = datasets.write(
-                    folder / datasets.file_name(name),
-                    _usable(part, results, skipped, bar),
-                    asked["features"],
-                    attributes,
-                )
-                written.append(table.assign(split=name))
+    # decoding, resampling and FFT leave the interpreter's lock, so threads scale as processes do
+    # and start at once; the matrix library must not start threads of its own beneath them
+    with (
+        threadpool_limits(1, "blas"),
+        Parallel(n_jobs=workers or -1, prefer="threads", return_as="generator") as pool,
+        tqdm(total=total, unit=" recordings", desc="log-mel", disable=None) as bar,
+    ):
+        for name, part in parts.items():
+            results = pool(delayed(work)(path) for path in part["path"])
+            attributes = {"split": name, "corpus": asked["kind"]}
+            attributes |= {"language": asked["language"], "seed": asked["seed"]}
+            table = datasets.write(
+                folder / datasets.file_name(name),
+                _usable(part, results, skipped, bar),
+                asked["features"],
+                attributes,
+            )
+            written.append(table.assign(split=name))
     return pd.concat(written, ignore_index=True), skipped
 
 
