@@ -31,7 +31,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(self, items: int, size: int, seed: int = 0, shuffle: bool = False):
         super().__init__()
         self.items, self.size, self.seed, self.shuffle = items, size, seed, shuffle
-        self.epoch = 0
+        self.epoch = 0  # set by training: Keras calls on_epoch_end more often than once per epoch
 
     def __len__(self) -> int:
         return -(-self.items // self.size)
@@ -43,9 +43,6 @@ class Batches(keras.utils.PyDataset):
             order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
         chosen = order[batch * self.size : (batch + 1) * self.size]
         return self.load(chosen, np.random.default_rng([self.seed, epoch, batch + 1]))
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
 
     def load(self, chosen: np.ndarray, rng: np.random.Generator):
         """The batch of the items `chosen` : int64 (n,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,12 +13,15 @@ class UserError(Exception):
     """Something the user can mend: says what was found, what was expected and what to do."""
 
 
-def _no_space(error: BaseException | None) -> bool:
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota, file-size limit
+
+
+def _no_room(error: BaseException | None) -> bool:
     """Whether `error` or one of its causes is a full disk (HDF5 reports it inside other errors)."""
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        if getattr(error, "errno", None) in NO_ROOM:
             return True
-        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+        if any(os.strerror(number) in str(error) for number in NO_ROOM):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -41,11 +45,11 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         except PermissionError as error:
             message = f"no permission for {error.filename}: make it accessible, or choose another"
         except Exception as error:
-            if not _no_space(error):
+            if not _no_room(error):
                 raise
             message = (
-                "the disk is full: what was finished before is intact, what was being written is "
-                "not kept; free some space and run the same line again"
+                "no room to write (disk full, quota or file-size limit): what was finished before "
+                "is intact, what was being written is not kept; make room, run the same line again"
             )
         print(f"error: {message}", file=sys.stderr)
         return 2

@@ -59,15 +59,16 @@ class Course(keras.callbacks.Callback):
 
     Parameters
     ----------
+    train : the training batches, which are told each epoch's number
     folder : run directory, where an unfinished training keeps its saved state
     training : section `training` of the settings
     epochs : at most
     fingerprint : identifies settings and data; a saved state of another one is not used
     """
 
-    def __init__(self, folder: Path, training: Mapping, epochs: int, fingerprint: str):
+    def __init__(self, train, folder: Path, training: Mapping, epochs: int, fingerprint: str):
         super().__init__()
-        self.folder, self.training, self.epochs = folder, training, epochs
+        self.train, self.folder, self.training, self.epochs = train, folder, training, epochs
         self.state = {
             "fingerprint": fingerprint,
             "epoch": 0,
@@ -79,7 +80,7 @@ class Course(keras.callbacks.Callback):
             "history": [],
         }
         self.best: list[np.ndarray] | None = None
-        self.saved_at = self.started_at = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def resume(self) -> int:
         """Load the saved state, if there is one of the same run; returns the epochs done."""
@@ -91,15 +92,17 @@ class Course(keras.callbacks.Callback):
         if state["fingerprint"] != self.state["fingerprint"]:
             print(f"{folder} is of other settings or data; training starts anew")
             return 0
-        self.model.load_weights(folder / "last.weights.h5")
-        with np.load(folder / "best.npz") as best:
-            self.best = [best[name] for name in best.files]
+        with np.load(folder / "state.npz") as saved:
+            for variable, name in zip(self._variables(), self._names("last"), strict=True):
+                variable.assign(saved[name])
+            self.best = [saved[name] for name in saved.files if name.startswith("best")]
         self.state = state
         print(f"resuming after epoch {state['epoch']}")
         return state["epoch"]
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch_began = time.monotonic()
+        self.train.epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -137,13 +140,23 @@ class Course(keras.callbacks.Callback):
         new = self.folder / f".partial-{os.getpid()}-{CHECKPOINT}"
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
-        self.model.save_weights(new / "last.weights.h5")
-        np.savez(new / "best.npz", *self.best)
+        last = map(keras.ops.convert_to_numpy, self._variables())
+        arrays = dict(zip(self._names("last"), last, strict=True))
+        arrays |= {f"best_{i:04d}": array for i, array in enumerate(self.best)}
+        np.savez(new / "state.npz", **arrays)
         (new / "state.json").write_text(json.dumps(self.state), encoding="utf-8")
         old = self.folder / CHECKPOINT
         shutil.rmtree(old, ignore_errors=True)
         os.replace(new, old)
         self.saved_at = time.monotonic()
+
+    def _variables(self) -> list:
+        """All that changes in training: weights, statistics, random states, optimiser."""
+        # Keras's own weights files leave the random states of dropout out
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _names(self, prefix: str) -> list[str]:
+        return [f"{prefix}_{i:04d}" for i in range(len(self._variables()))]
 
     def _print(self, row: Mapping) -> None:
         shown = " ".join(
@@ -198,10 +211,9 @@ def fit(
         jit_compile=training["xla"],
     )
     _build(model, train)
-    course = Course(folder, training, section["epochs"], fingerprint)
+    course = Course(train, folder, training, section["epochs"], fingerprint)
     course.set_model(model)
     done = course.resume()
-    train.epoch = done
     if done < section["epochs"] and not course.state["stopped"]:
         model.fit(
             train,

@@ -1,0 +1,107 @@
+"""Shared by all tests: a small demo, and the pipeline run on it once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import settings as defaults  # noqa: E402  found once the root is on the path
+from lib import cli  # noqa: E402
+
+cli.import_keras()
+
+SMALL = [
+    "--epochs",
+    "2",
+    "--set",
+    "pretrain.batch_windows=48",
+    "--set",
+    "transfer.batch_windows=24",
+]
+SMALL += ["--set", "release.batch_windows=24", "--set", "heads.units=32"]
+
+
+@pytest.fixture
+def features():
+    return dict(defaults.features)
+
+
+@pytest.fixture
+def paths(monkeypatch, tmp_path):
+    """Point the suite at an empty folder for data and models."""
+    monkeypatch.setattr(defaults, "path_to_data", str(tmp_path / "data"))
+    monkeypatch.setattr(defaults, "path_to_models", str(tmp_path / "out"))
+    (tmp_path / "data").mkdir()
+    return SimpleNamespace(data=tmp_path / "data", models=tmp_path / "out")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """Small synthetic corpora; copy before writing to them."""
+    import make_demo_data
+
+    out = tmp_path_factory.mktemp("demo") / "data"
+    line = ["--out", str(out), "--speech-minutes", "0.5", "--clips-per-quadrant", "6"]
+    assert make_demo_data.main([*line, "--clip-seconds", "3"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def pipeline(demo, tmp_path_factory):
+    """Every stage through its script, English to English; gives data and models folders."""
+    import generate_dataset
+    import pretrain_cpc
+    import pretrain_denoise
+    import trans_train_cpc_multi
+    import trans_train_denoise_multi
+
+    models = tmp_path_factory.mktemp("out")
+    patch = pytest.MonkeyPatch()
+    patch.setattr(defaults, "path_to_data", str(demo))
+    patch.setattr(defaults, "path_to_models", str(models))
+    lines = [
+        (generate_dataset, ["-d", "m", "-l", "e"]),
+        (generate_dataset, ["-d", "s", "-l", "e"]),
+        (pretrain_denoise, ["-s", "e", "-mod", "model_over", *SMALL]),
+        (pretrain_cpc, ["-s", "e", "-mod", "model_cpc", *SMALL]),
+        (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel n".split(), *SMALL]),
+        (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel y".split(), *SMALL]),
+        (trans_train_cpc_multi, [*"-s e -m e -mod model_cpc -rel y".split(), *SMALL]),
+        (trans_train_denoise_multi, [*"-s m -m e -mod model_cnn -rel n".split(), *SMALL]),
+    ]
+    for script, line in lines:
+        assert script.main(line) == 0, (script.__name__, line)
+    yield SimpleNamespace(data=demo, models=models)
+    patch.undo()
+
+
+@pytest.fixture
+def windows(features):
+    """Labelled windows of 8 recordings of different lengths, in memory."""
+    from lib.audio import window_starts
+    from lib.datasets import Windows
+
+    lengths = np.array([31, 46, 61, 91, 136, 200, 31, 300])
+    frames = np.random.default_rng(0).normal(-5, 2, (lengths.sum(), 128)).astype(np.float32)
+    table = pd.DataFrame(
+        {
+            "recording": [f"r{i}" for i in range(8)],
+            "language": "english",
+            "group": "",
+            "quadrant": ["Q1", "Q2", "Q3", "Q4"] * 2,
+            "length": lengths,
+        }
+    )
+    local = [window_starts(n, 31, 15) for n in lengths]
+    recording = np.repeat(np.arange(8), [len(x) for x in local])
+    local = np.concatenate(local)
+    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    return Windows(frames, table, local + offsets[recording], recording, local, 31, "0" * 64)

@@ -1,0 +1,113 @@
+"""Every window is served exactly once; a negative never equals its positive."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib import batches
+from lib.registry import TASKS
+
+CLASSES = {task: len(names) for task, names in TASKS.items()}
+
+
+def served(dataset):
+    return [dataset[i] for i in range(len(dataset))]
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1000])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_window_is_served_once_with_its_labels(windows, size, shuffle):
+    labels = windows.labels()
+    weights = batches.balanced_weights(labels, CLASSES)
+    data = batches.Labelled(windows.take, labels, weights, size, seed=3, shuffle=shuffle)
+    x = np.concatenate([batch[0] for batch in served(data)])
+    y = {task: np.concatenate([b[1][task] for b in served(data)]) for task in TASKS}
+    w = {task: np.concatenate([b[2][task] for b in served(data)]) for task in TASKS}
+    assert len(x) == len(windows)
+    everything = windows.take(np.arange(len(windows)))
+    key = {window.tobytes(): i for i, window in enumerate(everything)}
+    order = np.array([key[window.tobytes()] for window in x])
+    assert sorted(order) == list(range(len(windows)))
+    assert (order.tolist() == sorted(order)) == (not shuffle)
+    for task in TASKS:
+        np.testing.assert_array_equal(y[task], labels[task][order])
+        np.testing.assert_array_equal(w[task], weights[task][y[task]])
+
+
+def test_weights_balance_the_classes(windows):
+    labels = windows.labels()
+    weights = batches.balanced_weights(labels, CLASSES)
+    for task, values in labels.items():
+        totals = [weights[task][values][values == c].sum() for c in range(CLASSES[task])]
+        np.testing.assert_allclose(totals, len(values) / CLASSES[task], rtol=1e-5)
+    missing = batches.balanced_weights({"arousal": np.zeros(4, int)}, {"arousal": 2})
+    assert missing["arousal"].tolist() == [0.5, 0]
+
+
+def test_order_depends_on_seed_and_epoch_alone(windows):
+    def order(seed, epoch):
+        data = batches.Inputs(lambda index: index, len(windows), 5)
+        data.seed, data.epoch, data.shuffle = seed, epoch, True
+        return np.concatenate([batch[0] for batch in served(data)]).tolist()
+
+    assert order(1, 2) == order(1, 2)
+    assert len({tuple(order(s, e)) for s in (1, 2) for e in (0, 1)}) == 4
+
+
+def test_denoising_pairs(windows):
+    data = batches.DenoisingPairs(windows, 0.3, 32, seed=0)
+    noisy, clean = data[0]
+    np.testing.assert_array_equal(clean, windows.take(np.arange(32)))
+    noise = noisy - clean
+    assert noise.std() == pytest.approx(0.3, rel=0.02) and abs(noise.mean()) < 0.01
+    assert noisy.dtype == np.float32
+    np.testing.assert_array_equal(data[0][0], noisy)  # validation sees the same noise every epoch
+    moving = batches.DenoisingPairs(windows, 0.3, len(windows), seed=0, shuffle=True)
+    first = moving[0][0]
+    moving.epoch = 1
+    assert not np.array_equal(np.sort(first, axis=None), np.sort(moving[0][0], axis=None))
+
+
+def truth(windows):
+    """First window -> the six windows of its sequence."""
+    starts = batches.sequence_starts(windows.recording, 6)
+    return {windows.take(np.array([s])).tobytes(): windows.take(s + np.arange(6)) for s in starts}
+
+
+@pytest.mark.parametrize("negatives", ["order", "elsewhere"])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_negatives_never_equal_their_positives(windows, negatives, shuffle):
+    data = batches.Sequences(windows, 4, 2, 3, seed=1, shuffle=shuffle, negatives=negatives)
+    sequences = truth(windows)
+    assert len(sequences) == data.items > 4
+    for data.epoch in range(4):
+        x = np.concatenate([batch[0] for batch in served(data)])
+        follows = np.concatenate([batch[1] for batch in served(data)])[:, 0]
+        assert len(x) == data.items
+        assert len({sequence[0].tobytes() for sequence in x}) == data.items
+        assert abs(follows.mean() - 0.5) <= 0.5 / data.items + 1e-9
+        for sequence, label in zip(x, follows, strict=True):
+            true = sequences[sequence[0].tobytes()]
+            np.testing.assert_array_equal(sequence[:4], true[:4])
+            assert np.array_equal(sequence[4:], true[4:]) == bool(label), data.epoch
+            if not label and negatives == "order":
+                np.testing.assert_array_equal(sequence[4:], true[[5, 4]])
+
+
+def test_a_repeating_future_takes_its_negative_from_elsewhere(windows):
+    frames = windows.frames.copy()
+    start, length = int(windows.starts[windows.recording == 7][0]), 300
+    frames[start : start + length] = frames[start]  # the last recording repeats one frame
+    data = batches.Sequences(replace(windows, frames=frames), 4, 2, 100, seed=0)
+    x, follows = data[0]
+    for sequence in x[follows[:, 0] == 0]:
+        repeating = np.array_equal(sequence[0], sequence[1])
+        assert not (repeating and np.array_equal(sequence[4], sequence[0]))
+    constant = replace(windows, frames=np.zeros_like(frames))
+    assert batches.Sequences(constant, 4, 2, 100)[0][1].min() == 1  # no negative exists
+
+
+def test_sequences_stay_within_a_recording():
+    recording = np.repeat([0, 1, 2], [5, 13, 6])
+    assert batches.sequence_starts(recording, 6).tolist() == [5, 11, 18]

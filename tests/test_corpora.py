@@ -1,0 +1,134 @@
+"""Layouts and annotation tables; what is wrong with them is named."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import corpora
+from lib.errors import UserError
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    return path
+
+
+def four_q(data, quadrants=("Q1", "Q2", "Q3", "Q4")):
+    root = data / "MER_audio_taffc_dataset"
+    rows = [(f"MT{i:04d}", q) for i, q in enumerate(quadrants)]
+    for song, quadrant in rows:
+        touch(root / quadrant / f"{song}.mp3")
+    pd.DataFrame(rows, columns=["Song", "Quadrant"]).to_csv(
+        root / "panda_dataset_taffc_annotations.csv", index=False
+    )
+    return root
+
+
+def test_speech_layouts_give_speakers(tmp_path):
+    touch(tmp_path / "speech/LibriSpeech/train-clean-100/19/198/19-198-0001.flac")
+    touch(tmp_path / "data_aishell/wav/dev/S0724/BAC009S0724W0121.wav")
+    english = corpora.read_corpus("speech", "english", tmp_path)
+    mandarin = corpora.read_corpus("speech", "mandarin", tmp_path)
+    assert list(english.columns) == corpora.COLUMNS
+    assert english["recording"].tolist() == ["train-clean-100/19/198/19-198-0001"]
+    assert english["group"].tolist() == ["19"]
+    assert mandarin["group"].tolist() == ["S0724"]
+    assert mandarin["language"].tolist() == ["mandarin"]
+
+
+def test_four_q_with_artists(tmp_path):
+    root = four_q(tmp_path)
+    pd.DataFrame({"Song": ["MT0000", "MT0001"], "Artist": ["A", "B"]}).to_csv(
+        root / "panda_dataset_taffc_metadata.csv", index=False
+    )
+    table = corpora.read_corpus("music", "english", tmp_path)
+    assert table["quadrant"].tolist() == ["Q1", "Q2", "Q3", "Q4"]
+    assert table["group"].tolist() == ["A", "B", "", ""]
+
+
+def test_ratings_become_quadrants_by_the_sign_of_their_means(tmp_path, capsys):
+    folder = tmp_path / "CH818/ch818_mp3"
+    songs = {"a": [(3, 4), (-1, -2)], "b": [(5, -9), (4, 1)], "c": [(-1, -1)], "d": [(-2, 8)]}
+    songs["zero"] = [(0, -1), (0, -1)]
+    rows = [(s, i, *pair) for s, pairs in songs.items() for i, pair in enumerate(pairs)]
+    for song in songs:
+        touch(folder / f"{song}.mp3")
+    pd.DataFrame(rows, columns=["song", "annotator", "arousal", "valence"]).to_csv(
+        folder / "annotations.csv", index=False
+    )
+    table = corpora.read_corpus("music", "mandarin", tmp_path)
+    assert dict(zip(table["recording"], table["quadrant"], strict=True)) == {
+        "a": "Q1",
+        "b": "Q2",
+        "c": "Q3",
+        "d": "Q4",
+        "zero": "Q2",
+    }
+    assert table["arousal"].tolist() == [1, 4.5, -1, -2, 0]
+    assert "1 mean ratings are exactly 0" in capsys.readouterr().out
+
+
+def test_quadrants_follow_the_plane():
+    found = corpora.quadrant_of(np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1]))
+    assert found.tolist() == ["Q1", "Q2", "Q3", "Q4"]
+
+
+def authors_table(folder, text, name="table.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_the_authors_table_is_found_and_read(tmp_path):
+    folder = tmp_path / "CH818"
+    for song in ("一.mp3", "b.mp3"):
+        touch(folder / song)
+    text = "Songs,Quads,Arousal,Valence\r\n./一.mp3,q2,4,-3\r\n./b.mp3,Q4,-1,2\r\n"
+    authors_table(folder, text, encoding="utf-8-sig")
+    table = corpora.read_corpus("music", "mandarin", tmp_path)
+    assert table["recording"].tolist() == ["b", "一"]
+    assert table["quadrant"].tolist() == ["Q4", "Q2"]
+    assert table["arousal"].tolist() == [-1, 4]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("Songs,Quads\n./a.mp3,Q5\n", "quadrants that do not exist: ./a.mp3 .Q5.; legal are Q1"),
+        ("Songs,Quads\n./nope.mp3,Q1\n", "1 of 1 files that are not there"),
+        ("Songs,Quads\n../../etc/passwd,Q1\n", "outside"),
+        ("Songs,Quads\n./a.mp3,Q1\n./a.mp3,Q1\n", "more than once"),
+        ("Song,Quadrant\n./a.mp3,Q1\n", "lacks the columns Songs, Quads; it has Song, Quadrant"),
+        ("Songs,Quads\n", "holds no recordings"),
+        ("", "not a table"),
+    ],
+)
+def test_bad_tables_are_named(tmp_path, text, message):
+    folder = tmp_path / "CH818"
+    touch(folder / "a.mp3")
+    with pytest.raises(UserError, match=message):
+        corpora.read_corpus("music", "mandarin", tmp_path, authors_table(folder, text))
+
+
+def test_missing_and_empty_corpora_name_folder_and_layout(tmp_path):
+    with pytest.raises(UserError, match=r"LibriSpeech not found.*speech/LibriSpeech.*\.flac"):
+        corpora.read_corpus("speech", "english", tmp_path)
+    (tmp_path / "LibriSpeech").mkdir()
+    with pytest.raises(
+        UserError, match="holds no recordings; expected layout: LibriSpeech/<subset"
+    ):
+        corpora.read_corpus("speech", "english", tmp_path)
+
+
+def test_packed_aishell_says_how_to_unpack(tmp_path):
+    touch(tmp_path / "data_aishell/wav/S0002.tar.gz")
+    with pytest.raises(UserError, match=r"still packed: 1 archives such as S0002.tar.gz.*tar xzf"):
+        corpora.read_corpus("speech", "mandarin", tmp_path)
+
+
+def test_ratings_that_are_not_numbers_are_named(tmp_path):
+    touch(tmp_path / "CH818/a.mp3")
+    (tmp_path / "CH818/r.csv").write_text("song,arousal,valence\na,1,loud\n")
+    with pytest.raises(UserError, match="ratings of valence that are not numbers: row 2: loud"):
+        corpora.read_corpus("music", "mandarin", tmp_path)
