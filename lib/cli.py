@@ -27,6 +27,7 @@ _BELOW_ONE = {
     *("dataset.test", "dataset.val", "dataset.max_lost", "network.dropout", "network.momentum"),
     "training.plateau_factor",
 }
+_MULTIPLE_OF = {"features.n_mels": 64}  # the encoders pool mel bands by 64 in all
 _AT_LEAST = {"transfer.encoder_iteration": -1, "cpc.future": 2, "cpc.past": 1}
 
 Settings = dict[str, dict]
@@ -187,6 +188,9 @@ def _check(name: str, value: object) -> None:
         least = f"at least {low}" if name in _AT_LEAST else "above 0"
         least = "0 or above" if name in _MAY_BE_ZERO else least
         raise UserError(f"{name} is {value}; it must be {least}")
+    multiple = _MULTIPLE_OF.get(name)
+    if multiple and value % multiple:
+        raise UserError(f"{name} is {value}; it must be a multiple of {multiple}")
     if value == float("inf") or (name in _BELOW_ONE and value >= 1):
         raise UserError(f"{name} is {value}; it must be below {1 if name in _BELOW_ONE else 'inf'}")
 

@@ -122,7 +122,6 @@ def _feat_ext(job: Job, iteration: int, wanted: bool) -> Path:
         )
 
     def build() -> keras.Model:
-        encoder.trainable = False
         return _classifier(encoder, job.settings)
 
     inputs = _inputs(job, iteration, "heads", "transfer")
@@ -134,9 +133,7 @@ def _full(job: Job, iteration: int, parent: Path) -> Path:
     """The released step, from the finished frozen run `parent`."""
 
     def build() -> keras.Model:
-        model = keras.models.load_model(parent / "model.keras", compile=False)
-        model.trainable = True
-        return model
+        return keras.models.load_model(parent / "model.keras", compile=False)
 
     inputs = _inputs(job, iteration, "release")
     inputs["feat_ext"] = artefacts.file_hash(parent / "model.keras")
@@ -209,8 +206,8 @@ def _fit(
     seed: int,
     inputs: dict,
 ) -> tuple[dict, list[dict]]:
-    """Train a classifier in place. A frozen encoder's codes are computed once, not every step:
-    it then works as it does when predicting, without dropout and with fixed statistics."""
+    """Train a classifier in place. With `frozen`, only the heads are trained, on codes that the
+    encoder computes once: as in predicting, without dropout and with fixed statistics."""
     settings = job.settings
     trained, takes = model, {name: job.data[name].take for name in ("train", "val")}
     if frozen:

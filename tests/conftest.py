@@ -49,7 +49,7 @@ def demo(tmp_path_factory):
     import make_demo_data
 
     out = tmp_path_factory.mktemp("demo") / "data"
-    line = ["--out", str(out), "--speech-minutes", "0.5", "--clips-per-quadrant", "6"]
+    line = ["--out", str(out), "--speech-minutes", "1", "--clips-per-quadrant", "8"]
     assert make_demo_data.main([*line, "--clip-seconds", "3"]) == 0
     return out
 

@@ -83,12 +83,12 @@ def test_save_and_load_give_the_same_outputs(name, tmp_path):
         before, after = {"": before}, {"": after}
     assert list(before) == list(after)
     for key in before:
-        np.testing.assert_array_equal(np.array(before[key]), np.array(after[key]))
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (before[key], after[key])))
 
 
 def test_scae_gives_back_windows_in_the_range_it_starts_from():
     model, _ = scae.build(output_mean=-5, output_scale=2)
-    output = np.array(model(batch(4, 128, 31, 1), training=False))
+    output = keras.ops.convert_to_numpy(model(batch(4, 128, 31, 1), training=False))
     assert output.shape == (4, 128, 31, 1)
     assert -5 < output.min() and output.max() < -3  # a sigmoid, times 2, minus 5
 
@@ -97,16 +97,22 @@ def test_cpc_score_is_the_mean_agreement_of_prediction_and_code():
     keras.utils.set_random_seed(1)
     model, encoder = cpc.build()
     x = batch(2, 6, 128, 31, 1)
-    codes = np.array(encoder(x.reshape(-1, 128, 31, 1), training=False)).reshape(2, 6, 256)
-    context = np.array(model.get_layer("context")(codes[:, :4]))
+    codes = keras.ops.convert_to_numpy(encoder(x.reshape(-1, 128, 31, 1), training=False)).reshape(
+        2, 6, 256
+    )
+    context = keras.ops.convert_to_numpy(model.get_layer("context")(codes[:, :4]))
     agreement = np.mean(
         [
-            np.mean(np.array(model.get_layer(f"predict_{k + 1}")(context)) * codes[:, 4 + k], -1)
+            np.mean(
+                keras.ops.convert_to_numpy(model.get_layer(f"predict_{k + 1}")(context))
+                * codes[:, 4 + k],
+                -1,
+            )
             for k in range(2)
         ],
         axis=0,
     )
-    score = np.array(model(x, training=False))
+    score = keras.ops.convert_to_numpy(model(x, training=False))
     np.testing.assert_allclose(score[:, 0], 1 / (1 + np.exp(-agreement)), atol=1e-5)
 
 
@@ -119,7 +125,7 @@ def test_heads_name_their_outputs_and_sum_to_one():
         "valence": (5, 2),
     }
     for p in outputs.values():
-        np.testing.assert_allclose(np.array(p).sum(axis=1), 1, atol=1e-5)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(p).sum(axis=1), 1, atol=1e-5)
     assert {"shared_fc1", "arousal_fc2", "quadrants", "valence"} <= {x.name for x in model.layers}
 
 

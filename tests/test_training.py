@@ -26,7 +26,7 @@ class Regression(batches.Batches):
 
     def load(self, chosen, rng):
         if self.stop_at == self.epoch and 0 in chosen:
-            raise KeyboardInterrupt
+            raise RuntimeError("killed here")
         return self.x[chosen], self.y[chosen]
 
 
@@ -59,7 +59,7 @@ def without_time(history):
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
     whole, parts = model(), model()
     _, expected = fit(whole, tmp_path / "whole")
-    with pytest.raises((KeyboardInterrupt, SystemError, Exception)):
+    with pytest.raises(Exception, match="killed here"):
         fit(parts, tmp_path / "parts", stop_at=3)
     state = json.loads((tmp_path / "parts" / training.CHECKPOINT / "state.json").read_text())
     assert state["epoch"] == 3
@@ -100,7 +100,7 @@ def test_every_epoch_serves_its_own_order(tmp_path):
 
 
 def test_a_saved_state_of_other_settings_is_not_used(tmp_path, capsys):
-    with pytest.raises((KeyboardInterrupt, SystemError, Exception)):
+    with pytest.raises(Exception, match="killed here"):
         fit(model(), tmp_path, stop_at=2)
     _, history = fit(model(), tmp_path, fingerprint="b")
     assert "training starts anew" in capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_the_best_weights_are_left_in_the_model(tmp_path):
     best = min(history, key=lambda row: row["val_loss"])
     assert outcome["best_epoch"] == best["epoch"]
     data = Regression(False)
-    error = np.mean((np.array(net(data.x, training=False)) - data.y) ** 2)
+    error = np.mean((keras.ops.convert_to_numpy(net(data.x, training=False)) - data.y) ** 2)
     assert error == pytest.approx(best["val_loss"], rel=1e-4)
 
 

@@ -1,0 +1,93 @@
+"""Names and places; nothing half-written; finished runs are left alone or refused."""
+
+import json
+
+import pytest
+
+from lib import artefacts
+from lib.errors import UserError
+
+
+def test_places():
+    speech = artefacts.speech_run("m", "x", "model_cpc", 2)
+    assert speech.as_posix() == "m/models/speech/mix/model_cpc.it_2"
+    runs = [
+        artefacts.transfer_run("m", "m", "e", "model_over", "feat_ext", 0),
+        artefacts.transfer_run("m", "e", "m", "model_cpc", "full", 1),
+        artefacts.transfer_run("m", None, "e", "model_cnn", "scratch", 0),
+    ]
+    assert [run.as_posix() for run in runs] == [
+        "m/models_trans/speech_man_2_music_eng/model_over.feat_ext.it_0",
+        "m/models_trans/speech_eng_2_music_man/model_cpc.full.it_1",
+        "m/models_trans/speech_none_2_music_eng/model_cnn.it_0",
+    ]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "report.txt"
+    artefacts.write_text(path, "old")
+    with pytest.raises(RuntimeError), artefacts.atomic(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["report.txt"]
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "run"
+    with artefacts.whole_folder(folder) as new:
+        (new / "a").write_text("first")
+    with pytest.raises(RuntimeError), artefacts.whole_folder(folder) as new:
+        (new / "a").write_text("half")
+        raise RuntimeError
+    assert (folder / "a").read_text() == "first"
+    with artefacts.whole_folder(folder) as new:
+        (new / "b").write_text("second")
+    assert [p.name for p in folder.iterdir()] == ["b"]
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_leavings_of_killed_processes_are_cleared(tmp_path):
+    dead = tmp_path / ".new-99999999-run"
+    dead.mkdir()
+    with artefacts.whole_folder(tmp_path / "run"):
+        pass
+    assert not dead.exists()
+
+
+def test_a_file_in_the_way_is_named(tmp_path):
+    (tmp_path / "models").write_text("")
+    with pytest.raises(UserError, match="a file stands in its way"):
+        with artefacts.whole_folder(tmp_path / "models" / "run"):
+            pass
+
+
+INPUTS = {"seed": 0, "heads": {"units": 512}}
+
+
+def test_finished_runs(tmp_path):
+    assert not artefacts.finished(tmp_path, INPUTS, overwrite=False)
+    (tmp_path / "run.json").write_text("{half")
+    assert not artefacts.finished(tmp_path, INPUTS, overwrite=False)
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": INPUTS}))
+    assert artefacts.finished(tmp_path, INPUTS, overwrite=False)
+    assert not artefacts.finished(tmp_path, INPUTS, overwrite=True)
+    assert artefacts.finished(tmp_path, INPUTS, overwrite=True, keep_same=True)
+    other = {"seed": 1, "heads": {"units": 256}}
+    with pytest.raises(
+        UserError, match=r"heads.units: 512 there, 256 asked; seed: 0 there.*--over"
+    ):
+        artefacts.finished(tmp_path, other, overwrite=False)
+    assert not artefacts.finished(tmp_path, other, overwrite=True, keep_same=True)
+
+
+def test_a_missing_encoder_names_the_command(tmp_path):
+    with pytest.raises(UserError, match="does not exist: run first\n  python3 pretrain"):
+        artefacts.load_encoder(tmp_path / "it_0", "python3 pretrain_cpc.py -s e -mod model_cpc")
+    (tmp_path / "it_0" / "checkpoint").mkdir(parents=True)
+    with pytest.raises(UserError, match="is not finished"):
+        artefacts.load_encoder(tmp_path / "it_0", "")
+    (tmp_path / "it_0" / "run.json").write_text("{}")
+    (tmp_path / "it_0" / "encoder.keras").write_bytes(b"PK damaged")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        artefacts.load_encoder(tmp_path / "it_0", "")

@@ -1,0 +1,125 @@
+"""Flags and settings: what is legal, what is refused, and how quickly help answers."""
+
+import argparse
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+import settings as defaults
+from lib import cli
+from lib.errors import UserError
+
+SCRIPTS = {
+    "generate_dataset.py": ("-d {m,s}", "-l {e,m,x}"),
+    "pretrain_denoise.py": ("-s {e,m,x}", "{model_over}"),
+    "pretrain_cpc.py": ("-s {e,m,x}", "{model_cpc}"),
+    "trans_train_denoise_multi.py": ("-m {e,m}", "{model_over,model_cnn}", "-rel {y,n}"),
+    "trans_train_cpc_multi.py": ("-m {e,m}", "{model_cpc}", "-rel {y,n}"),
+    "results_table.py": ("--out",),
+    "make_demo_data.py": ("--out",),
+}
+
+
+def run(*line):
+    return subprocess.run(
+        [sys.executable, *line], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_is_quick_and_shows_the_legal_values(script):
+    began = time.perf_counter()
+    result = run(script, "--help")
+    seconds = time.perf_counter() - began
+    assert result.returncode == 0 and result.stderr == ""
+    for text in SCRIPTS[script]:
+        assert text in result.stdout
+    assert seconds < 1
+
+
+BAD = [
+    ("generate_dataset.py -d m -l x", "no mixture of music"),
+    ("generate_dataset.py -d q -l e", "invalid choice: 'q'"),
+    ("generate_dataset.py -d s", "required: -l"),
+    ("generate_dataset.py -d s -l e --hours -1", "expected a number of hours"),
+    ("pretrain_denoise.py -s q -mod model_over", "invalid choice: 'q'"),
+    ("pretrain_denoise.py -s e -mod model_cpc", "choose from"),
+    ("pretrain_cpc.py -s e -mod model_cpc --iterations 0", "whole number of at least 1"),
+    ("pretrain_cpc.py -s e -mod model_cpc --epochs two", "whole number of at least 1"),
+    ("pretrain_cpc.py -s e -mod model_cpc --set cpc.pasta=4", "cpc.past=4"),
+    ("pretrain_cpc.py -s e -mod model_cpc --set cpc.past=four", "not a whole number"),
+    ("pretrain_cpc.py -s e -mod model_cpc --set cpc.negatives=none", "legal are order, elsewhere"),
+    ("trans_train_cpc_multi.py -s e -m x -mod model_cpc -rel y", "invalid choice: 'x'"),
+    ("trans_train_denoise_multi.py -s e -m e -mod model_over -rel maybe", "invalid choice"),
+    ("trans_train_denoise_multi.py -s e -m e -mod model_over", "required: -rel"),
+]
+
+
+@pytest.mark.parametrize("line, message", BAD)
+def test_bad_flags_exit_with_2_and_a_message(line, message):
+    result = run(*line.split())
+    assert result.returncode == 2
+    assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def settings_of(*line, epochs=()):
+    return cli.settings_from(cli.parser(None).parse_args(list(line)), epochs)
+
+
+def test_flags_go_over_set_and_set_over_the_file():
+    found = settings_of("--set", "run.seed=3", "--set", "heads.units=8", "--seed", "5")
+    assert found["run"]["seed"] == 5 and found["heads"]["units"] == 8
+    assert defaults.heads["units"] == 512
+    found = settings_of("--epochs", "7", epochs=("release",))
+    assert found["release"]["epochs"] == 7 and found["transfer"]["epochs"] == 100
+    typed = settings_of("--set", "training.xla=true", "--set", "scae.noise=0")
+    assert typed["training"]["xla"] is True and typed["scae"]["noise"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "item, message",
+    [
+        ("heads.units", "expected section.key=value with one of\n  features.sample_rate=16000"),
+        ("units=3", "expected section.key=value"),
+        ("heads.units=2.5", "'2.5' is not a whole number .the default is 512"),
+        ("heads.units=0", "heads.units is 0; it must be above 0"),
+        ("training.xla=1", "not true or false"),
+        ("network.dropout=1.5", "must be below 1"),
+        ("network.dropout=-0.1", "must be 0 or above"),
+        ("scae.noise=nan", "not a number"),
+        ("cpc.future=1", "must be at least 2"),
+        ("features.n_mels=100", "multiple of 64"),
+    ],
+)
+def test_illegal_settings_are_refused(item, message):
+    with pytest.raises(UserError, match=message):
+        settings_of("--set", item)
+
+
+def test_an_edited_file_is_checked_too(monkeypatch):
+    monkeypatch.setitem(defaults.pretrain, "epochs", "ten")
+    with pytest.raises(UserError, match=r"pretrain.epochs is 'ten', which is not a number"):
+        settings_of()
+
+
+def test_missing_path_to_data_says_where_to_set_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(defaults, "path_to_data", "")
+    with pytest.raises(UserError, match=r"not set: set path_to_data at the top of settings.py"):
+        cli.data_folder(settings_of())
+    monkeypatch.setattr(defaults, "path_to_data", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match="nowhere, which is not a folder"):
+        cli.data_folder(settings_of())
+
+
+def test_every_setting_is_a_number_a_switch_or_a_choice():
+    for section, values in settings_of().items():
+        for key, value in values.items():
+            assert isinstance(value, (int, float)) or section == "paths" or key == "negatives"
+
+
+def test_parser_refuses_abbreviations():
+    with pytest.raises((SystemExit, argparse.ArgumentError)):
+        cli.parser(None).parse_args(["--iter", "3"])
