@@ -41,7 +41,8 @@ def build(
 def classifier(encoder: keras.Model, heads: keras.Model) -> keras.Model:
     """Encoder and heads in one: (batch, n_mels, frames, 1) -> {task: probabilities}.
 
-    Both keep their identity (and weights) inside, under their own names.
+    Inside they are the layers "encoder" and "heads", whatever pretrained the encoder.
     """
+    encoder = keras.Model(encoder.input, encoder.output, name="encoder")
     inputs = keras.Input(encoder.input_shape[1:], name="log_mel")
     return keras.Model(inputs, heads(encoder(inputs)), name="emotion_classifier")

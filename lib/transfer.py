@@ -211,7 +211,7 @@ def _fit(
     settings = job.settings
     trained, takes = model, {name: job.data[name].take for name in ("train", "val")}
     if frozen:
-        encoder, trained = model.layers[1], model.get_layer("heads")
+        encoder, trained = model.get_layer("encoder"), model.get_layer("heads")
         for name in takes:
             codes = _predict(encoder, job.data[name], settings)
             takes[name] = codes.__getitem__

@@ -37,8 +37,8 @@ def load(path):
     return keras.models.load_model(path, compile=False)
 
 
-def encoder_of(run, name):
-    return load(run / "model.keras").get_layer(name)
+def encoder_of(run):
+    return load(run / "model.keras").get_layer("encoder")
 
 
 def test_every_run_directory_is_complete(pipeline):
@@ -60,10 +60,9 @@ def test_run_json_says_how_the_run_was_made(pipeline):
 
 @pytest.mark.parametrize("kind", ["over", "cpc"])
 def test_the_encoder_is_unchanged_when_frozen_and_changed_when_released(pipeline, kind):
-    name = {"over": "scae_encoder", "cpc": "cpc_encoder"}[kind]
     pretrained = load(pipeline.models / f"models/speech/english/model_{kind}.it_0/encoder.keras")
-    frozen = encoder_of(pipeline.models / PAIR / f"model_{kind}.feat_ext.it_0", name)
-    released = encoder_of(pipeline.models / PAIR / f"model_{kind}.full.it_0", name)
+    frozen = encoder_of(pipeline.models / PAIR / f"model_{kind}.feat_ext.it_0")
+    released = encoder_of(pipeline.models / PAIR / f"model_{kind}.full.it_0")
     for before, kept, changed in zip(*map(weights, (pretrained, frozen, released)), strict=True):
         np.testing.assert_array_equal(before, kept)
         assert not np.array_equal(before, changed)
@@ -126,7 +125,7 @@ def test_codes_computed_once_give_what_the_whole_model_gives(pipeline, features)
         pipeline.data / "features/music/english/test_dataset.h5", features, ""
     ).take(np.arange(40))
     model = load(pipeline.models / TRANSFERS[0] / "model.keras")
-    codes = model.get_layer("scae_encoder").predict(windows, verbose=0)
+    codes = model.get_layer("encoder").predict(windows, verbose=0)
     apart = model.get_layer("heads").predict(codes, verbose=0)
     whole = model.predict(windows, verbose=0)
     for task in TASKS:

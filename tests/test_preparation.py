@@ -106,6 +106,7 @@ def test_hours_are_drawn_with_the_seed(corpus, tmp_path):
     for seed in ("0", "0", "1"):
         out = tmp_path / f"{len(drawn)}"
         line = [*MUSIC, "--hours", "0.022", "--seed", seed, "-ps", str(out)]
+        line += ["--set", "dataset.val=0.25"]
         assert generate_dataset.main(line) == 0
         drawn.append(pd.read_csv(out / "split.csv"))
     assert drawn[0].equals(drawn[1]) and not drawn[0].equals(drawn[2])
