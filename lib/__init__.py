@@ -1,1 +1,1 @@
-"""The rooms of the suite; docs/DESIGN.md says which owns what."""
+"""The rooms of the suite; CONTRIBUTING.md says which owns what."""

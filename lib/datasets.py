@@ -54,7 +54,9 @@ def write(
     Returns the table of what was written, with `length` in frames.
     """
     rows, digest = [], hashlib.sha256()
-    with h5py.File(path, "w") as file:
+    # without a chunk cache every write reaches the disk at once: one that fails (disk full) is an
+    # error here, and not a crash of the library when it flushes a closed file
+    with h5py.File(path, "w", rdcc_nbytes=0) as file:
         shape = (0, features["n_mels"])
         frames = file.create_dataset(
             "frames",

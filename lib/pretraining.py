@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -13,9 +14,6 @@ import numpy as np
 from lib import artefacts, batches, cpc, datasets, plots, scae, training
 from lib.cli import Settings, say
 from lib.registry import LANGUAGES
-
-LOSSES = {"model_over": "mse", "model_cpc": "binary_crossentropy"}
-SECTIONS = {"model_over": "scae", "model_cpc": "cpc"}
 
 
 def pretrain(
@@ -30,7 +28,7 @@ def pretrain(
 
     Parameters
     ----------
-    model : "model_over" or "model_cpc"
+    model : one of RECIPES
     language : "e", "m" or "x"
     settings : of the run
     folder : of the data set
@@ -65,13 +63,13 @@ def _pretrain_once(
     overwrite: bool,
 ) -> None:
     seed = training.run_seed(settings["run"]["seed"], iteration)
-    section = SECTIONS[model_name]
+    recipe = RECIPES[model_name]
     inputs = {
         "model": model_name,
         "seed": settings["run"]["seed"],
         "iteration": iteration,
         "dataset": {"train": train.sha256, "val": val.sha256},
-        **{name: settings[name] for name in ("features", section, "network", "pretrain")},
+        **{name: settings[name] for name in ("features", recipe.section, "network", "pretrain")},
         "training": artefacts.decisive(settings["training"]),
     }
     if artefacts.finished(run, inputs, overwrite):
@@ -80,14 +78,14 @@ def _pretrain_once(
     say(f"training {model_name}, iteration {iteration} -> {run}")
     began = time.time()
     keras.utils.set_random_seed(seed)
-    model, encoder, train_batches, val_batches = BUILDERS[model_name](settings, train, val, seed)
+    model, encoder, train_batches, val_batches = recipe.build(settings, train, val, seed)
     outcome, history = training.fit(
         model,
         train_batches,
         val_batches,
         run,
-        loss=LOSSES[model_name],
-        metrics=["accuracy"] if model_name == "model_cpc" else None,
+        loss=recipe.loss,
+        metrics=recipe.metrics,
         section=settings["pretrain"],
         training=settings["training"],
         fingerprint=json.dumps(inputs, sort_keys=True),
@@ -97,8 +95,8 @@ def _pretrain_once(
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
         plots.curves(history, new / "curves.png", title)
-        if model_name == "model_over":
-            _draw_reconstructions(model, val_batches, new, title)
+        if recipe.draw:
+            recipe.draw(model, val_batches, new, title)
         artefacts.write_run(new, inputs, outcome, history, began)
     say(f"best epoch {outcome['best_epoch']}, val_loss {outcome['best_loss']:.4f}: {run}")
 
@@ -147,9 +145,6 @@ def _predictive(settings: Settings, train: datasets.Windows, val: datasets.Windo
     return model, encoder, *sequences
 
 
-BUILDERS = {"model_over": _denoising, "model_cpc": _predictive}
-
-
 def _draw_reconstructions(
     model: keras.Model, pairs: batches.DenoisingPairs, run: Path, title: str
 ) -> None:
@@ -157,3 +152,26 @@ def _draw_reconstructions(
     noisy, clean = pairs.load(chosen, np.random.default_rng(pairs.seed))
     denoised = model.predict(noisy, verbose=0)
     plots.reconstructions(clean, noisy, denoised, run / "reconstructions.png", title)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a kind of encoder is pretrained.
+
+    build : (settings, train, val, seed) -> model, encoder, batches to train and to validate
+    section : of the settings, beside those that all share
+    loss, metrics : as for keras.Model.compile
+    draw : (model, validation batches, folder, title), a figure of its own
+    """
+
+    build: Callable
+    section: str
+    loss: str
+    metrics: list[str] | None = None
+    draw: Callable | None = None
+
+
+RECIPES = {
+    "model_over": Recipe(_denoising, "scae", "mse", draw=_draw_reconstructions),
+    "model_cpc": Recipe(_predictive, "cpc", "binary_crossentropy", ["accuracy"]),
+}

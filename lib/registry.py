@@ -5,10 +5,11 @@ from __future__ import annotations
 LANGUAGES = {"e": "english", "m": "mandarin", "x": "mix"}
 SHORT = {"e": "eng", "m": "man", "x": "mix"}
 
-# name -> what pretrains it; "scratch" is trained on music only. The builders are in lib/<room>.py
-DENOISERS = {"model_over": "scae"}
-PREDICTIVE = {"model_cpc": "cpc"}
-BASELINES = {"model_cnn": "cnn"}
+# Names of -mod: encoders pretrained by denoising, by contrastive prediction, and the baselines that
+# are trained from scratch on music
+DENOISERS = ("model_over",)
+PREDICTIVE = ("model_cpc",)
+BASELINES = ("model_cnn",)
 
 TASKS = {  # task -> its classes, in the order of the outputs
     "quadrants": ("Q1", "Q2", "Q3", "Q4"),
