@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -54,7 +56,7 @@ def prepare(
         "language": LANGUAGES[language],
         "hours": hours,
         "seed": seed,
-        "recordings": int(pd.util.hash_pandas_object(recordings["recording"]).sum() % 2**53),
+        "recordings": _fingerprint(recordings),
     }
     if _stands(folder, asked, overwrite):
         return folder
@@ -100,6 +102,12 @@ def _draw(
     return splits.mixture(drawn, hours, seed) if language == "x" else drawn[0]
 
 
+def _fingerprint(recordings: pd.DataFrame) -> str:
+    """A hash of what the recordings are and how they are labelled."""
+    columns = recordings[["recording", "language", "group", "quadrant", "arousal", "valence"]]
+    return hashlib.sha256(columns.to_csv(index=False).encode()).hexdigest()[:16]
+
+
 def _seconds(path: str) -> float:
     try:
         return audio.duration(path)
@@ -136,6 +144,8 @@ def _extract(
     from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
+    # joblib remarks on what it drops when writing fails; the failure itself is reported
+    warnings.filterwarnings("ignore", message=".*tasks which were still being processed")
     total = sum(len(part) for part in parts.values())
     work = partial(_try_extract, features=asked["features"])
     written, skipped = [], []

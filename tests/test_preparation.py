@@ -76,6 +76,14 @@ def test_what_stands_there_is_kept_refused_or_replaced(corpus, capsys):
     assert (folder(corpus) / "train_dataset.h5").stat().st_mtime_ns != before
 
 
+def test_changed_labels_are_noticed(corpus, capsys):
+    assert generate_dataset.main(MUSIC) == 0
+    table = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_annotations.csv"
+    table.write_text(table.read_text().replace("Q1", "Q4", 1))
+    assert generate_dataset.main(MUSIC) == 2
+    assert "recordings: " in capsys.readouterr().err
+
+
 def test_a_folder_of_other_things_is_never_replaced(corpus, tmp_path, capsys):
     mine = tmp_path / "mine"
     mine.mkdir()
