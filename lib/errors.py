@@ -42,15 +42,18 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         except KeyboardInterrupt:
             print("\ninterrupted: the same line goes on from what is saved", file=sys.stderr)
             return 130
-        except PermissionError as error:
-            message = f"no permission for {error.filename}: make it accessible, or choose another"
         except Exception as error:
-            if not _no_room(error):
+            if _no_room(error):
+                message = (
+                    "no room to write (disk full, quota or file-size limit): what was finished "
+                    "before is intact, what was being written is not kept; make room, run the same "
+                    "line again"
+                )
+            elif isinstance(error, OSError) and error.filename and error.strerror:
+                # a file in the way of a folder, no permission, …: the system names file and reason
+                message = f"{error.filename}: {error.strerror}; mend that, or choose another place"
+            else:
                 raise
-            message = (
-                "no room to write (disk full, quota or file-size limit): what was finished before "
-                "is intact, what was being written is not kept; make room, run the same line again"
-            )
         print(f"error: {message}", file=sys.stderr)
         return 2
 

@@ -117,6 +117,8 @@ def _seconds(path: str) -> float:
 
 def _stands(folder: Path, asked: dict, overwrite: bool) -> bool:
     """Whether the data set is there already; UserError if another one is."""
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: name a folder with -ps")
     if not folder.exists() or not any(folder.iterdir()):
         return False
     record = artefacts.read_json(folder / "dataset.json")
