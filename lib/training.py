@@ -206,7 +206,7 @@ def fit(
     model.compile(
         optimizer=optimizer(section, training),
         loss=loss,
-        weighted_metrics=metrics,
+        metrics=metrics,
         # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
         jit_compile=training["xla"],
     )
