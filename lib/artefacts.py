@@ -19,6 +19,7 @@ import platform
 import shutil
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from lib.errors import UserError
 from lib.registry import LANGUAGES, SHORT
 
 PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scikit-learn", "pandas", "h5py")
-MODES = ("feat_ext", "full", "scratch")
+CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
 
 
 def speech_run(models: str | Path, language: str, model: str, iteration: int) -> Path:
@@ -68,35 +69,61 @@ def write_json(path: Path, content: Mapping) -> None:
 
 
 def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None if it is missing or not whole."""
+    """The content of a JSON file, or None if there is none.
+
+    Raises UserError when the file is there and is not whole: what stands beside it may be a
+    finished run, which must not be taken for an unfinished one.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: move {path.parent} away, or remove it to start anew")
+    return content
 
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder`, put in its place if the block succeeds; else nothing changes.
 
-    What stood there before goes only when the new one is whole. Raises UserError when a file stands
-    in the way.
+    What stood there before goes only when the new one is whole; files that are not of this suite
+    (your notes) are kept. Raises UserError when a file stands in the way.
     """
+    folder = folder.resolve()  # a link to another disk stays one
+    check_place(folder)
     _clear_abandoned(folder)
     new, old = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("new", "old"))
-    try:
-        new.mkdir(parents=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{folder} cannot be made: a file stands in its way") from error
+    new.mkdir()
     try:
         yield new
         if folder.exists():
+            for path in folder.iterdir():
+                if path.name != CHECKPOINT and not (new / path.name).exists():
+                    os.replace(path, new / path.name)
             os.replace(folder, old)
         os.replace(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+def check_place(folder: Path) -> None:
+    """Make the parents of a folder to be written; UserError when a file stands in the way.
+
+    Asked before hours of work, not after them.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file where a folder is to be written: move it away")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder} cannot be made: a file stands in its way") from error
+    if not os.access(folder.parent, os.W_OK):
+        raise UserError(f"{folder.parent} cannot be written: choose another place, or allow it")
 
 
 def _clear_abandoned(folder: Path) -> None:
@@ -165,20 +192,40 @@ def _short(value: object) -> str:
     return text if len(text) <= 24 else text[:10] + "…"
 
 
-def load_encoder(run: Path, make: str):
-    """Load `encoder.keras` of a finished pretraining run; UserError names the command to run."""
-    import keras
+def load_encoder(run: Path, features: Mapping, make: str):
+    """Load `encoder.keras` of a finished pretraining run.
 
-    path = run / "encoder.keras"
-    if not (run / "run.json").is_file() or not path.is_file():
+    Raises UserError, naming the command to run, when the run is not there or not finished, when the
+    file is damaged or no encoder, or when it was pretrained on other features.
+    """
+    record = read_json(run / "run.json")
+    if record is None or not (run / "encoder.keras").is_file():
         state = "is not finished" if run.is_dir() else "does not exist"
         raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
+    differ = differences(record.get("inputs", {}).get("features", {}), features)
+    if differ:
+        raise UserError(
+            f"{run} was pretrained on other features ({'; '.join(differ)}): set them alike, or "
+            f"pretrain again with those of the music"
+        )
+    encoder = load_model(run / "encoder.keras", f"run again\n  {make} --overwrite")
+    size = (None, features["n_mels"], features["window_frames"], 1)
+    if encoder.input_shape != size or len(encoder.output_shape) != 2:
+        raise UserError(
+            f"{run / 'encoder.keras'} maps {encoder.input_shape} to {encoder.output_shape}; an "
+            f"encoder maps {size} to (None, d): run again\n  {make} --overwrite"
+        )
+    return encoder
+
+
+def load_model(path: Path, advice: str):
+    """Load a Keras model in safe mode; UserError with `advice` when it is missing or damaged."""
+    import keras
+
     try:
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{path} cannot be loaded ({str(error)[:120]}): run again\n  {make} --overwrite"
-        ) from error
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is missing or damaged ({str(error)[:80]}): {advice}") from error
 
 
 def decisive(training: Mapping) -> dict:

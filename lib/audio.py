@@ -30,7 +30,7 @@ def duration(path: str | Path) -> float:
 
     try:
         info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError) as error:
+    except (soundfile.SoundFileError, OSError, UnicodeError) as error:
         raise UnusableRecording(_reason(path, error)) from error
     return info.frames / info.samplerate
 
@@ -46,16 +46,18 @@ def read_audio(path: str | Path, sample_rate: int) -> np.ndarray:
 
     try:
         samples, found = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError) as error:
+    except (soundfile.SoundFileError, OSError, UnicodeError) as error:
         raise UnusableRecording(_reason(path, error)) from error
     if len(samples) == 0:
         raise UnusableRecording("holds no samples")
-    if not np.isfinite(samples).all():
-        raise UnusableRecording("holds samples that are not finite numbers")
     mono = samples.mean(axis=1)
+    if not np.isfinite(mono).all():
+        raise UnusableRecording("holds samples that are not finite numbers")
     if found != sample_rate:
         mono = librosa.resample(mono, orig_sr=found, target_sr=sample_rate)
     peak = np.abs(mono).max()
+    if not np.isfinite(peak):
+        raise UnusableRecording("holds samples too large for float32")
     if np.ptp(mono) < 1e-4:  # below one step of 14 bits, our choice: digital silence or pure DC
         raise UnusableRecording("silent")
     return mono / peak

@@ -77,6 +77,7 @@ def read_table(table: Path, folder: Path) -> pd.DataFrame:
     """
     frame = _read_csv(table)
     _require(frame, ["Songs", "Quads"], table)
+    frame = frame.drop(columns=["song", "quadrant"], errors="ignore")
     frame = frame.rename(columns={"Songs": "song", "Quads": "quadrant"})
     if "group" not in frame:
         frame["group"] = ""
@@ -84,9 +85,6 @@ def read_table(table: Path, folder: Path) -> pd.DataFrame:
         values = frame[column] if column in frame else pd.Series(np.nan, index=frame.index)
         frame[column.lower()] = pd.to_numeric(values, errors="coerce")
     frame["path"] = [folder / song for song in frame["song"]]
-    root = folder.resolve()
-    outside = [p for p in frame["path"] if not p.resolve().is_relative_to(root)]
-    _refuse(outside, f"{table} names files outside {folder}", "paths are relative to the corpus")
     return _music(frame, table, folder)
 
 
@@ -106,11 +104,12 @@ def _aishell(folder: Path) -> pd.DataFrame:
     """data_aishell/wav/<subset>/<speaker>/*.wav"""
     paths = sorted((folder / "wav").glob("*/*/*.wav"))
     archives = sorted((folder / "wav").glob("*.tar.gz"))
-    if archives and not paths:
+    packed = [a for a in archives if not list((folder / "wav").glob(f"*/{a.name[:-7]}/*.wav"))]
+    if packed:
         raise UserError(
-            f"AISHELL-1 in {folder / 'wav'} is still packed: {len(archives)} archives such as "
-            f"{archives[0].name}; unpack them first: "
-            f"cd {folder / 'wav'} && for f in *.tar.gz; do tar xzf $f; done"
+            f"AISHELL-1 in {folder / 'wav'} is still packed: {len(packed)} archives such as "
+            f"{packed[0].name}; unpack them first: "
+            f"cd '{folder / 'wav'}' && for f in *.tar.gz; do tar xzf $f; done"
         )
     return _speech(folder, paths, speaker_level=2)
 
@@ -129,7 +128,7 @@ def _four_quadrants(folder: Path) -> pd.DataFrame:
         frame["group"] = frame["song"].map(
             artists.drop_duplicates("Song").set_index("Song")["Artist"]
         )
-    sounds = {path.stem: path for path in folder.glob("Q[1-4]/*") if path.suffix in SOUND}
+    sounds = {path.stem: path for path in folder.glob("Q[1-4]/*") if path.suffix.lower() in SOUND}
     frame["path"] = [
         sounds.get(song, folder / str(quadrant) / f"{song}.mp3")
         for song, quadrant in zip(frame["song"], frame["quadrant"], strict=True)
@@ -140,12 +139,12 @@ def _four_quadrants(folder: Path) -> pd.DataFrame:
 
 def _ch818(folder: Path) -> pd.DataFrame:
     """CH-818: sound files and a table of ratings, a row per song or per song and annotator."""
-    tables = sorted(folder.glob("*.csv"))
+    tables = _tables(folder)
     if len(tables) != 1:
         found = ", ".join(t.name for t in tables) or "none"
         raise UserError(
             f"expected one table of ratings (song, arousal, valence; a row per annotator) in "
-            f"{folder}, found {found}: keep one there, or name it with --table"
+            f"{folder}, found {found}: keep one there"
         )
     ratings = _read_csv(tables[0])
     _require(ratings, ["song", "arousal", "valence"], tables[0])
@@ -163,9 +162,15 @@ def _ch818(folder: Path) -> pd.DataFrame:
     if zeros:
         print(f"{zeros} mean ratings are exactly 0 and count as positive")
     frame["quadrant"] = quadrant_of(frame["arousal"], frame["valence"])
+    for axis in ("arousal", "valence"):
+        if len(frame) and (frame[axis] >= 0).nunique() == 1:
+            raise UserError(
+                f"{tables[0]}: mean {axis} never changes its sign ({frame[axis].min():g} to "
+                f"{frame[axis].max():g}): ratings must be centred on 0, for example in [-10, 10]"
+            )
     frame["group"] = ""
-    sounds = {path.stem: path for path in folder.iterdir() if path.suffix in SOUND}
-    frame["path"] = [sounds.get(Path(song).stem, folder / f"{song}.mp3") for song in frame["song"]]
+    sounds = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in SOUND}
+    frame["path"] = [sounds.get(_stem(song), folder / f"{song}.mp3") for song in frame["song"]]
     return _music(frame, tables[0], folder)
 
 
@@ -221,26 +226,41 @@ def _music(frame: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
         f"{table} has quadrants that do not exist",
         f"legal are {', '.join(QUADRANTS)}",
     )
-    twice = frame.loc[frame["song"].duplicated(), "song"].unique()
+    _refuse(
+        [f"row {row + 2}" for row in frame.index[frame["song"].isin(("", ".", "./"))]],
+        f"{table} has rows without a song",
+        "name one in each row",
+    )
+    root = folder.resolve()
+    try:
+        real = pd.Series([Path(path).resolve() for path in frame["path"]], index=frame.index)
+        missing = [path for path in frame["path"] if not Path(path).exists()]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{table} names a file that cannot exist: {error}") from error
+    outside = [path for path in real if not path.is_relative_to(root)]
+    _refuse(outside, f"{table} names files outside {folder}", "paths are relative to the corpus")
+    twice = frame.loc[real.duplicated(), "song"].unique()
     _refuse(list(twice), f"{table} names songs more than once", "keep one row per song")
-    missing = [path for path in frame["path"] if not Path(path).exists()]
     _refuse(
         missing,
         f"{table} names {len(missing)} of {len(frame)} files that are not there",
         f"put them below {folder}, or take the rows out",
     )
-    frame["recording"] = [
-        Path(path).relative_to(folder).with_suffix("").as_posix() for path in frame["path"]
-    ]
+    frame["recording"] = [path.relative_to(root).with_suffix("").as_posix() for path in real]
     frame["path"] = frame["path"].astype(str)
     frame["group"] = frame["group"].fillna("").astype(str)
     return frame
 
 
+def _stem(song: str) -> str:
+    """A song's name without the suffix of a sound file (and only that)."""
+    return song[: -len(Path(song).suffix)] if Path(song).suffix.lower() in SOUND else song
+
+
 def _authors_table(folder: Path) -> Path | None:
     """The table with the authors' columns in a corpus folder, if there is one."""
     found = []
-    for path in sorted(folder.glob("*.csv")):
+    for path in _tables(folder):
         with open(path, encoding="utf-8-sig", errors="replace") as lines:
             header = [name.strip() for name in lines.readline().split(",")]
         if {"Songs", "Quads"} <= set(header):
@@ -251,15 +271,24 @@ def _authors_table(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
+def _tables(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.csv") if path.is_file())
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     """Read a CSV of strings, with or without a byte-order mark."""
     if not path.is_file():
         raise UserError(f"table not found: {path}")
     try:
-        frame = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+        frame = pd.read_csv(
+            path, dtype=str, encoding="utf-8-sig", keep_default_na=False, index_col=False
+        )
     except (ValueError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a table in CSV (UTF-8): {error}") from error
     frame.columns = [name.strip() for name in frame.columns]
+    twice = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
+    if twice:
+        raise UserError(f"{path} has columns of the same name: {', '.join(twice)}")
     return frame.apply(lambda column: column.str.strip())
 
 

@@ -127,16 +127,35 @@ class Windows:
         }
 
 
-def read(path: Path, features: Mapping, make: str) -> Windows:
+def read_folder(
+    folder: Path, names: Iterable[str], features: Mapping, kind: str, language: str, make: str
+) -> dict[str, Windows]:
+    """Read the splits `names` of a data set; each file must say that it is what is asked for.
+
+    kind : "speech" or "music"; language : "english", "mandarin" or "mix"; the rest as of `read`
+    """
+    return {
+        name: read(
+            folder / file_name(name),
+            features,
+            make,
+            {"split": name, "corpus": kind, "language": language},
+        )
+        for name in names
+    }
+
+
+def read(path: Path, features: Mapping, make: str, expected: Mapping | None = None) -> Windows:
     """Read a data set file into memory.
 
     Parameters
     ----------
     features : the feature settings that the caller works with
     make : the command that makes this file, for the messages
+    expected : attributes that the file must have: split, corpus, language
 
-    Raises UserError when the file is missing, cut short, of another format, or was made with other
-    feature settings (naming each difference).
+    Raises UserError when the file is missing, cut short, of another format or content, or was made
+    with other feature settings (naming each difference).
     """
     if not path.is_file():
         raise UserError(f"no data set {path}: run first\n  {make}")
@@ -147,15 +166,25 @@ def read(path: Path, features: Mapping, make: str) -> Windows:
                 raise UserError(
                     f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {broken}"
                 )
-            stored = json.loads(file.attrs["features"])
+            found = {key: file.attrs.get(key) for key in expected or {}}
+            if found != dict(expected or {}):
+                raise UserError(
+                    f"{path} holds {_told(found)}, not {_told(expected)}: name the right folder, "
+                    f"or {broken}"
+                )
+            stored = dict(json.loads(file.attrs["features"]))
             frames = file["frames"][()]
             columns = {name: file["recordings"][name].asstr()[()] for name in TEXT}
             columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
             sha256 = str(file.attrs["sha256"])
-    except (OSError, KeyError, RuntimeError) as error:
+    except PermissionError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise UserError(f"{path} is cut short or damaged ({str(error)[:80]}): {broken}") from error
     _same_features(path, stored, features, broken)
     table = pd.DataFrame(columns)
+    if frames.shape[1:] != (features["n_mels"],):
+        raise UserError(f"{path} holds frames of shape {frames.shape[1:]}: {broken}")
     if int(table["length"].sum()) != len(frames):
         raise UserError(
             f"{path} holds {len(frames)} frames where its recordings have "
@@ -182,6 +211,10 @@ def _same_features(path: Path, stored: Mapping, wanted: Mapping, broken: str) ->
             f"{path} was made with other feature settings ({'; '.join(differ)}): set them alike, "
             f"or {broken}"
         )
+
+
+def _told(attributes: Mapping) -> str:
+    return " ".join(str(attributes[key]) for key in ("language", "corpus", "split"))
 
 
 def _json(features: Mapping) -> str:

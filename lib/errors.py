@@ -40,8 +40,12 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         except UserError as error:
             message = str(error)
         except KeyboardInterrupt:
-            print("\ninterrupted: the same line goes on from what is saved", file=sys.stderr)
+            print("\ninterrupted: nothing finished is lost; the same line goes on", file=sys.stderr)
             return 130
+        except BrokenPipeError:
+            # `stage | head`: what is read is gone; keep Python from complaining when it flushes
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 2
         except Exception as error:
             if _no_room(error):
                 message = (

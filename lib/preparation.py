@@ -58,7 +58,7 @@ def prepare(
         "seed": seed,
         "recordings": _fingerprint(recordings),
     }
-    if _stands(folder, asked, overwrite):
+    if _stands(folder, asked, kind, overwrite):
         return folder
 
     parts = splits.split(
@@ -79,6 +79,7 @@ def prepare(
         artefacts.write_json(
             new / "dataset.json", {"inputs": asked, "packages": artefacts.packages()}
         )
+    (folder.parent / f"{folder.name}.skipped.csv").unlink(missing_ok=True)  # of a failed attempt
     _report(written, skipped, features, folder)
     return folder
 
@@ -115,7 +116,7 @@ def _seconds(path: str) -> float:
         return 0.0  # drawn all the same, so that extraction reports it
 
 
-def _stands(folder: Path, asked: dict, overwrite: bool) -> bool:
+def _stands(folder: Path, asked: dict, kind: str, overwrite: bool) -> bool:
     """Whether the data set is there already; UserError if another one is."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: name a folder with -ps")
@@ -127,15 +128,21 @@ def _stands(folder: Path, asked: dict, overwrite: bool) -> bool:
             f"{folder} holds files that are not a data set of this suite: move them away, or "
             "write elsewhere with -ps"
         )
-    differ = artefacts.differences(record["inputs"], asked)
+    differ = artefacts.differences(record.get("inputs", {}), asked)
     if differ and not overwrite:
         raise UserError(
             f"{folder} holds a data set of other settings ({'; '.join(differ)}): use the same, "
             "or replace it with --overwrite"
         )
-    if not differ and not overwrite:
-        say(f"{folder} is finished already; --overwrite makes it again")
-    return not overwrite
+    if overwrite:
+        return False
+    names = [name for name in splits.SPLITS if kind == "music" or name != "test"]
+    lost = [name for name in names if not (folder / datasets.file_name(name)).is_file()]
+    if lost:
+        say(f"{folder} lacks {', '.join(map(datasets.file_name, lost))} and is made again")
+        return False
+    say(f"{folder} is finished already; --overwrite makes it again")
+    return True
 
 
 def _extract(
@@ -202,7 +209,8 @@ def _check_losses(
     first = "; ".join(f"{s['recording']}: {s['reason']}" for s in skipped[:3])
     raise UserError(
         f"{len(skipped)} of {total} recordings cannot be used, more than {max_lost:.0%} "
-        f"({first}; all in {listing}): mend the corpus, or accept the loss with --allow-skips"
+        f"({first}; all in {listing}): mend the corpus"
+        + (", or accept the loss with --allow-skips" if len(skipped) < total else "")
     )
 
 

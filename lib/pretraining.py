@@ -13,6 +13,7 @@ import numpy as np
 
 from lib import artefacts, batches, cpc, datasets, plots, scae, training
 from lib.cli import Settings, say
+from lib.errors import UserError
 from lib.registry import LANGUAGES
 
 
@@ -37,10 +38,10 @@ def pretrain(
     Returns the run directories.
     """
     make = f"python3 generate_dataset.py -d s -l {language}"
-    train, val = (
-        datasets.read(folder / datasets.file_name(name), settings["features"], make)
-        for name in ("train", "val")
+    data = datasets.read_folder(
+        folder, ("train", "val"), settings["features"], "speech", LANGUAGES[language], make
     )
+    train, val = data["train"], data["val"]
     say(
         f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate "
         f"({keras.backend.backend()}, XLA {'on' if settings['training']['xla'] else 'off'})"
@@ -75,6 +76,7 @@ def _pretrain_once(
     if artefacts.finished(run, inputs, overwrite):
         say(f"{run} is finished already")
         return
+    artefacts.check_place(run)
     say(f"training {model_name}, iteration {iteration} -> {run}")
     began = time.time()
     keras.utils.set_random_seed(seed)
@@ -142,6 +144,12 @@ def _predictive(settings: Settings, train: datasets.Windows, val: datasets.Windo
         )
         for windows in (train, val)
     ]
+    for name, served in zip(("training", "validation"), sequences, strict=True):
+        if not served.items:
+            raise UserError(
+                f"no recording of the {name} data has {section['past'] + section['future']} windows"
+                " for a sequence of cpc.past + cpc.future: lower them, or bring longer recordings"
+            )
     return model, encoder, *sequences
 
 

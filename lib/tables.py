@@ -7,6 +7,7 @@ chance stand in rows of their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from lib.errors import UserError
 from lib.evaluation import MEASURES
 from lib.registry import SHORT, TASKS
 
+RUN = re.compile(
+    r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?\.it_(0|[1-9]\d*)"
+)
 MODES = {"scratch": "from scratch", "feat_ext": "Feat. Ext.", "full": "Full"}
 
 
@@ -29,13 +33,15 @@ def collect(models: Path) -> pd.DataFrame:
     """
     rows = []
     for run in sorted((models / "models_trans").glob("speech_*_2_music_*/*.it_*")):
+        name = RUN.fullmatch(f"{run.parent.name}/{run.name}")
+        if name is None:
+            print(f"{run} is not named as a run and left out")
+            continue
         metrics = artefacts.read_json(run / "metrics.json")
-        if artefacts.read_json(run / "run.json") is None or metrics is None:
+        if artefacts.read_json(run / "run.json") is None or not metrics:
             print(f"{run} is unfinished and left out")
             continue
-        speech, music = run.parent.name.removeprefix("speech_").split("_2_music_")
-        stem, iteration = run.name.rsplit(".it_", 1)
-        model, _, mode = stem.partition(".")
+        speech, music, model, mode, iteration = name.groups()
         for level, tasks in metrics.items():
             for task, result in tasks.items():
                 rows.append(

@@ -7,15 +7,15 @@ import math
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from lib.artefacts import CHECKPOINT
 from lib.errors import UserError
-
-CHECKPOINT = "checkpoint"  # folder in the run directory from which an unfinished run resumes
 
 
 def run_seed(seed: int, iteration: int) -> int:
@@ -83,19 +83,30 @@ class Course(keras.callbacks.Callback):
         self.saved_at = time.monotonic()
 
     def resume(self) -> int:
-        """Load the saved state, if there is one of the same run; returns the epochs done."""
+        """Load the saved state, if there is one; returns the epochs done.
+
+        Raises UserError when it is of a run with other settings or data.
+        """
         folder = self.folder / CHECKPOINT
+        if not folder.is_dir():
+            return 0
         try:
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            with np.load(folder / "state.npz") as saved:
+                last = [saved[name] for name in self._names("last")]
+                best = [saved[name] for name in saved.files if name.startswith("best")]
+            same = state["fingerprint"] == self.state["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            print(f"{folder} cannot be read ({str(error)[:60]}); training starts anew")
             return 0
-        if state["fingerprint"] != self.state["fingerprint"]:
-            print(f"{folder} is of other settings or data; training starts anew")
-            return 0
-        with np.load(folder / "state.npz") as saved:
-            for variable, name in zip(self._variables(), self._names("last"), strict=True):
-                variable.assign(saved[name])
-            self.best = [saved[name] for name in saved.files if name.startswith("best")]
+        if not same:
+            raise UserError(
+                f"{folder} is of an unfinished training with other settings or data: finish it "
+                f"with its own line, or remove that folder"
+            )
+        for variable, array in zip(self._variables(), last, strict=True):
+            variable.assign(array)
+        self.best = best
         self.state = state
         print(f"resuming after epoch {state['epoch']}")
         return state["epoch"]

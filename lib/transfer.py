@@ -70,10 +70,9 @@ def transfer(
     if baseline:
         say(f"{model} is trained from scratch on music: -s {speech} is ignored")
     make = f"python3 generate_dataset.py -d m -l {music}"
-    data = {
-        name: datasets.read(folder / datasets.file_name(name), settings["features"], make)
-        for name in ("train", "val", "test")
-    }
+    data = datasets.read_folder(
+        folder, ("train", "val", "test"), settings["features"], "music", LANGUAGES[music], make
+    )
     say(
         f"{LANGUAGES[music]} music: "
         + ", ".join(f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items())
@@ -112,20 +111,17 @@ def _feat_ext(job: Job, iteration: int, wanted: bool) -> Path:
     script = "pretrain_denoise.py" if job.model in DENOISERS else "pretrain_cpc.py"
     runs = f" --iterations {number + 1}" if number else ""
     make = f"python3 {script} -s {job.speech} -mod {job.model}{runs}"
-    encoder = artefacts.load_encoder(parent, make)
-    features = job.settings["features"]
-    size = (features["n_mels"], features["window_frames"], 1)
-    if encoder.input_shape[1:] != size:
-        raise UserError(
-            f"{parent} takes windows of {encoder.input_shape[1:]}, the music has {size}: pretrain "
-            f"with the same features\n  {make} --overwrite"
-        )
+    encoder = artefacts.load_encoder(parent, job.settings["features"], make)
 
     def build() -> keras.Model:
         return _classifier(encoder, job.settings)
 
     inputs = _inputs(job, iteration, "heads", "transfer")
     inputs["encoder"] = artefacts.file_hash(parent / "encoder.keras")
+    finished = artefacts.read_json(job.run("feat_ext", iteration) / "run.json")
+    if finished and not wanted:  # --epochs then speaks of the released step alone
+        epochs = finished.get("inputs", {}).get("transfer", {}).get("epochs")
+        inputs["transfer"] = inputs["transfer"] | {"epochs": epochs}
     return _step(job, "feat_ext", iteration, inputs, build, "transfer", keep_same=not wanted)
 
 
@@ -133,10 +129,13 @@ def _full(job: Job, iteration: int, parent: Path) -> Path:
     """The released step, from the finished frozen run `parent`."""
 
     def build() -> keras.Model:
-        return keras.models.load_model(parent / "model.keras", compile=False)
+        return artefacts.load_model(
+            parent / "model.keras", "train that step again (-rel n --overwrite)"
+        )
 
     inputs = _inputs(job, iteration, "release")
-    inputs["feat_ext"] = artefacts.file_hash(parent / "model.keras")
+    path = parent / "model.keras"
+    inputs["feat_ext"] = artefacts.file_hash(path) if path.is_file() else None
     return _step(job, "full", iteration, inputs, build, "release")
 
 
@@ -180,6 +179,7 @@ def _step(
     if artefacts.finished(run, inputs, job.overwrite, keep_same):
         say(f"{run} is finished already")
         return run
+    artefacts.check_place(run)
     say(f"training {job.model}, {mode}, iteration {iteration} -> {run}")
     began = time.time()
     seed = training.run_seed(job.settings["run"]["seed"], iteration)

@@ -42,8 +42,8 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert (folder / "a").read_text() == "first"
     with artefacts.whole_folder(folder) as new:
-        (new / "b").write_text("second")
-    assert [p.name for p in folder.iterdir()] == ["b"]
+        (new / "a").write_text("second")
+    assert (folder / "a").read_text() == "second"
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
@@ -68,7 +68,8 @@ INPUTS = {"seed": 0, "heads": {"units": 512}}
 def test_finished_runs(tmp_path):
     assert not artefacts.finished(tmp_path, INPUTS, overwrite=False)
     (tmp_path / "run.json").write_text("{half")
-    assert not artefacts.finished(tmp_path, INPUTS, overwrite=False)
+    with pytest.raises(UserError, match=r"run.json is damaged: move .* away"):
+        artefacts.finished(tmp_path, INPUTS, overwrite=False)
     (tmp_path / "run.json").write_text(json.dumps({"inputs": INPUTS}))
     assert artefacts.finished(tmp_path, INPUTS, overwrite=False)
     assert not artefacts.finished(tmp_path, INPUTS, overwrite=True)
@@ -81,13 +82,58 @@ def test_finished_runs(tmp_path):
     assert not artefacts.finished(tmp_path, other, overwrite=True, keep_same=True)
 
 
-def test_a_missing_encoder_names_the_command(tmp_path):
+def test_notes_of_the_user_are_kept(tmp_path):
+    folder = tmp_path / "run"
+    for text in ("first", "second"):
+        with artefacts.whole_folder(folder) as new:
+            (new / "report.txt").write_text(text)
+        (folder / "notes.txt").write_text("mine")
+        (folder / "checkpoint").mkdir(exist_ok=True)
+    assert (folder / "report.txt").read_text() == "second"
+    with artefacts.whole_folder(folder):
+        pass
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "checkpoint").exists()
+
+
+def test_a_link_to_another_disk_stays_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    with artefacts.whole_folder(tmp_path / "run") as new:
+        (new / "a").write_text("")
+    assert (tmp_path / "run").is_symlink() and (tmp_path / "disk" / "a").exists()
+
+
+def test_a_place_is_checked_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file where a folder"):
+        artefacts.check_place(tmp_path / "file")
+    with pytest.raises(UserError, match="a file stands in its way"):
+        artefacts.check_place(tmp_path / "file" / "below" / "it_0")
+
+
+def test_a_missing_encoder_names_the_command(tmp_path, features):
+    run = tmp_path / "it_0"
     with pytest.raises(UserError, match="does not exist: run first\n  python3 pretrain"):
-        artefacts.load_encoder(tmp_path / "it_0", "python3 pretrain_cpc.py -s e -mod model_cpc")
-    (tmp_path / "it_0" / "checkpoint").mkdir(parents=True)
+        artefacts.load_encoder(run, features, "python3 pretrain_cpc.py -s e -mod model_cpc")
+    (run / "checkpoint").mkdir(parents=True)
     with pytest.raises(UserError, match="is not finished"):
-        artefacts.load_encoder(tmp_path / "it_0", "")
-    (tmp_path / "it_0" / "run.json").write_text("{}")
-    (tmp_path / "it_0" / "encoder.keras").write_bytes(b"PK damaged")
-    with pytest.raises(UserError, match="cannot be loaded"):
-        artefacts.load_encoder(tmp_path / "it_0", "")
+        artefacts.load_encoder(run, features, "")
+    (run / "encoder.keras").write_bytes(b"PK damaged")
+    (run / "run.json").write_text(json.dumps({"inputs": {"features": features}}))
+    with pytest.raises(UserError, match="is missing or damaged"):
+        artefacts.load_encoder(run, features, "")
+    with pytest.raises(UserError, match="other features .hop_length: 512 there, 256 asked"):
+        artefacts.load_encoder(run, features | {"hop_length": 256}, "")
+
+
+def test_what_is_no_encoder_is_refused(tmp_path, features):
+    import keras
+
+    from lib import scae
+
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": {"features": features}}))
+    scae.build()[0].save(tmp_path / "encoder.keras")
+    with pytest.raises(UserError, match="an encoder maps .* to .None, d"):
+        artefacts.load_encoder(tmp_path, features, "")
+    keras.backend.clear_session()

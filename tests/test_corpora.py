@@ -99,6 +99,10 @@ def test_the_authors_table_is_found_and_read(tmp_path):
         ("Songs,Quads\n./nope.mp3,Q1\n", "1 of 1 files that are not there"),
         ("Songs,Quads\n../../etc/passwd,Q1\n", "outside"),
         ("Songs,Quads\n./a.mp3,Q1\n./a.mp3,Q1\n", "more than once"),
+        ("Songs,Quads\n./a.mp3,Q1\na.mp3,Q1\n", "more than once"),
+        ("Songs,Quads\n,Q1\n", "rows without a song: row 2"),
+        ("Songs,Quads,Quads \n./a.mp3,Q1,Q1\n", "columns of the same name: Quads"),
+        (f"Songs,Quads\n{'x' * 300}.mp3,Q1\n", "a file that cannot exist|not there"),
         ("Song,Quadrant\n./a.mp3,Q1\n", "lacks the columns Songs, Quads; it has Song, Quadrant"),
         ("Songs,Quads\n", "holds no recordings"),
         ("", "not a table"),
@@ -124,6 +128,23 @@ def test_missing_and_empty_corpora_name_folder_and_layout(tmp_path):
 def test_packed_aishell_says_how_to_unpack(tmp_path):
     touch(tmp_path / "data_aishell/wav/S0002.tar.gz")
     with pytest.raises(UserError, match=r"still packed: 1 archives such as S0002.tar.gz.*tar xzf"):
+        corpora.read_corpus("speech", "mandarin", tmp_path)
+
+
+def test_ratings_that_are_not_centred_are_refused(tmp_path):
+    for song in "ab":
+        touch(tmp_path / f"CH818/{song}.mp3")
+    (tmp_path / "CH818/r.csv").write_text("song,arousal,valence\na,1,-2\nb,9,3\n")
+    with pytest.raises(UserError, match=r"mean arousal never changes its sign .1 to 9.: .*centred"):
+        corpora.read_corpus("music", "mandarin", tmp_path)
+
+
+def test_partly_packed_aishell_is_noticed(tmp_path):
+    touch(tmp_path / "data_aishell/wav/train/S0002/BAC009S0002W0001.wav")
+    touch(tmp_path / "data_aishell/wav/S0002.tar.gz")
+    assert len(corpora.read_corpus("speech", "mandarin", tmp_path)) == 1
+    touch(tmp_path / "data_aishell/wav/S0003.tar.gz")
+    with pytest.raises(UserError, match="1 archives such as S0003"):
         corpora.read_corpus("speech", "mandarin", tmp_path)
 
 

@@ -94,3 +94,12 @@ def test_the_hash_follows_content(tmp_path, file, features):
     datasets.write(other, items[::-1], features, {"split": "train", "seed": 0})
     hashes = [datasets.read(p, features, MAKE).sha256 for p in (path, same, other)]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_file_of_something_else_is_refused(file, features):
+    expected = {"split": "train", "corpus": "music", "language": "english"}
+    folder = file[0].parent
+    with pytest.raises(UserError, match="not english music train"):
+        datasets.read(file[0], features, MAKE, expected)
+    with pytest.raises(UserError, match="not english music train"):
+        datasets.read_folder(folder, ["train"], features, "music", "english", MAKE)

@@ -165,6 +165,14 @@ def test_a_stage_before_its_predecessor_names_the_command(pipeline, capsys):
     assert "-mod model_over --iterations 2" in capsys.readouterr().err
 
 
+def test_epochs_of_the_released_step_leave_the_frozen_one_alone(pipeline, capsys):
+    line = ["-s", "e", "-m", "e", "-mod", "model_over", "-rel", "y", *SMALL, "--epochs", "3"]
+    assert trans_train_denoise_multi.main(line) == 2  # the released run has other epochs
+    captured = capsys.readouterr()
+    assert "model_over.feat_ext.it_0 is finished already" in captured.out
+    assert "release.epochs: 2 there, 3 asked" in captured.err
+
+
 def test_data_of_other_features_is_refused(pipeline, capsys):
     line = "-s e -mod model_over --set features.window_hop=10"
     assert main(pretrain_denoise, line) == 2

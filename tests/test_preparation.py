@@ -76,6 +76,14 @@ def test_what_stands_there_is_kept_refused_or_replaced(corpus, capsys):
     assert (folder(corpus) / "train_dataset.h5").stat().st_mtime_ns != before
 
 
+def test_a_lost_split_is_made_again(corpus, capsys):
+    assert generate_dataset.main(MUSIC) == 0
+    (folder(corpus) / "val_dataset.h5").unlink()
+    assert generate_dataset.main(MUSIC) == 0
+    assert "lacks val_dataset.h5 and is made again" in capsys.readouterr().out
+    assert (folder(corpus) / "val_dataset.h5").is_file()
+
+
 def test_changed_labels_are_noticed(corpus, capsys):
     assert generate_dataset.main(MUSIC) == 0
     table = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_annotations.csv"

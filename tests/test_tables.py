@@ -32,12 +32,15 @@ def models(tmp_path):
     run(tmp_path, "speech_mix_2_music_man", "model_cpc.feat_ext.it_0", 0.30)
     run(tmp_path, "speech_none_2_music_eng", "model_cnn.it_0", 0.56)
     run(tmp_path, "speech_eng_2_music_eng", "model_cpc.full.it_0", 0.99, finished=False)
+    run(tmp_path, "speech_eng_2_music_eng", "model_over.full.it_0 (copy)", 0.99)
     return tmp_path
 
 
 def test_cells_are_mean_and_standard_deviation_over_iterations(models, capsys):
     summary = tables.summarise(tables.collect(models))
-    assert "model_cpc.full.it_0 is unfinished" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "model_cpc.full.it_0 is unfinished" in printed
+    assert "it_0 (copy) is not named as a run" in printed
     cell = summary[(summary["model"] == "model_over") & (summary["task"] == "arousal")].iloc[0]
     assert cell["runs"] == 3
     assert cell["f1_mean"] == pytest.approx(0.54)

@@ -99,12 +99,22 @@ def test_every_epoch_serves_its_own_order(tmp_path):
     assert len({tuple(batch[-5:]) for batch in orders.values()}) == 5
 
 
-def test_a_saved_state_of_other_settings_is_not_used(tmp_path, capsys):
+def test_a_saved_state_of_other_settings_is_kept_and_named(tmp_path):
     with pytest.raises(Exception, match="killed here"):
         fit(model(), tmp_path, stop_at=2)
-    _, history = fit(model(), tmp_path, fingerprint="b")
-    assert "training starts anew" in capsys.readouterr().out
-    assert len(history) == 5
+    with pytest.raises(UserError, match="unfinished training with other settings or data"):
+        fit(model(), tmp_path, fingerprint="b")
+    assert (tmp_path / training.CHECKPOINT / "state.npz").is_file()
+
+
+@pytest.mark.parametrize("name", ["state.npz", "state.json"])
+def test_a_damaged_saved_state_is_noticed(tmp_path, capsys, name):
+    with pytest.raises(Exception, match="killed here"):
+        fit(model(), tmp_path, stop_at=2)
+    path = tmp_path / training.CHECKPOINT / name
+    path.write_bytes(path.read_bytes()[:40])
+    _, history = fit(model(), tmp_path)
+    assert "cannot be read" in capsys.readouterr().out and len(history) == 5
 
 
 def test_the_best_weights_are_left_in_the_model(tmp_path):
