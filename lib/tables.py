@@ -17,7 +17,7 @@ import pandas as pd
 from lib import artefacts, evaluation, plots
 from lib.errors import UserError
 from lib.evaluation import MEASURES
-from lib.registry import SHORT, TASKS
+from lib.registry import BASELINES, DENOISERS, PREDICTIVE, SHORT, TASKS
 
 RUN = re.compile(
     r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?\.it_(0|[1-9]\d*)"
@@ -72,6 +72,8 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     <measure>_sd (NaN for a single run).
     """
     keys = ["level", "model", "mode", "task", "speech", "music"]
+    order = {name: i for i, name in enumerate((*DENOISERS, *PREDICTIVE, *BASELINES))}
+    runs = runs.sort_values("model", key=lambda names: names.map(order), kind="stable")
     rows = []
     for names, cell in runs.groupby(keys, sort=False):
         row = dict(zip(keys, names, strict=True)) | {"runs": len(cell)}
