@@ -11,6 +11,7 @@ run.json is written last: a run directory without it is unfinished.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -109,6 +110,29 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder that is about to be written; UserError when another process holds it.
+
+    The lock is a hidden file beside the folder. It goes with its holder, even a killed one.
+    """
+    folder = folder.resolve()
+    check_place(folder)
+    path = folder.with_name(f".lock-{folder.name}")
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise UserError(f"another process is working on {folder}: wait for it, or stop it")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def check_place(folder: Path) -> None:

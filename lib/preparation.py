@@ -58,15 +58,23 @@ def prepare(
         "seed": seed,
         "recordings": _fingerprint(recordings),
     }
-    if _stands(folder, asked, kind, overwrite):
-        return folder
+    with artefacts.locked(folder):
+        if not _stands(folder, asked, kind, overwrite):
+            _write(recordings, asked, section, folder, allow_skips)
+    return folder
 
+
+def _write(
+    recordings: pd.DataFrame, asked: dict, section: dict, folder: Path, allow_skips: bool
+) -> None:
+    """Split, extract and write a data set whose settings are `asked`."""
+    music = asked["kind"] == "music"
     parts = splits.split(
         recordings,
-        stratify="quadrant" if kind == "music" else "language",
-        test=section["test"] if kind == "music" else 0,
+        stratify="quadrant" if music else "language",
+        test=section["test"] if music else 0,
         val=section["val"],
-        seed=seed,
+        seed=asked["seed"],
     )
     with artefacts.whole_folder(folder) as new:
         written, skipped = _extract(parts, new, asked, section["workers"])
@@ -80,8 +88,7 @@ def prepare(
             new / "dataset.json", {"inputs": asked, "packages": artefacts.packages()}
         )
     (folder.parent / f"{folder.name}.skipped.csv").unlink(missing_ok=True)  # of a failed attempt
-    _report(written, skipped, features, folder)
-    return folder
+    _report(written, skipped, asked["features"], folder)
 
 
 def _draw(

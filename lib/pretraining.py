@@ -49,7 +49,8 @@ def pretrain(
     runs = []
     for iteration in range(settings["run"]["iterations"]):
         run = artefacts.speech_run(settings["paths"]["models"], language, model, iteration)
-        _pretrain_once(model, run, iteration, settings, train, val, overwrite)
+        with artefacts.locked(run):
+            _pretrain_once(model, run, iteration, settings, train, val, overwrite)
         runs.append(run)
     return runs
 
@@ -76,7 +77,6 @@ def _pretrain_once(
     if artefacts.finished(run, inputs, overwrite):
         say(f"{run} is finished already")
         return
-    artefacts.check_place(run)
     say(f"training {model_name}, iteration {iteration} -> {run}")
     began = time.time()
     keras.utils.set_random_seed(seed)

@@ -7,6 +7,7 @@ chance stand in rows of their own.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,17 +29,18 @@ MODES = {"scratch": "from scratch", "feat_ext": "Feat. Ext.", "full": "Full"}
 def collect(models: Path) -> pd.DataFrame:
     """Every finished transfer run below <models>/models_trans, in long form.
 
-    Returns columns speech, music, model, mode, iteration, level, task, precision, recall, f1 (all
-    macro), items (list: of each class). Unfinished directories are left out, and said to be.
+    Returns columns speech, music, model, mode, iteration, inputs, level, task, precision, recall,
+    f1 (all macro), items (list: of each class). Says which directories are unfinished and left
+    out, and where the iterations of a cell differ in settings or data.
     """
     rows = []
-    for run in sorted((models / "models_trans").glob("speech_*_2_music_*/*.it_*")):
+    for run in sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*.it_*")):
         name = RUN.fullmatch(f"{run.parent.name}/{run.name}")
         if name is None:
             print(f"{run} is not named as a run and left out")
             continue
-        metrics = artefacts.read_json(run / "metrics.json")
-        if artefacts.read_json(run / "run.json") is None or not metrics:
+        metrics, record = (artefacts.read_json(run / f"{n}.json") for n in ("metrics", "run"))
+        if record is None or not metrics:
             print(f"{run} is unfinished and left out")
             continue
         speech, music, model, mode, iteration = name.groups()
@@ -51,6 +53,7 @@ def collect(models: Path) -> pd.DataFrame:
                         "model": model,
                         "mode": mode or "scratch",
                         "iteration": int(iteration),
+                        "inputs": _alike(record),
                         "level": level,
                         "task": task,
                         **{m: result[f"macro_{m}"] for m in MEASURES},
@@ -62,7 +65,19 @@ def collect(models: Path) -> pd.DataFrame:
             f"no finished run in {models / 'models_trans'}: train one first, for example\n"
             "  python3 trans_train_denoise_multi.py -s e -m e -mod model_over -rel n"
         )
-    return pd.DataFrame(rows)
+    runs = pd.DataFrame(rows)
+    for names, cell in runs.groupby(["speech", "music", "model", "mode"]):
+        if cell["inputs"].nunique() > 1:
+            print(f"the iterations of {' '.join(names)} differ in settings or data: a mean of them")
+            print("  mixes unlike runs; see their run.json")
+    return runs
+
+
+def _alike(record: Mapping) -> str:
+    """What the iterations of one cell must have in common, as text."""
+    own = ("iteration", "encoder", "feat_ext")
+    inputs = {k: v for k, v in record.get("inputs", {}).items() if k not in own}
+    return json.dumps(inputs, sort_keys=True)
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:

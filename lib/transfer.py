@@ -176,10 +176,23 @@ def _step(
 ) -> Path:
     """Train, evaluate and write one run, unless it is finished already."""
     run = job.run(mode, iteration)
-    if artefacts.finished(run, inputs, job.overwrite, keep_same):
-        say(f"{run} is finished already")
-        return run
-    artefacts.check_place(run)
+    with artefacts.locked(run):
+        if artefacts.finished(run, inputs, job.overwrite, keep_same):
+            say(f"{run} is finished already")
+        else:
+            _train(job, run, mode, iteration, inputs, build, section)
+    return run
+
+
+def _train(
+    job: Job,
+    run: Path,
+    mode: str,
+    iteration: int,
+    inputs: dict,
+    build: Callable[[], keras.Model],
+    section: str,
+) -> None:
     say(f"training {job.model}, {mode}, iteration {iteration} -> {run}")
     began = time.time()
     seed = training.run_seed(job.settings["run"]["seed"], iteration)
@@ -194,7 +207,6 @@ def _step(
         artefacts.write_run(new, inputs, outcome, history, began)
     f1 = ", ".join(f"{task} {levels['window'][task]['macro_f1']:.3f}" for task in TASKS)
     say(f"test, macro F1 per window: {f1} (chance and more in {run / 'report.txt'})")
-    return run
 
 
 def _fit(

@@ -104,6 +104,19 @@ def test_a_link_to_another_disk_stays_a_link(tmp_path):
     assert (tmp_path / "run").is_symlink() and (tmp_path / "disk" / "a").exists()
 
 
+def test_one_process_at_a_time(tmp_path):
+    run = tmp_path / "models" / "run"
+    with artefacts.locked(run):
+        with pytest.raises(UserError, match=r"another process is working on .*run: wait"):
+            with artefacts.locked(run):
+                pass
+        with artefacts.locked(tmp_path / "models" / "other"):
+            pass
+    with artefacts.locked(run):
+        pass
+    assert list((tmp_path / "models").iterdir()) == []
+
+
 def test_a_place_is_checked_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file where a folder"):

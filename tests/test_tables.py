@@ -9,7 +9,7 @@ from lib import tables
 from lib.registry import TASKS
 
 
-def run(models, pair, name, f1, finished=True):
+def run(models, pair, name, f1, finished=True, inputs="{}"):
     folder = models / "models_trans" / pair / name
     folder.mkdir(parents=True)
     measures = {"macro_precision": f1, "macro_recall": f1, "macro_f1": f1}
@@ -22,7 +22,7 @@ def run(models, pair, name, f1, finished=True):
     }
     (folder / "metrics.json").write_text(json.dumps(levels))
     if finished:
-        (folder / "run.json").write_text("{}")
+        (folder / "run.json").write_text(f'{{"inputs": {inputs}}}')
 
 
 @pytest.fixture
@@ -63,3 +63,12 @@ def test_files_and_terminal(models):
     assert "0.54 ± 0.04" in text and "eng → eng" in text
     assert len(pd.read_csv(models / "results" / "table.csv")) == 2 * 3 * (3 + 2)
     assert (models / "results" / "table.png").is_file()
+
+
+def test_iterations_that_differ_in_settings_are_named(tmp_path, capsys):
+    for i, units in enumerate((512, 256)):
+        inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'
+        run(tmp_path, "speech_eng_2_music_eng", f"model_over.full.it_{i}", 0.5, inputs=inputs)
+    tables.collect(tmp_path)
+    printed = capsys.readouterr().out
+    assert "the iterations of eng eng model_over full differ in settings or data" in printed
