@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lib import cli
+from lib import cli, config
 from lib.errors import guard
 
 
@@ -25,7 +25,7 @@ def parse_args(argv=None):
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
-    models = cli.models_folder()
+    models = config.models_folder()
 
     from lib.tables import results
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from lib import artefacts, audio, corpora, datasets, splits
-from lib.cli import Settings, say
+from lib.cli import say
+from lib.config import Settings
 from lib.errors import UserError
 from lib.registry import LANGUAGES
 

@@ -12,7 +12,8 @@ import keras
 import numpy as np
 
 from lib import artefacts, batches, cpc, datasets, plots, scae, training
-from lib.cli import Settings, say
+from lib.cli import say
+from lib.config import Settings
 from lib.errors import UserError
 from lib.registry import LANGUAGES
 

@@ -18,7 +18,8 @@ import pandas as pd
 
 from lib import artefacts, batches, cnn, datasets, evaluation, heads, plots, training
 from lib.audio import window_seconds
-from lib.cli import Settings, say
+from lib.cli import say
+from lib.config import Settings
 from lib.errors import UserError
 from lib.registry import BASELINES, DENOISERS, LANGUAGES, TASKS
 

@@ -1,0 +1,165 @@
+"""The settings of a run: settings.py, checked line by line, and `--set`. Imports nothing heavy.
+
+settings.py is edited by hand, so every line of it has a check here, by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from lib.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+Settings = dict[str, dict]  # {section: {key: value}}, and "paths"
+
+
+class Legal(NamedTuple):
+    """What a setting may be: its type, how that reads, and which values of it are legal."""
+
+    kind: type
+    told: str
+    holds: Callable
+
+
+def _whole(low: int, high: int = 10**9) -> Legal:
+    return Legal(int, f"a whole number from {low} to {high}", lambda x: low <= x <= high)
+
+
+POSITIVE = Legal(float, "a number above 0", lambda x: 0 < x < math.inf)
+FROM_ZERO = Legal(float, "a number, 0 or above", lambda x: 0 <= x < math.inf)
+SHARE = Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1)
+SHARE_OR_ZERO = Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
+SWITCH = Legal(bool, "True or False", lambda x: True)
+BANDS = Legal(  # the encoders pool mel bands by 64 in all
+    int, "a multiple of 64, up to 1024", lambda x: 0 < x <= 1024 and x % 64 == 0
+)
+NEGATIVES = Legal(str, "order or elsewhere", lambda x: x in ("order", "elsewhere"))
+
+LEGAL = {
+    "features.sample_rate": _whole(1, 192_000),
+    "features.n_fft": _whole(2, 65_536),
+    "features.win_length": _whole(2, 65_536),
+    "features.hop_length": _whole(1, 65_536),
+    "features.n_mels": BANDS,
+    "features.window_frames": _whole(1, 10_000),
+    "features.window_hop": _whole(1, 10_000),
+    "dataset.speech_hours": FROM_ZERO,
+    "dataset.music_hours": FROM_ZERO,
+    "dataset.test": SHARE,
+    "dataset.val": SHARE,
+    "dataset.max_lost": SHARE_OR_ZERO,
+    "dataset.workers": _whole(0, 1024),
+    "run.iterations": _whole(1),
+    "run.seed": _whole(0, 2**32 - 1),
+    "scae.noise": FROM_ZERO,
+    "scae.output_from_data": SWITCH,
+    "cpc.past": _whole(1),
+    "cpc.future": _whole(2),
+    "cpc.code": _whole(1, 16_384),
+    "cpc.context": _whole(1, 16_384),
+    "cpc.negatives": NEGATIVES,
+    "network.dropout": SHARE_OR_ZERO,
+    "network.momentum": SHARE,
+    "heads.units": _whole(1, 16_384),
+    "pretrain.epochs": _whole(1),
+    "pretrain.batch_windows": _whole(1),
+    "pretrain.learning_rate": POSITIVE,
+    "pretrain.decay": FROM_ZERO,
+    "transfer.epochs": _whole(1),
+    "transfer.batch_windows": _whole(1),
+    "transfer.learning_rate": POSITIVE,
+    "transfer.decay": FROM_ZERO,
+    "transfer.encoder_iteration": _whole(-1),
+    "release.epochs": _whole(1),
+    "release.batch_windows": _whole(1),
+    "release.learning_rate": POSITIVE,
+    "release.decay": FROM_ZERO,
+    "training.amsgrad": SWITCH,
+    "training.epsilon": POSITIVE,
+    "training.plateau_epochs": _whole(1),
+    "training.plateau_factor": SHARE,
+    "training.stop_epochs": _whole(1),
+    "training.predict_windows": _whole(1),
+    "training.checkpoint_seconds": FROM_ZERO,
+    "training.xla": SWITCH,
+}
+
+
+def load() -> Settings:
+    """The content of settings.py, with the two paths under "paths".
+
+    Raises UserError when the file cannot be read, or lacks or adds a line.
+    """
+    module = _module()
+    sections = {name.split(".")[0]: None for name in LEGAL}
+    settings = {name: copy.deepcopy(vars(module).get(name)) for name in sections}
+    found = {f"{s}.{k}" for s, keys in settings.items() if isinstance(keys, dict) for k in keys}
+    for what, names in (("lacks", set(LEGAL) - found), ("does not know", found - set(LEGAL))):
+        if names:
+            raise UserError(f"settings.py {what} {', '.join(sorted(names))}: undo the last edit")
+    settings["paths"] = {"data": _path(module, "path_to_data"), "models": str(models_folder())}
+    return settings
+
+
+def models_folder() -> Path:
+    """Where models/, models_trans/ and results/ are: path_to_models, by default the suite's own."""
+    return Path(_path(_module(), "path_to_models") or ROOT).expanduser()
+
+
+def override(settings: Settings, item: str) -> None:
+    """Apply one `--set section.key=value` in place; UserError lists what is legal."""
+    name, equals, text = (part.strip() for part in item.partition("="))
+    if not equals or name not in LEGAL:
+        legal = "\n  ".join(f"{key}={_get(settings, key)}" for key in LEGAL)
+        raise UserError(f"--set {item}: expected section.key=value with one of\n  {legal}")
+    kind = LEGAL[name].kind
+    try:
+        value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        value = text  # of another type, as the check will say
+    section, key = name.split(".")
+    settings[section][key] = value
+    _check(name, value)
+
+
+def check(settings: Settings) -> None:
+    """Raise UserError, naming the first setting that is not legal."""
+    for name in LEGAL:
+        _check(name, _get(settings, name))
+    if settings["features"]["win_length"] > settings["features"]["n_fft"]:
+        raise UserError("features.win_length is longer than features.n_fft: it must fit inside")
+
+
+def _check(name: str, value: object) -> None:
+    legal = LEGAL[name]
+    kinds = (int, float) if legal.kind is float else legal.kind
+    fits = isinstance(value, kinds) and (legal.kind is bool or not isinstance(value, bool))
+    if not fits or not legal.holds(value):
+        raise UserError(f"{name} is {value!r}; it must be {legal.told} (see settings.py)")
+
+
+def _get(settings: Settings, name: str) -> object:
+    section, key = name.split(".")
+    return settings[section][key]
+
+
+def _module() -> ModuleType:
+    try:
+        return importlib.import_module("settings")
+    except Exception as error:
+        raise UserError(
+            f"settings.py cannot be read ({type(error).__name__}: {error}): undo the last edit"
+        ) from error
+
+
+def _path(module: ModuleType, name: str) -> str:
+    value = vars(module).get(name)
+    if not isinstance(value, (str, Path)):
+        raise UserError(f'settings.py: {name} must be a folder in quotes, or ""')
+    return str(value)
