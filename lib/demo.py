@@ -108,15 +108,15 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[Su
 
 def _check(sizes: Sizes) -> None:
     """Refuse sizes that give no usable corpus."""
-    legal = (
-        ("--seed", sizes.seed, 0, "as numpy wants it"),
-        ("--speech-minutes", sizes.speech_minutes, 0.2, "two utterances of 6 s"),
-        ("--clips-per-quadrant", sizes.clips_per_quadrant, 1, "one clip"),
-        ("--clip-seconds", sizes.clip_seconds, 2, "two windows of 1 s"),
+    legal = (  # flag, value, least, most: numpy's seeds; two utterances; two windows of 1 s
+        ("--seed", sizes.seed, 0, 2**32 - 1),
+        ("--speech-minutes", sizes.speech_minutes, 0.2, 6000),
+        ("--clips-per-quadrant", sizes.clips_per_quadrant, 1, 2500),
+        ("--clip-seconds", sizes.clip_seconds, 2, 600),
     )
-    for flag, value, least, why in legal:
-        if not (np.isfinite(value) and value >= least):
-            raise UserError(f"{flag} {value} is not possible: at least {least} ({why})")
+    for flag, value, least, most in legal:
+        if not least <= value <= most:
+            raise UserError(f"{flag} {value} is not possible: from {least} to {most}")
 
 
 def _occupant(out: Path) -> dict | None:
