@@ -28,8 +28,8 @@ stage = { echo "\$$ python3 $(1)"; TIMEFORMAT="  (%1R s)"; time $(PY) $(1) || ex
 # The demo is a graph of the suite's own lines, two at a time. Its corpora are small and quickly
 # learnt: small batches, few epochs, larger steps when releasing than for real music.
 DEMO_PRETRAIN := --epochs 2 --set pretrain.batch_windows=32
-DEMO_TRANSFER := --epochs 7 --set transfer.batch_windows=32 --set release.batch_windows=32 \
-	--set release.learning_rate=0.0001
+DEMO_TRANSFER := --set transfer.epochs=7 --set transfer.batch_windows=32 \
+	--set release.epochs=4 --set release.batch_windows=32 --set release.learning_rate=0.0001
 DATA := demo/data/demo.json
 SETS := demo/data/features
 PAIRS := demo/models_trans
