@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Iterable, Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -157,12 +159,10 @@ def _extract(
     parts: dict[str, pd.DataFrame], folder: Path, asked: dict, workers: int
 ) -> tuple[pd.DataFrame, list[dict]]:
     """Extract the frames of all splits in parallel, write one file per split."""
-    from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
     from tqdm import tqdm
 
-    # joblib remarks on what it drops when writing fails; the failure itself is reported
-    warnings.filterwarnings("ignore", message=".*tasks which were still being processed")
+    threads = workers or os.cpu_count() or 1
     total = sum(len(part) for part in parts.values())
     work = partial(_try_extract, features=asked["features"])
     written, skipped = [], []
@@ -170,11 +170,11 @@ def _extract(
     # and start at once; the matrix library must not start threads of its own beneath them
     with (
         threadpool_limits(1, "blas"),
-        Parallel(n_jobs=workers or -1, prefer="threads", return_as="generator") as pool,
+        ThreadPoolExecutor(threads) as pool,  # its end waits for its threads
         tqdm(total=total, unit=" recordings", desc="log-mel", disable=None) as bar,
     ):
         for name, part in parts.items():
-            results = pool(delayed(work)(path) for path in part["path"])
+            results = _in_order(pool, work, part["path"], most=2 * threads)
             attributes = {"split": name, "corpus": asked["kind"]}
             attributes |= {"language": asked["language"], "seed": asked["seed"]}
             table = datasets.write(
@@ -185,6 +185,17 @@ def _extract(
             )
             written.append(table.assign(split=name))
     return pd.concat(written, ignore_index=True), skipped
+
+
+def _in_order(pool: ThreadPoolExecutor, work: Callable, items: Iterable, most: int) -> Iterator:
+    """Results of `work` in the order of `items`, `most` computed ahead: memory stays bounded."""
+    ahead = deque()
+    for item in items:
+        ahead.append(pool.submit(work, item))
+        if len(ahead) > most:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 def _try_extract(path: str, features: dict) -> np.ndarray | str:
