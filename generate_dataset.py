@@ -2,40 +2,50 @@
 
     python3 generate_dataset.py --dataset s --language e          LibriSpeech, 3 h
     python3 generate_dataset.py -d s -l m --hours 30              AISHELL-1, 30 h
-    python3 generate_dataset.py -d s -l x                         equal durations of both
-    python3 generate_dataset.py -d m -l e                         4Q-Emotion
-    python3 generate_dataset.py -d m -l m --table my_songs.csv    columns Songs, Quads
+    python3 generate_dataset.py -d s -l x --groups speaker        equal durations of both
+    python3 generate_dataset.py -d m -l e --groups artist --folds 10          4Q-Emotion
+    python3 generate_dataset.py -d m -l e --split split.csv       somebody's split again
+    python3 generate_dataset.py -d m -l e --table my_songs.csv    columns Songs, Quads
+    python3 generate_dataset.py -d m -l m --agreement             do the annotators agree?
 
 Reads the corpora below path_to_data (settings.py), writes
-<path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5.
+<path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5. Killed at
+any moment, the same line goes on where it was.
 """
 
 import sys
 from pathlib import Path
 
 from lib import cli
-from lib.errors import UserError, guard
+from lib.errors import guard
 from lib.registry import LANGUAGES
 
 KINDS = {"m": "music", "s": "speech"}
+GROUPS = ("artist", "speaker")
 
 
 def parse_args(argv=None):
     p = cli.parser(__doc__)
-    p.add_argument(
-        "-d", "--dataset", required=True, choices=tuple(KINDS), help="m = music, s = speech"
-    )
+    add = p.add_argument
+    add("-d", "--dataset", required=True, choices=tuple(KINDS), help="m = music, s = speech")
     cli.language_flag(p, "-l", "--language", legal="emx", of="the corpus (x: speech only)")
-    p.add_argument("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=_LOAD)
-    p.add_argument("-ps", "--path-save", "--path_save", type=Path, metavar="FOLDER", help=_SAVE)
-    p.add_argument("--hours", type=float, metavar="H", help="hours to draw in all; 0 takes all")
-    p.add_argument("--table", type=Path, metavar="CSV", help="annotations (Songs, Quads, …)")
-    p.add_argument("--allow-skips", action="store_true", help="accept any share of lost recordings")
+    add("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=_LOAD)
+    add("-ps", "--path-save", "--path_save", type=Path, metavar="FOLDER", help=_SAVE)
+    add("--hours", type=cli.number(0, 1e6), metavar="H", help="hours to draw in all; 0 takes all")
+    add("--table", type=Path, metavar="CSV", help="annotations: Songs, Quads, … or ratings")
+    add("--groups", choices=GROUPS, help="keep each artist (music), speaker on one side")
+    add("--folds", type=cli.at_least(2), default=0, metavar="K", help="add K folds to split.csv")
+    add("--split", type=Path, metavar="CSV", help="use this split.csv instead of drawing one")
+    add("--agreement", action="store_true", help="report on the annotators of music, and end")
+    add("--min-agreement", type=cli.number(0, 1), default=0.0, metavar="SHARE", help=_AGREE)
+    add("--scheduler", metavar="ADDRESS", help="extract on Dask workers: tcp://host:8786")
+    add("--allow-skips", action="store_true", help="accept any share of lost recordings")
     return p.parse_args(argv)
 
 
 _LOAD = "where the corpora are (default: path_to_data)"
 _SAVE = "folder for the files (default: <path_to_data>/features/…)"
+_AGREE = "leave songs out with a smaller share of annotators in the song's quadrant"
 
 
 @guard
@@ -43,29 +53,16 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     settings = cli.settings_from(args)
     kind = KINDS[args.dataset]
-    if kind == "music" and args.language == "x":
-        raise UserError(
-            "there is no mixture of music: --language x goes with --dataset s; use e, m"
-        )
-    if args.hours is not None and not 0 <= args.hours < float("inf"):
-        raise UserError(f"--hours {args.hours:g}: expected a number of hours, or 0 for all")
+
+    from lib import preparation
+
+    names = ("hours", "table", "groups", "folds", "split", "min_agreement", "agreement")
+    choice = preparation.Choice(**{name: getattr(args, name) for name in names})
+    choice.check(kind, args.language)
     data = args.path_load or cli.data_folder(settings)
-
-    from lib.preparation import prepare
-
-    hours = settings["dataset"][f"{kind}_hours"] if args.hours is None else args.hours
     folder = args.path_save or data / "features" / kind / LANGUAGES[args.language]
-    prepare(
-        kind,
-        args.language,
-        settings,
-        data,
-        folder,
-        hours=hours,
-        table=args.table,
-        overwrite=args.overwrite,
-        allow_skips=args.allow_skips,
-    )
+    extra = {name: getattr(args, name) for name in ("scheduler", "overwrite", "allow_skips")}
+    preparation.prepare(kind, args.language, settings, data, folder, choice, **extra)
     return 0
 
 

@@ -28,6 +28,7 @@ dataset = dict(
     test=0.30,  # share of the songs of each quadrant kept for the test [paper]
     val=0.15,  # share of what is then left (music) or of all (speech) for validation [paper]
     max_lost=0.05,  # share of unusable recordings above which the stage fails [ours]
+    max_cut=0.02,  # share of a recording's promised length that may be missing (cut files) [ours]
     workers=0,  # threads that extract; 0: one per core
 )
 
@@ -90,5 +91,7 @@ training = dict(
     stop_epochs=50,  # epochs without a better validation loss before training stops [paper]
     predict_windows=512,  # windows per step when only predicting [ours]
     checkpoint_seconds=60.0,  # s between saved states from which a killed run resumes [ours]
+    memory_gb=0.0,  # GB of frames held per split; more are read by recording, shuffled in blocks
+    #   of half of it [ours]; 0: a quarter of the machine's memory
     xla=False,  # compile with XLA [ours]: on CPUs TensorFlow is about four times slower with it
 )

@@ -254,7 +254,7 @@ def load_model(path: Path, advice: str):
 
 def decisive(training: Mapping) -> dict:
     """The settings of `training` that change a result; the others only change its cost."""
-    cost = ("predict_windows", "checkpoint_seconds", "xla")
+    cost = ("predict_windows", "checkpoint_seconds", "memory_gb", "xla")
     return {key: value for key, value in training.items() if key not in cost}
 
 

@@ -8,11 +8,12 @@ once per epoch; the last batch may be smaller.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import keras
 import numpy as np
 
-from lib.datasets import Windows
+from lib.windows import Windows
 
 Take = Callable[[np.ndarray], np.ndarray]
 
@@ -26,22 +27,31 @@ class Batches(keras.utils.PyDataset):
     size : items per batch
     seed : of the order (one per epoch) and of what a subclass draws
     shuffle : False serves items in order, and draws the same in every epoch (validation)
+    order : random generator -> order of the items : int64 (items,), when shuffled; by default any
     """
 
-    def __init__(self, items: int, size: int, seed: int = 0, shuffle: bool = False):
+    def __init__(
+        self,
+        items: int,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        order: Callable[[np.random.Generator], np.ndarray] | None = None,
+    ):
         super().__init__()
         self.items, self.size, self.seed, self.shuffle = items, size, seed, shuffle
+        self.order = order or (lambda rng: rng.permutation(items))
         self.epoch = 0  # set by training: Keras calls on_epoch_end more often than once per epoch
+        self.drawn = (None, np.arange(items))  # (seed and epoch, its order)
 
     def __len__(self) -> int:
         return -(-self.items // self.size)
 
     def __getitem__(self, batch: int):
         epoch = self.epoch if self.shuffle else 0
-        order = np.arange(self.items)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.items)
-        chosen = order[batch * self.size : (batch + 1) * self.size]
+        if self.shuffle and self.drawn[0] != (self.seed, epoch):
+            self.drawn = (self.seed, epoch), self.order(np.random.default_rng([self.seed, epoch]))
+        chosen = self.drawn[1][batch * self.size : (batch + 1) * self.size]
         return self.load(chosen, np.random.default_rng([self.seed, epoch, batch + 1]))
 
     def load(self, chosen: np.ndarray, rng: np.random.Generator):
@@ -78,8 +88,9 @@ class Labelled(Batches):
         size: int,
         seed: int = 0,
         shuffle: bool = False,
+        order: Callable[[np.random.Generator], np.ndarray] | None = None,
     ):
-        super().__init__(len(next(iter(labels.values()))), size, seed, shuffle)
+        super().__init__(len(next(iter(labels.values()))), size, seed, shuffle, order)
         self.take, self.labels, self.weights = take, dict(labels), dict(weights)
 
     def load(self, chosen, rng):
@@ -114,7 +125,8 @@ class DenoisingPairs(Batches):
     def __init__(
         self, windows: Windows, noise: float, size: int, seed: int = 0, shuffle: bool = False
     ):
-        super().__init__(len(windows), size, seed, shuffle)
+        order = partial(windows.shuffled, windows.recording)
+        super().__init__(len(windows), size, seed, shuffle, order)
         self.windows, self.noise = windows, np.float32(noise)
 
     def load(self, chosen, rng):
@@ -145,7 +157,8 @@ class Sequences(Batches):
     ):
         self.past, self.future, self.negatives = past, future, negatives
         self.first = sequence_starts(windows.recording, past + future)
-        super().__init__(len(self.first), size, seed, shuffle)
+        order = partial(windows.shuffled, windows.recording[self.first])
+        super().__init__(len(self.first), size, seed, shuffle, order)
         self.windows = windows
 
     def load(self, chosen, rng):
@@ -154,20 +167,25 @@ class Sequences(Batches):
         swap = self.epoch if self.shuffle else 0
         follows = (chosen + swap) % 2 == 0
         for row in np.flatnonzero(~follows):
-            other = self._negative(index[row, self.past :], rng)
+            other = self._negative(index[row, self.past :], chosen, rng)
             follows[row] = other is None
             if other is not None:
                 index[row, self.past :] = other
         x = self.windows.take(index.ravel())
         return x.reshape(len(chosen), length, *x.shape[1:]), follows.astype(np.float32)[:, None]
 
-    def _negative(self, true: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+    def _negative(
+        self, true: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray | None:
         """Window numbers of a future that differs from the `true` one, or None."""
         positive = self.windows.take(true)
         candidates = []
         if self.negatives == "order":
             candidates.append(true[_derangement(self.future, rng)])
-        others = self.first[rng.choice(self.items, size=min(8, self.items), replace=False)]
+        # elsewhere: any sequence, or, where each would be read from disk, one of this batch
+        pool = chosen if self.windows.on_disk else self.items
+        size = min(8, len(chosen) if self.windows.on_disk else self.items)
+        others = self.first[rng.choice(pool, size=size, replace=False)]
         candidates += [start + self.past + np.arange(self.future) for start in others]
         for candidate in candidates:
             if not np.array_equal(self.windows.take(candidate), positive):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
+import math
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from lib import config
 from lib.config import Settings
@@ -23,9 +27,9 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("--iterations", type=_at_least(1), metavar="N", help=_ITERATIONS)
-    p.add_argument("--seed", type=_at_least(0), metavar="N", help="of every random draw (0, 1, …)")
-    p.add_argument("--epochs", type=_at_least(1), metavar="N", help=_EPOCHS)
+    p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
+    p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
+    p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
     p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument(
         "--set",
@@ -89,29 +93,50 @@ def say(*lines: str) -> None:
 
 
 def import_keras() -> None:
-    """Import Keras and its backend without the start-up notices of the native libraries.
-
-    They are written to the file descriptor itself, so it is turned aside while importing; if the
-    import fails, they are shown.
-    """
+    """Import Keras and its backend without the start-up notices of the native libraries."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with native_messages_aside():
+        importlib.import_module("keras")
+
+
+@contextlib.contextmanager
+def native_messages_aside() -> Iterator[TextIO]:
+    """Turn aside what native libraries write to the file descriptor of standard error.
+
+    Yields where Python's own messages go meanwhile, which are seen as ever. If the block fails with
+    anything but a message to the user, what was turned aside is shown.
+    """
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as notices:
-        stderr = os.dup(2)
+    python_stderr, real = sys.stderr, os.dup(2)
+    try:
+        ours = python_stderr.fileno() == 2
+    except (OSError, ValueError):  # replaced, as under a test
+        ours = False
+    with (
+        tempfile.TemporaryFile() as notices,
+        os.fdopen(os.dup(real), "w", buffering=1, errors="backslashreplace") as shown,
+    ):
         os.dup2(notices.fileno(), 2)
+        if ours:
+            sys.stderr = shown
         try:
-            importlib.import_module("keras")
-        except Exception:
-            notices.seek(0)
-            os.write(stderr, notices.read())
+            yield sys.stderr
+        except Exception as error:
+            if not isinstance(error, (UserError, OSError)):
+                notices.seek(0)
+                os.write(real, notices.read())
             raise
         finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+            sys.stderr.flush()
+            sys.stderr = python_stderr
+            os.dup2(real, 2)
+            os.close(real)
 
 
-def _at_least(low: int):
+def at_least(low: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number of at least `low`."""
+
     def whole(text: str) -> int:
         try:
             value = int(text)
@@ -122,3 +147,18 @@ def _at_least(low: int):
         return value
 
     return whole
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """The type of a flag that takes a number from `low` to `high`."""
+
+    def checked(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return checked

@@ -54,6 +54,7 @@ LEGAL = {
     "dataset.test": SHARE,
     "dataset.val": SHARE,
     "dataset.max_lost": SHARE_OR_ZERO,
+    "dataset.max_cut": Legal(float, "a number from 0 to 1", lambda x: 0 <= x <= 1),
     "dataset.workers": _whole(0, 1024),
     "run.iterations": _whole(1),
     "run.seed": _whole(0, 2**32 - 1),
@@ -87,6 +88,7 @@ LEGAL = {
     "training.stop_epochs": _whole(1),
     "training.predict_windows": _whole(1),
     "training.checkpoint_seconds": FROM_ZERO,
+    "training.memory_gb": FROM_ZERO,
     "training.xla": SWITCH,
 }
 

@@ -1,35 +1,39 @@
 """The data set file: one HDF5 per split, log-mel frames stored once per recording.
 
-Format (version 1)
-    frames      float32 (sum of lengths, n_mels), natural-log magnitude, recordings end to end
+Format (version 2)
+    frames      uint16 (sum of lengths, n_mels), recordings end to end, in one piece of the file;
+                the natural-log magnitude is add_offset + scale_factor * stored, within 2e-4
     recordings  group of columns, one entry per recording:
                 recording, language, group, quadrant (UTF-8 strings; quadrant "" for speech),
+                digest (XXH3-128 of the recording's stored frames, hexadecimal),
                 arousal, valence (float64, NaN where unknown), length (int64, frames)
-    attributes  format, version, split, corpus, language, seed, features (JSON), sha256 of the
-                frames and columns
-Windows are cut when read: nothing is stored twice.
+    attributes  format, version, split, corpus, language, seed, features (JSON), scale_factor,
+                add_offset, sha256 of all other attributes and columns, and so of the frames
+Windows are cut when read: nothing is stored twice. What is read is checked against the hashes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
+import xxhash
 
+from lib import authors
 from lib.audio import window_starts
+from lib.authors import DAMAGE
 from lib.errors import UserError
-from lib.registry import PLANE, QUADRANTS
+from lib.windows import OnDisk, Packing, Windows, offsets
 
-FORMAT, VERSION = "mer-frames", 1
-TEXT = ("recording", "language", "group", "quadrant")
+FORMAT, VERSION = "mer-frames", 2
+TEXT = ("recording", "language", "group", "quadrant", "digest")
 NUMBERS = ("arousal", "valence")
-CHUNK_FRAMES = 1024  # 512 KiB per chunk of 128 bands: large reads, small overhead (our choice)
 
 
 def file_name(split: str) -> str:
@@ -37,167 +41,175 @@ def file_name(split: str) -> str:
     return f"{split}_dataset.h5"
 
 
+def digest(stored: np.ndarray) -> str:
+    """XXH3-128 of a recording's stored frames: tells damage, and the same sound under two names."""
+    return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(stored).data)
+
+
 def write(
     path: Path,
-    items: Iterable[tuple[Mapping, np.ndarray]],
+    table: pd.DataFrame,
+    frames: Iterable[np.ndarray],
     features: Mapping,
     attributes: Mapping,
-) -> pd.DataFrame:
+) -> None:
     """Write a data set file recording by recording.
 
     Parameters
     ----------
-    items : (row of the table of recordings, frames : float32 (n, n_mels))
+    table : the recordings, with `length` in frames and `digest`
+    frames : of each recording in turn, packed : uint16 (length, n_mels)
     features : the feature settings
     attributes : split, corpus, language, seed
-
-    Returns the table of what was written, with `length` in frames.
     """
-    rows, digest = [], hashlib.sha256()
-    # without a chunk cache every write reaches the disk at once: one that fails (disk full) is an
-    # error here, and not a crash of the library when it flushes a closed file
-    with h5py.File(path, "w", rdcc_nbytes=0) as file:
-        shape = (0, features["n_mels"])
-        frames = file.create_dataset(
-            "frames",
-            shape,
-            dtype="float32",
-            maxshape=(None, shape[1]),
-            chunks=(CHUNK_FRAMES, shape[1]),
-        )
-        for row, data in items:
-            data = np.ascontiguousarray(data, dtype=np.float32)
-            frames.resize(len(frames) + len(data), axis=0)
-            frames[len(frames) - len(data) :] = data
-            digest.update(data)
-            rows.append({name: row[name] for name in (*TEXT, *NUMBERS)} | {"length": len(data)})
-        table = pd.DataFrame(rows, columns=[*TEXT, *NUMBERS, "length"])
-        group = file.create_group("recordings")
-        for name in TEXT:
-            group.create_dataset(name, data=table[name].astype(object), dtype=h5py.string_dtype())
-        for name in NUMBERS:
-            group.create_dataset(name, data=table[name].astype("float64"))
-        group.create_dataset("length", data=table["length"].astype("int64"))
-        digest.update(table.to_csv(index=False).encode())
-        file.attrs.update(
-            {"format": FORMAT, "version": VERSION, "features": _json(features), **attributes},
-            sha256=digest.hexdigest(),
-        )
-    return table
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The windows of one split, cut from frames in memory.
-
-    frames    : float32 (n_frames, n_mels), natural-log magnitude
-    table     : one row per recording
-    starts    : int64 (n_windows,), first frame of each window within `frames`
-    recording : int64 (n_windows,), row in `table`
-    local     : int64 (n_windows,), first frame within the recording
-    length    : frames per window
-    sha256    : of the file's content
-    """
-
-    frames: np.ndarray
-    table: pd.DataFrame
-    starts: np.ndarray
-    recording: np.ndarray
-    local: np.ndarray
-    length: int
-    sha256: str
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def take(self, index: np.ndarray) -> np.ndarray:
-        """windows : float32 (len(index), n_mels, length, 1), natural-log magnitude."""
-        rows = self.starts[index][:, None] + np.arange(self.length)
-        return np.ascontiguousarray(self.frames[rows].transpose(0, 2, 1))[..., None]
-
-    def labels(self) -> dict[str, np.ndarray]:
-        """Class index per window and task : int64 (n_windows,); orders as in lib.registry.TASKS."""
-        quadrants = self.table["quadrant"].to_numpy()[self.recording]
-        signs = np.array([PLANE[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
-        index = {name: i for i, name in enumerate(QUADRANTS)}
-        return {
-            "quadrants": np.array([index[q] for q in quadrants], dtype=np.int64),
-            "arousal": signs[:, 0],
-            "valence": signs[:, 1],
-        }
+    packing = Packing.of(features)
+    attributes = {
+        "format": FORMAT,
+        "version": VERSION,
+        **attributes,
+        "features": json.dumps(dict(features), sort_keys=True),
+        "scale_factor": packing.step,
+        "add_offset": packing.offset,
+    }
+    columns = {name: table[name].astype(str).tolist() for name in TEXT}
+    columns |= {name: table[name].to_numpy("float64") for name in NUMBERS}
+    columns["length"] = table["length"].to_numpy("int64")
+    _check_room(path, sum(table["length"]) * features["n_mels"] * 2 + len(table) * 1024 + 2**17)
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes, sha256=_sha256(attributes, columns))
+        for name, values in columns.items():
+            kind = h5py.string_dtype() if name in TEXT else None
+            file.create_dataset(f"recordings/{name}", data=values, dtype=kind)
+        shape = (int(table["length"].sum()), features["n_mels"])
+        target = file.create_dataset("frames", shape, dtype="uint16")
+        row = 0
+        for stored in frames:
+            target[row : row + len(stored)] = stored
+            row += len(stored)
 
 
 def read_folder(
-    folder: Path, names: Iterable[str], features: Mapping, kind: str, language: str, make: str
+    folder: Path,
+    names: Sequence[str],
+    features: Mapping,
+    kind: str,
+    language: str,
+    make: str,
+    memory: float = np.inf,
 ) -> dict[str, Windows]:
     """Read the splits `names` of a data set; each file must say that it is what is asked for.
 
-    kind : "speech" or "music"; language : "english", "mandarin" or "mix"; the rest as of `read`
+    kind : "speech" or "music"; language : "english", "mandarin" or "mix"; memory : bytes of frames
+    to hold per split, more stay on disk; the rest as of `read`. The authors' processed files do not
+    say what they are and are taken for it.
     """
+    if (
+        not (folder / file_name(names[0])).exists()
+        and (folder / authors.file_name(names[0])).exists()
+    ):
+        return authors.read_folder(folder, names, features, kind, language, memory)
     return {
         name: read(
             folder / file_name(name),
             features,
             make,
             {"split": name, "corpus": kind, "language": language},
+            memory,
         )
         for name in names
     }
 
 
-def read(path: Path, features: Mapping, make: str, expected: Mapping | None = None) -> Windows:
-    """Read a data set file into memory.
+def read(
+    path: Path,
+    features: Mapping,
+    make: str,
+    expected: Mapping | None = None,
+    memory: float = np.inf,
+) -> Windows:
+    """Read a data set file.
 
     Parameters
     ----------
     features : the feature settings that the caller works with
     make : the command that makes this file, for the messages
     expected : attributes that the file must have: split, corpus, language
+    memory : bytes of frames to hold; a larger file is read by recording, when it is needed
 
-    Raises UserError when the file is missing, cut short, of another format or content, or was made
-    with other feature settings (naming each difference).
+    Raises UserError when the file is missing, cut short, damaged, of another format or content, or
+    was made with other feature settings (naming each difference).
     """
     if not path.is_file():
         raise UserError(f"no data set {path}: run first\n  {make}")
     broken = f"make it again with\n  {make} --overwrite"
+    damaged = f"{path} is cut short or damaged"
     try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT or file.attrs.get("version") != VERSION:
-                raise UserError(
-                    f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {broken}"
-                )
-            found = {key: file.attrs.get(key) for key in expected or {}}
-            if found != dict(expected or {}):
-                raise UserError(
-                    f"{path} holds {_told(found)}, not {_told(expected)}: name the right folder, "
-                    f"or {broken}"
-                )
-            stored = dict(json.loads(file.attrs["features"]))
-            frames = file["frames"][()]
-            columns = {name: file["recordings"][name].asstr()[()] for name in TEXT}
-            columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
-            sha256 = str(file.attrs["sha256"])
+        file = h5py.File(path, "r")
+        attributes = dict(file.attrs)
+        if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+            raise UserError(
+                f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {broken}"
+            )
+        columns = {name: file["recordings"][name].asstr()[()].tolist() for name in TEXT}
+        columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
+        if attributes.pop("sha256", None) != _sha256(attributes, columns):
+            raise UserError(f"{damaged} (its table does not match its hash): {broken}")
+        found = {key: attributes.get(key) for key in expected or {}}
+        if found != dict(expected or {}):
+            raise UserError(
+                f"{path} holds {_told(found)}, not {_told(expected)}: name the right folder, "
+                f"or {broken}"
+            )
+        _same_features(path, json.loads(attributes["features"]), features, broken)
+        table, stored = pd.DataFrame(columns), file["frames"]
+        shape = (int(table["length"].sum()), features["n_mels"])
+        if stored.shape != shape or stored.dtype != np.uint16:
+            raise UserError(
+                f"{damaged}: holds frames {stored.dtype} {stored.shape} where its recordings have "
+                f"uint16 {shape}: {broken}"
+            )
+        first = offsets(table["length"])
+
+        def checked(number: int, frames: np.ndarray) -> np.ndarray:
+            if digest(frames) != columns["digest"][number]:
+                name = columns["recording"][number]
+                raise UserError(f"{damaged} (the frames of {name} do not match): {broken}")
+            return frames
+
+        def load(number: int) -> np.ndarray:
+            start, length = first[number], table["length"][number]
+            try:
+                return checked(number, stored[start : start + length])
+            except DAMAGE as error:
+                raise UserError(f"{damaged} ({str(error)[:80]}): {broken}") from error
+
+        if stored.nbytes > memory:
+            frames = OnDisk(load, table["length"].to_numpy(), int(memory // (2 * shape[1])))
+        else:
+            frames = stored[()]
+            for number, length in enumerate(table["length"]):
+                checked(number, frames[first[number] : first[number] + length])
+            file.close()
     except PermissionError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is cut short or damaged ({str(error)[:80]}): {broken}") from error
-    _same_features(path, stored, features, broken)
-    table = pd.DataFrame(columns)
-    if frames.shape[1:] != (features["n_mels"],):
-        raise UserError(f"{path} holds frames of shape {frames.shape[1:]}: {broken}")
-    if int(table["length"].sum()) != len(frames):
-        raise UserError(
-            f"{path} holds {len(frames)} frames where its recordings have "
-            f"{int(table['length'].sum())}: {broken}"
-        )
+    except DAMAGE as error:
+        raise UserError(f"{damaged} ({str(error)[:80]}): {broken}") from error
     length, hop = features["window_frames"], features["window_hop"]
     local = [window_starts(n, length, hop) for n in table["length"]]
-    offsets = np.concatenate([[0], np.cumsum(table["length"])[:-1]]).astype(np.int64)
     recording = np.repeat(np.arange(len(table)), [len(starts) for starts in local])
-    local = np.concatenate(local) if local else np.zeros(0, np.int64)
+    local = np.concatenate([np.zeros(0, np.int64), *local])
     if len(local) == 0:
         raise UserError(f"{path} holds no window of {length} frames: {broken}")
-    return Windows(frames, table, local + offsets[recording], recording, local, length, sha256)
+    packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))
+    starts = local + first[recording]
+    sha256 = _sha256(attributes, columns)
+    return Windows(frames, table, starts, recording, local, length, sha256, packing)
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raise OSError when there is no room for so many bytes: HDF5 crashes on a full disk."""
+    with open(path, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _same_features(path: Path, stored: Mapping, wanted: Mapping, broken: str) -> None:
@@ -213,9 +225,18 @@ def _same_features(path: Path, stored: Mapping, wanted: Mapping, broken: str) ->
         )
 
 
+def _sha256(attributes: Mapping, columns: Mapping) -> str:
+    """Hash of a file's table; with each recording's digest in it, of all that the file holds."""
+    plain = {
+        key: getattr(value, "item", lambda value=value: value)()
+        for key, value in attributes.items()
+    }
+    total = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
+    for name, values in sorted(columns.items()):
+        content = json.dumps(values).encode() if name in TEXT else np.asarray(values).tobytes()
+        total.update(f"{name} {len(content)} ".encode() + content)
+    return total.hexdigest()
+
+
 def _told(attributes: Mapping) -> str:
     return " ".join(str(attributes[key]) for key in ("language", "corpus", "split"))
-
-
-def _json(features: Mapping) -> str:
-    return json.dumps(dict(features), sort_keys=True)

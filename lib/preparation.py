@@ -1,23 +1,61 @@
-"""The data set stage: a corpus -> {train,val,test}_dataset.h5, split.csv, skipped.csv."""
+"""The data set stage: a corpus -> {train,val,test}_dataset.h5, split.csv and the rest beside."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from lib import artefacts, audio, corpora, datasets, splits
+from lib import agreement, artefacts, audio, corpora, datasets, splits
+from lib.annotations import read_csv, refuse, require
 from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
-from lib.registry import LANGUAGES
+from lib.extraction import FILE, Work, extract, stamp
+from lib.registry import LANGUAGES, QUADRANTS
+
+SPLIT_COLUMNS = [
+    *("recording", "split", "fold", "language", "group", "quadrant", "arousal", "valence"),
+    *("length", "same_as"),
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a corpus is wanted, and how it is divided.
+
+    hours : drawn in all with the seed; 0 takes everything, None what the settings say
+    table : annotation table to use instead of the corpus's own (music)
+    groups : "artist" (music) or "speaker" keeps the recordings of each on one side
+    folds : number of folds for cross-validation; 0: none
+    split : a split.csv to reproduce
+    min_agreement : share of a song's annotators who must agree with its quadrant
+    agreement : report on the annotators of music, and do nothing else
+    """
+
+    hours: float | None = None
+    table: Path | None = None
+    groups: str | None = None
+    folds: int = 0
+    split: Path | None = None
+    min_agreement: float = 0.0
+    agreement: bool = False
+
+    def check(self, kind: str, language: str) -> None:
+        """Raise UserError when parts of the choice contradict each other."""
+        if kind == "music" and language == "x":
+            raise UserError(
+                "there is no mixture of music: --language x goes with --dataset s; use e, m"
+            )
+        if self.groups and (self.groups == "artist") != (kind == "music"):
+            raise UserError("--groups artist goes with music, --groups speaker with speech")
+        if self.split and (self.groups or self.hours is not None):
+            raise UserError("--split says who goes where: leave out --groups and --hours")
+        if kind == "speech" and (self.agreement or self.min_agreement):
+            raise UserError("speech has no annotators: --agreement goes with music (--dataset m)")
 
 
 def prepare(
@@ -26,9 +64,9 @@ def prepare(
     settings: Settings,
     data: Path,
     folder: Path,
+    choice: Choice,
     *,
-    hours: float,
-    table: Path | None = None,
+    scheduler: str | None = None,
     overwrite: bool = False,
     allow_skips: bool = False,
 ) -> Path:
@@ -40,83 +78,260 @@ def prepare(
     language : "e", "m", or (speech) "x" for equal durations of both
     data : folder of the corpora
     folder : where the data set goes
-    hours : drawn in all with the seed; 0 takes everything
-    table : annotation table to use instead of the corpus's own (music)
+    choice : what of it, and how it is divided; checked
+    scheduler : address of a Dask scheduler whose workers extract; None extracts here
     overwrite : replace a data set of other settings
     allow_skips : accept more unusable recordings than dataset.max_lost
 
-    Returns `folder`. It holds the files of all splits, or is left as it was.
+    Returns the folder that was written. It holds all files of the data set, or is left as it was.
     """
-    features, section = settings["features"], settings["dataset"]
-    seed = settings["run"]["seed"]
-    recordings = _draw(kind, language, data, hours, seed, table)
+    if choice.agreement:
+        seed = settings["run"]["seed"]
+        return report_agreement(language, data, folder, choice.table, seed)
+    if choice.hours is None:
+        hours = 0.0 if choice.split else settings["dataset"][f"{kind}_hours"]
+        choice = replace(choice, hours=hours)
+    section, seed = settings["dataset"], settings["run"]["seed"]
+    given = _read_split(choice.split) if choice.split else None
+    recordings = _draw(kind, language, data, choice, seed, given)
+    stamps = pd.DataFrame([stamp(path) for path in recordings["path"]])
+    recordings = pd.concat([recordings.reset_index(drop=True), stamps], axis=1)
+    shares = {"test": section["test"] if kind == "music" else 0, "val": section["val"]}
     asked = {
-        "features": features,
-        "dataset": {
-            key: section[key] for key in ("test", "val") if kind == "music" or key == "val"
-        },
+        "features": settings["features"],
+        "dataset": {"max_cut": section["max_cut"]} | (shares if given is None else {}),
         "kind": kind,
         "language": LANGUAGES[language],
-        "hours": hours,
+        "hours": choice.hours,
         "seed": seed,
-        "recordings": _fingerprint(recordings),
+        "groups": choice.groups,
+        "folds": choice.folds,
+        "min_agreement": choice.min_agreement,
+        "split": artefacts.file_hash(choice.split) if choice.split else None,
     }
+    job = _Job(recordings, given, asked, shares, "quadrant" if kind == "music" else "language")
+    whole = asked | {"recordings": _fingerprint(recordings)}
     with artefacts.locked(folder):
-        if not _stands(folder, asked, kind, overwrite):
-            _write(recordings, asked, section, folder, allow_skips)
+        if _stands(folder, whole, recordings, kind, overwrite):
+            return folder
+        job.divide(recordings, recordings["recording"])  # what cannot be divided is told at once
+        place = folder.resolve()
+        work_folder = place.with_name(f".work-{place.name}")
+        with Work(work_folder, asked, settings["features"]["n_mels"], overwrite) as work:
+            entries = extract(
+                recordings,
+                settings["features"],
+                section["max_cut"],
+                work,
+                section["workers"],
+                scheduler,
+            )
+            _check_losses(entries, section["max_lost"], allow_skips, folder)
+            with artefacts.whole_folder(folder) as new:
+                _write(job, entries, work, new)
+                record = {"inputs": whole, "packages": artefacts.packages()}
+                artefacts.write_json(new / "dataset.json", record)
+            work.remove()
+        listing = folder.parent / f"{folder.name}.skipped.csv"
+        listing.unlink(missing_ok=True)  # of a failed attempt
+        _report(folder, entries, settings["features"])
     return folder
 
 
-def _write(
-    recordings: pd.DataFrame, asked: dict, section: dict, folder: Path, allow_skips: bool
-) -> None:
-    """Split, extract and write a data set whose settings are `asked`."""
-    music = asked["kind"] == "music"
-    parts = splits.split(
-        recordings,
-        stratify="quadrant" if music else "language",
-        test=section["test"] if music else 0,
-        val=section["val"],
-        seed=asked["seed"],
+def report_agreement(
+    language: str, data: Path, folder: Path, table: Path | None, seed: int
+) -> Path:
+    """Write how far the annotators of a music corpus agree, to a folder of its own.
+
+    Parameters
+    ----------
+    language : "e" or "m"
+    data : folder of the corpora
+    folder : of the data set, beside which <folder>.agreement/ goes; what was there is replaced
+    table : ratings to use instead of the corpus's own
+    seed : of the bootstrap
+
+    Returns the folder with agreement.txt, agreement.json, songs.csv, confusion.csv, agreement.png.
+    """
+    from lib import plots
+
+    ratings = corpora.read_ratings(LANGUAGES[language], data, table)
+    found = agreement.analyse(ratings, seed)
+    target = folder.with_name(f"{folder.name}.agreement")
+    with artefacts.locked(target), artefacts.whole_folder(target) as new:
+        artefacts.write_json(new / "agreement.json", found)
+        artefacts.write_text(new / "agreement.txt", agreement.report(found))
+        agreement.per_song(ratings).to_csv(new / "songs.csv", index=False, float_format="%.6g")
+        confusion = pd.DataFrame(found["confusion"], index=QUADRANTS, columns=QUADRANTS)
+        confusion.rename_axis("song").to_csv(new / "confusion.csv")
+        plots.agreement(found, new / "agreement.png", f"{LANGUAGES[language]} music")
+    say(
+        agreement.report(found),
+        f"{target}: agreement.txt, .json and .png, songs.csv, confusion.csv",
     )
-    with artefacts.whole_folder(folder) as new:
-        written, skipped = _extract(parts, new, asked, section["workers"])
-        _check_losses(skipped, len(recordings), section["max_lost"], allow_skips, folder)
-        _check_classes(written, parts)
-        written.to_csv(new / "split.csv", index=False)
-        pd.DataFrame(skipped, columns=["recording", "path", "reason"]).to_csv(
-            new / "skipped.csv", index=False
+    return target
+
+
+@dataclass(frozen=True)
+class _Job:
+    """recordings, the split that was given (or None), settings, shares of the splits, and the
+    column whose classes every split has."""
+
+    recordings: pd.DataFrame
+    given: pd.DataFrame | None
+    asked: Mapping
+    shares: Mapping
+    stratify: str
+
+    def divide(self, table: pd.DataFrame, same: pd.Series) -> pd.DataFrame:
+        """The columns split and, where asked for, fold for the recordings of `table`.
+
+        same : equal values for recordings with the same samples
+        """
+        by = "group" if self.asked["groups"] else None
+        together = splits.kept_together(table, by, same)
+        options = {"stratify": self.stratify, "seed": self.asked["seed"], "together": together}
+        found = pd.DataFrame(index=table.index)
+        if self.given is None:
+            found["split"] = splits.split(table, **self.shares, **options)
+        else:
+            rows = self.given.set_index("recording").loc[table["recording"]]
+            found["split"] = rows["split"].to_numpy()
+            if "fold" in rows:
+                found["fold"] = rows["fold"].to_numpy()
+            needed = [name for name in splits.SPLITS if name != "test" or self.shares["test"]]
+            splits.check_classes(table[self.stratify], found["split"], needed)
+        if self.asked["folds"]:
+            found["fold"] = splits.folds(table, k=self.asked["folds"], **options)
+        return found
+
+
+def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> None:
+    """Divide the usable recordings and write all files of a data set."""
+    found = job.recordings.merge(entries[["recording", "length", "digest"]], on="recording")
+    table = found[found["digest"].notna()].reset_index(drop=True)
+    table["length"] = table["length"].astype("int64")
+    first = table.groupby("digest")["recording"].transform("min")
+    table["same_as"] = first.where(first != table["recording"], "")
+    table = table.join(job.divide(table, table["digest"]))
+    for name, part in table.groupby("split"):
+        datasets.write(
+            folder / datasets.file_name(name),
+            part,
+            map(work.read, part["recording"]),
+            job.asked["features"],
+            {
+                "split": name,
+                "corpus": job.asked["kind"],
+                "language": job.asked["language"],
+                "seed": job.asked["seed"],
+            },
         )
-        artefacts.write_json(
-            new / "dataset.json", {"inputs": asked, "packages": artefacts.packages()}
-        )
-    (folder.parent / f"{folder.name}.skipped.csv").unlink(missing_ok=True)  # of a failed attempt
-    _report(written, skipped, asked["features"], folder)
+    columns = [name for name in SPLIT_COLUMNS if name in table]
+    table[columns].to_csv(folder / "split.csv", index=False)
+    lost = entries[entries["digest"].isna()]
+    lost[["recording", "path", "reason"]].to_csv(folder / "skipped.csv", index=False)
+    entries[["recording", *FILE, "sha256"]].to_csv(folder / "sources.csv", index=False)
+    _tell_division(job, table)
 
 
 def _draw(
-    kind: str, language: str, data: Path, hours: float, seed: int, table: Path | None
+    kind: str, language: str, data: Path, choice: Choice, seed: int, given: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """The recordings of the data set, drawn by duration."""
+    """The recordings of the data set: those of a given split, or drawn by duration."""
     letters = "em" if language == "x" else language
+    mixed = len(letters) > 1
+    hours = choice.hours / len(letters)
+    by = "group" if kind == "speech" else None
     drawn = []
     for letter in letters:
-        corpus = corpora.read_corpus(kind, LANGUAGES[letter], data, table)
-        part = splits.draw_hours(corpus, hours / len(letters), _seconds, seed)
+        corpus = corpora.read_corpus(kind, LANGUAGES[letter], data, choice.table)
+        if choice.min_agreement:
+            corpus = _agreed(corpus, letter, data, choice)
+        if given is not None:
+            drawn.append(corpus)
+            continue
+        # a header is only read where it matters
+        seconds = _seconds if hours or mixed else lambda path: 0.0
+        part = splits.draw_hours(corpus, hours, seconds, seed, by)
         found = part["seconds"].sum() / 3600
-        if hours and found < hours / len(letters):
+        if hours and found < hours:
             say(
-                f"{LANGUAGES[letter]}: {hours / len(letters):g} h asked for, all {found:.2f} h "
-                "that there are taken"
+                f"{LANGUAGES[letter]}: {hours:g} h asked for, all {found:.2f} h that there are "
+                "taken"
             )
         drawn.append(part)
-    return splits.mixture(drawn, hours, seed) if language == "x" else drawn[0]
+    if given is not None:
+        return _given(drawn, given, mixed, choice.split)
+    table = splits.mixture(drawn, choice.hours, seed, by) if mixed else drawn[0]
+    if choice.groups and (table["group"] == "").all():
+        raise UserError(
+            f"no {choice.groups} is known of any of the "
+            f"{len(table)} recordings: bring a table with a column group (--table)"
+        )
+    return table
+
+
+def _agreed(corpus: pd.DataFrame, letter: str, data: Path, choice: Choice) -> pd.DataFrame:
+    """Without the songs on whose quadrant too few annotators agree."""
+    ratings = corpora.read_ratings(LANGUAGES[letter], data, choice.table)
+    share = agreement.per_song(ratings).set_index("song")["agreement"]
+    kept = share.reindex(corpus["recording"]).to_numpy() >= choice.min_agreement
+    say(
+        f"{len(corpus) - kept.sum()} of {len(corpus)} songs have an agreement below "
+        f"{choice.min_agreement:g} and are left out"
+    )
+    return corpus[kept].reset_index(drop=True)
+
+
+def _read_split(path: Path) -> pd.DataFrame:
+    """A split.csv: recording, split, and if there are quadrant and fold."""
+    table = read_csv(path)
+    require(table, ["recording", "split"], path)
+    wrong = table[~table["split"].isin(splits.SPLITS)]
+    refuse(
+        [f"{r} ({s})" for r, s in zip(wrong["recording"], wrong["split"], strict=True)],
+        f"{path} has splits that do not exist",
+        f"legal are {', '.join(splits.SPLITS)}",
+    )
+    twice = table.loc[table["recording"].duplicated(), "recording"]
+    refuse(list(twice), f"{path} names recordings more than once", "keep one row of each")
+    if table.empty:
+        raise UserError(f"{path} names no recording")
+    return table
+
+
+def _given(
+    corpus: list[pd.DataFrame], given: pd.DataFrame, mixed: bool, path: Path
+) -> pd.DataFrame:
+    """The recordings that a split names, in its corpus or corpora."""
+    table = pd.concat(corpus, ignore_index=True)
+    if mixed:
+        table["recording"] = table["language"] + "/" + table["recording"]
+    missing = given.loc[~given["recording"].isin(table["recording"]), "recording"]
+    refuse(
+        list(missing),
+        f"{path} names {len(missing)} of {len(given)} recordings that the corpus does not have",
+        "bring them, or take the rows out",
+    )
+    found = table[table["recording"].isin(given["recording"])].reset_index(drop=True)
+    if len(found) < len(table):
+        say(f"{len(table) - len(found)} recordings of the corpus are not in {path}: left out")
+    if "quadrant" in given:
+        there = given.set_index("recording").loc[found["recording"], "quadrant"].to_numpy()
+        other = found[(there != found["quadrant"]) & (there != "")]
+        refuse(
+            list(other["recording"]),
+            f"{path} gives {len(other)} recordings another quadrant than the corpus",
+            "use the annotations that the split was made with",
+        )
+    return found
 
 
 def _fingerprint(recordings: pd.DataFrame) -> str:
-    """A hash of what the recordings are and how they are labelled."""
-    columns = recordings[["recording", "language", "group", "quadrant", "arousal", "valence"]]
-    return hashlib.sha256(columns.to_csv(index=False).encode()).hexdigest()[:16]
+    """A hash of what the recordings are, how large, and how they are labelled."""
+    columns = ["recording", "language", "group", "quadrant", "arousal", "valence", "bytes"]
+    return hashlib.sha256(recordings[columns].to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def _seconds(path: str) -> float:
@@ -126,7 +341,9 @@ def _seconds(path: str) -> float:
         return 0.0  # drawn all the same, so that extraction reports it
 
 
-def _stands(folder: Path, asked: dict, kind: str, overwrite: bool) -> bool:
+def _stands(
+    folder: Path, asked: dict, recordings: pd.DataFrame, kind: str, overwrite: bool
+) -> bool:
     """Whether the data set is there already; UserError if another one is."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: name a folder with -ps")
@@ -138,14 +355,15 @@ def _stands(folder: Path, asked: dict, kind: str, overwrite: bool) -> bool:
             f"{folder} holds files that are not a data set of this suite: move them away, or "
             "write elsewhere with -ps"
         )
+    if overwrite:
+        return False
     differ = artefacts.differences(record.get("inputs", {}), asked)
-    if differ and not overwrite:
+    differ = differ or _changed_files(folder / "sources.csv", recordings)
+    if differ:
         raise UserError(
             f"{folder} holds a data set of other settings ({'; '.join(differ)}): use the same, "
             "or replace it with --overwrite"
         )
-    if overwrite:
-        return False
     names = [name for name in splits.SPLITS if kind == "music" or name != "test"]
     lost = [name for name in names if not (folder / datasets.file_name(name)).is_file()]
     if lost:
@@ -155,77 +373,30 @@ def _stands(folder: Path, asked: dict, kind: str, overwrite: bool) -> bool:
     return True
 
 
-def _extract(
-    parts: dict[str, pd.DataFrame], folder: Path, asked: dict, workers: int
-) -> tuple[pd.DataFrame, list[dict]]:
-    """Extract the frames of all splits in parallel, write one file per split."""
-    from threadpoolctl import threadpool_limits
-    from tqdm import tqdm
+def _changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
+    """What to say of sound files whose content is not what the data set was made from.
 
-    threads = workers or os.cpu_count() or 1
-    total = sum(len(part) for part in parts.values())
-    work = partial(_try_extract, features=asked["features"])
-    written, skipped = [], []
-    # decoding, resampling and FFT leave the interpreter's lock, so threads scale as processes do
-    # and start at once; the matrix library must not start threads of its own beneath them
-    with (
-        threadpool_limits(1, "blas"),
-        ThreadPoolExecutor(threads) as pool,  # its end waits for its threads
-        tqdm(total=total, unit=" recordings", desc="log-mel", disable=None) as bar,
-    ):
-        for name, part in parts.items():
-            results = _in_order(pool, work, part["path"], most=2 * threads)
-            attributes = {"split": name, "corpus": asked["kind"]}
-            attributes |= {"language": asked["language"], "seed": asked["seed"]}
-            table = datasets.write(
-                folder / datasets.file_name(name),
-                _usable(part, results, skipped, bar),
-                asked["features"],
-                attributes,
-            )
-            written.append(table.assign(split=name))
-    return pd.concat(written, ignore_index=True), skipped
+    A file of the same size and time is taken for the same; of another time, its content decides.
+    """
+    before = read_csv(sources).set_index("recording")
+    changed = []
+    for row in recordings.to_dict("records"):
+        old = before.loc[row["recording"]]
+        same = str(row["modified"]) == old["modified"]
+        if not same and artefacts.file_hash(Path(row["path"])) != old["sha256"]:
+            changed.append(row["recording"])
+    shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
+    return [f"the content of {len(changed)} recordings changed: {shown}"] if changed else []
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Callable, items: Iterable, most: int) -> Iterator:
-    """Results of `work` in the order of `items`, `most` computed ahead: memory stays bounded."""
-    ahead = deque()
-    for item in items:
-        ahead.append(pool.submit(work, item))
-        if len(ahead) > most:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
-
-
-def _try_extract(path: str, features: dict) -> np.ndarray | str:
-    """Frames, or the reason why there are none."""
-    try:
-        return audio.extract(path, features)
-    except audio.UnusableRecording as reason:
-        return str(reason)
-
-
-def _usable(
-    part: pd.DataFrame, results: Iterable, skipped: list[dict], bar
-) -> Iterator[tuple[dict, np.ndarray]]:
-    for row, result in zip(part.to_dict("records"), results, strict=True):
-        bar.update()
-        if isinstance(result, str):
-            skipped.append({k: row[k] for k in ("recording", "path")} | {"reason": result})
-        else:
-            yield row, result
-
-
-def _check_losses(
-    skipped: list[dict], total: int, max_lost: float, allow: bool, folder: Path
-) -> None:
+def _check_losses(entries: pd.DataFrame, max_lost: float, allow: bool, folder: Path) -> None:
+    skipped, total = entries[entries["digest"].isna()], len(entries)
     if len(skipped) <= max_lost * total or (allow and len(skipped) < total):
         return
     listing = folder.parent / f"{folder.name}.skipped.csv"
     with artefacts.atomic(listing) as path:
-        pd.DataFrame(skipped).to_csv(path, index=False)
-    first = "; ".join(f"{s['recording']}: {s['reason']}" for s in skipped[:3])
+        skipped[["recording", "path", "reason"]].to_csv(path, index=False)
+    first = "; ".join(f"{s.recording}: {s.reason}" for s in skipped[:3].itertuples())
     raise UserError(
         f"{len(skipped)} of {total} recordings cannot be used, more than {max_lost:.0%} "
         f"({first}; all in {listing}): mend the corpus"
@@ -233,22 +404,54 @@ def _check_losses(
     )
 
 
-def _check_classes(written: pd.DataFrame, parts: dict[str, pd.DataFrame]) -> None:
-    for name, part in parts.items():
-        lost = set(part["quadrant"]) - set(written.loc[written["split"] == name, "quadrant"])
-        if lost:
-            what = f"of {', '.join(sorted(lost))}" if lost != {""} else "at all"
-            raise UserError(f"no usable recording {what} is left in the {name} split")
+def _tell_division(job: _Job, table: pd.DataFrame) -> None:
+    """Say which recordings are the same, what stays together, and how far shares are off."""
+    copies = table[table["same_as"] != ""]
+    if len(copies):
+        shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
+        say(
+            f"{len(copies)} recordings have the samples of another, kept on one side: {shown}"
+            + (", …" if len(copies) > 3 else "")
+        )
+        labels = table.groupby("digest")["quadrant"].nunique()
+        if (labels > 1).any():
+            say(f"  {(labels > 1).sum()} of these sounds have more than one quadrant: mend that")
+    if job.given is not None:
+        torn = {
+            what: int((table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum())
+            for what, column in (("groups", "group"), ("sounds", "digest"))
+        }
+        say(
+            f"split as given; {torn['groups']} groups (artist, speaker) and {torn['sounds']} "
+            "sounds are on more than one side"
+        )
+        return
+    if job.asked["groups"]:
+        known = table.loc[table["group"] != "", "group"]
+        say(
+            f"{known.nunique()} groups, each on one side; {len(table) - len(known)} recordings are "
+            "of an unknown one and go alone"
+        )
+    test, val = job.shares["test"], job.shares["val"]
+    shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
+    divisions = [("split", {name: share for name, share in shares.items() if share})]
+    if job.asked["folds"]:
+        k = job.asked["folds"]
+        divisions.append(("fold", dict.fromkeys(range(1, k + 1), 1 / k)))
+    for column, wanted in divisions:
+        off, name, part = splits.deviation(table[job.stratify], table[column], wanted)
+        say(f"{column}s are at most {off:.1f} recordings off their shares ({name} in {part})")
 
 
-def _report(written: pd.DataFrame, skipped: list[dict], features: dict, folder: Path) -> None:
+def _report(folder: Path, entries: pd.DataFrame, features: dict) -> None:
+    table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     for name in splits.SPLITS:
-        part = written[written["split"] == name]
+        part = table[table["split"] == name]
         if part.empty:
             continue
-        counts = part["quadrant"].value_counts().sort_index()
-        classes = ", ".join(f"{k} {n}" for k, n in counts.items() if k)
+        counts = part["quadrant"].value_counts()
+        classes = ", ".join(f"{q} {counts[q]}" for q in QUADRANTS if q in counts)
         windows = sum(
             len(audio.window_starts(n, features["window_frames"], features["window_hop"]))
             for n in part["length"]
@@ -258,4 +461,5 @@ def _report(written: pd.DataFrame, skipped: list[dict], features: dict, folder: 
             f"{name:>5}: {len(part)} recordings, {minutes:.1f} min, {windows} windows"
             + (f" ({classes})" if classes else "")
         )
-    say(f"{folder}: {len(written)} recordings written, {len(skipped)} skipped (skipped.csv)")
+    skipped = len(entries) - len(table)
+    say(f"{folder}: {len(table)} recordings written, {skipped} skipped (skipped.csv)")

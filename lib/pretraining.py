@@ -16,6 +16,7 @@ from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
 from lib.registry import LANGUAGES
+from lib.windows import Windows, budget
 
 
 def pretrain(
@@ -40,11 +41,18 @@ def pretrain(
     """
     make = f"python3 generate_dataset.py -d s -l {language}"
     data = datasets.read_folder(
-        folder, ("train", "val"), settings["features"], "speech", LANGUAGES[language], make
+        folder,
+        ("train", "val"),
+        settings["features"],
+        "speech",
+        LANGUAGES[language],
+        make,
+        budget(settings["training"]["memory_gb"]),
     )
     train, val = data["train"], data["val"]
     say(
-        f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate "
+        f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate"
+        f"{', read from disk as they are needed' if train.on_disk else ''} "
         f"({keras.backend.backend()}, XLA {'on' if settings['training']['xla'] else 'off'})"
     )
     runs = []
@@ -61,8 +69,8 @@ def _pretrain_once(
     run: Path,
     iteration: int,
     settings: Settings,
-    train: datasets.Windows,
-    val: datasets.Windows,
+    train: Windows,
+    val: Windows,
     overwrite: bool,
 ) -> None:
     seed = training.run_seed(settings["run"]["seed"], iteration)
@@ -71,7 +79,7 @@ def _pretrain_once(
         "model": model_name,
         "seed": settings["run"]["seed"],
         "iteration": iteration,
-        "dataset": {"train": train.sha256, "val": val.sha256},
+        "dataset": {"train": train.identity, "val": val.identity},
         **{name: settings[name] for name in ("features", recipe.section, "network", "pretrain")},
         "training": artefacts.decisive(settings["training"]),
     }
@@ -112,38 +120,35 @@ def _sizes(settings: Settings) -> Mapping:
     }
 
 
-def _denoising(settings: Settings, train: datasets.Windows, val: datasets.Windows, seed: int):
+def _denoising(settings: Settings, train: Windows, val: Windows, seed: int):
     section, size = settings["scae"], settings["pretrain"]["batch_windows"]
     start = {}
     if section["output_from_data"]:
-        start = {
-            "output_mean": float(train.frames.mean(dtype=np.float64)),
-            "output_scale": float(train.frames.std(dtype=np.float64)),
-        }
+        start = dict(zip(("output_mean", "output_scale"), train.mean_and_deviation(), strict=True))
     model, encoder = scae.build(**_sizes(settings), **start)
     pairs = [
-        batches.DenoisingPairs(windows, section["noise"], size, seed, shuffle=windows is train)
-        for windows in (train, val)
+        batches.DenoisingPairs(part, section["noise"], size, seed, shuffle=part is train)
+        for part in (train, val)
     ]
     return model, encoder, *pairs
 
 
-def _predictive(settings: Settings, train: datasets.Windows, val: datasets.Windows, seed: int):
+def _predictive(settings: Settings, train: Windows, val: Windows, seed: int):
     section = settings["cpc"]
     widths = {key: section[key] for key in ("past", "future", "code", "context")}
     model, encoder = cpc.build(**_sizes(settings), **widths)
     size = max(1, settings["pretrain"]["batch_windows"] // (section["past"] + section["future"]))
     sequences = [
         batches.Sequences(
-            windows,
+            part,
             section["past"],
             section["future"],
             size,
             seed,
-            shuffle=windows is train,
+            shuffle=part is train,
             negatives=section["negatives"],
         )
-        for windows in (train, val)
+        for part in (train, val)
     ]
     for name, served in zip(("training", "validation"), sequences, strict=True):
         if not served.items:

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -22,6 +23,7 @@ from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
 from lib.registry import BASELINES, DENOISERS, LANGUAGES, TASKS
+from lib.windows import Windows, budget
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Job:
     speech: str | None
     music: str
     settings: Settings
-    data: dict[str, datasets.Windows]
+    data: dict[str, Windows]
     overwrite: bool
 
     def run(self, mode: str, iteration: int) -> Path:
@@ -72,7 +74,13 @@ def transfer(
         say(f"{model} is trained from scratch on music: -s {speech} is ignored")
     make = f"python3 generate_dataset.py -d m -l {music}"
     data = datasets.read_folder(
-        folder, ("train", "val", "test"), settings["features"], "music", LANGUAGES[music], make
+        folder,
+        ("train", "val", "test"),
+        settings["features"],
+        "music",
+        LANGUAGES[music],
+        make,
+        budget(settings["training"]["memory_gb"]),
     )
     say(
         f"{LANGUAGES[music]} music: "
@@ -158,7 +166,7 @@ def _inputs(job: Job, iteration: int, *sections: str) -> dict:
         "model": job.model,
         "seed": job.settings["run"]["seed"],
         "iteration": iteration,
-        "dataset": {name: windows.sha256 for name, windows in job.data.items()},
+        "dataset": {name: windows.identity for name, windows in job.data.items()},
         "features": job.settings["features"],
         "network": job.settings["network"],
         **{name: job.settings[name] for name in sections},
@@ -226,8 +234,7 @@ def _fit(
     if frozen:
         encoder, trained = model.get_layer("encoder"), model.get_layer("heads")
         for name in takes:
-            codes = _predict(encoder, job.data[name], settings)
-            takes[name] = codes.__getitem__
+            takes[name] = _codes(encoder, job.data[name], settings)
     labels = {name: job.data[name].labels() for name in takes}
     weights = batches.balanced_weights(
         labels["train"], {task: len(classes) for task, classes in TASKS.items()}
@@ -240,6 +247,7 @@ def _fit(
             settings[section]["batch_windows"],
             seed,
             shuffle=name == "train",
+            order=partial(job.data[name].shuffled, job.data[name].recording),
         )
         for name in takes
     }
@@ -256,7 +264,14 @@ def _fit(
     )
 
 
-def _predict(model: keras.Model, windows: datasets.Windows, settings: Settings):
+def _codes(encoder: keras.Model, windows: Windows, settings: Settings) -> batches.Take:
+    """What gives the codes of windows: all computed now, or, of frames on disk, when asked for."""
+    if windows.on_disk:
+        return lambda chosen: encoder.predict_on_batch(windows.take(chosen))
+    return _predict(encoder, windows, settings).__getitem__
+
+
+def _predict(model: keras.Model, windows: Windows, settings: Settings):
     size = settings["training"]["predict_windows"]
     inputs = batches.Inputs(windows.take, len(windows), size)
     return model.predict(inputs, verbose=0)

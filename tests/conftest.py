@@ -87,7 +87,7 @@ def pipeline(demo, tmp_path_factory):
 def windows(features):
     """Labelled windows of 8 recordings of different lengths, in memory."""
     from lib.audio import window_starts
-    from lib.datasets import Windows
+    from lib.windows import Windows
 
     lengths = np.array([31, 46, 61, 91, 136, 200, 31, 300])
     frames = np.random.default_rng(0).normal(-5, 2, (lengths.sum(), 128)).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import corpora
+from lib import annotations, corpora
 from lib.errors import UserError
 
 
@@ -70,7 +70,7 @@ def test_ratings_become_quadrants_by_the_sign_of_their_means(tmp_path, capsys):
 
 
 def test_quadrants_follow_the_plane():
-    found = corpora.quadrant_of(np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1]))
+    found = annotations.quadrant_of(np.array([1, 1, -1, -1]), np.array([1, -1, -1, 1]))
     assert found.tolist() == ["Q1", "Q2", "Q3", "Q4"]
 
 

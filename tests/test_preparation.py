@@ -1,14 +1,22 @@
 """The data set stage through its script: what it writes, skips and refuses."""
 
+import json
+import os
+import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from functools import partial
+from unittest.mock import patch
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from conftest import ROOT
 
 import generate_dataset
@@ -47,6 +55,7 @@ def test_a_data_set_is_complete_and_reproducible(corpus, tmp_path, capsys):
     assert sorted(p.name for p in written.iterdir()) == [
         "dataset.json",
         "skipped.csv",
+        "sources.csv",
         "split.csv",
         "test_dataset.h5",
         "train_dataset.h5",
@@ -145,23 +154,410 @@ def test_missing_corpus_and_folder_exit_with_2(paths, capsys):
     assert generate_dataset.main([*MUSIC, "-pl", str(paths.data / "nowhere")]) == 2
 
 
+def run(*line, **options):
+    """The stage in a process of its own."""
+    options = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120} | options
+    return subprocess.run([sys.executable, "generate_dataset.py", *map(str, line)], **options)
+
+
+def files(folder):
+    """Content of every file of a data set but the versions and the times in dataset.json."""
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
 def test_a_full_disk_leaves_what_was_there(corpus):
     """A file-size limit stands for the full disk: it fails in the same call of the system."""
     assert generate_dataset.main(MUSIC) == 0
-    before = {p.name: p.read_bytes() for p in folder(corpus).iterdir()}
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-
-    result = subprocess.run(
-        [sys.executable, "generate_dataset.py", *MUSIC, "--seed", "1", "--overwrite"]
-        + ["-pl", str(corpus.data)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=limit,
-    )
+    before = files(folder(corpus))
+    line = [*MUSIC, "--seed", "1", "--overwrite", "-pl", corpus.data]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (400_000, 400_000))
+    result = run(*line, preexec_fn=limit)
     assert result.returncode == 2, result.stderr
     assert "no room to write" in result.stderr and "Traceback" not in result.stderr
-    assert {p.name: p.read_bytes() for p in folder(corpus).iterdir()} == before
+    assert files(folder(corpus)) == before
+    # what was extracted stays for the same line, once there is room
+    assert sorted(p.name for p in folder(corpus).parent.iterdir()) == [".work-english", "english"]
+    result = run(*line)
+    assert result.returncode == 0 and "recordings are extracted already" in result.stdout
     assert [p.name for p in folder(corpus).parent.iterdir()] == ["english"]
+    assert "other settings" not in result.stdout and files(folder(corpus)) != before
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(line, capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not permitted here; the test above limits file sizes")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_goes_on_when_there_is_room(corpus, small_disk, tmp_path):
+    ballast = small_disk / "ballast"
+    line = [*MUSIC, "-pl", corpus.data, "-ps", small_disk / "out"]
+    ballast.write_bytes(b"x" * 3_600_000)
+    result = run(*line)  # no room for the frames
+    assert result.returncode == 2 and "no room to write" in result.stderr, result.stderr
+    ballast.write_bytes(b"x" * 3_100_000)
+    result = run(*line)  # room for the frames, not for the files of the splits beside them
+    assert result.returncode == 2 and "no room to write" in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (small_disk / "out").exists()
+    ballast.unlink()
+    result = run(*line)
+    assert result.returncode == 0, result.stderr
+    assert "32 of 32 recordings are extracted already" in result.stdout
+    assert generate_dataset.main([*MUSIC, "-pl", str(corpus.data), "-ps", str(tmp_path / "o")]) == 0
+    assert files(small_disk / "out") == files(tmp_path / "o")
+
+
+@pytest.fixture(scope="module")
+def long_corpus(tmp_path_factory):
+    """English speech of 48 recordings that take some seconds to extract."""
+    data = tmp_path_factory.mktemp("long")
+    rng = np.random.default_rng(0)
+    for i in range(48):
+        speaker = data / f"LibriSpeech/train/{i % 6}/1"
+        speaker.mkdir(parents=True, exist_ok=True)
+        soundfile.write(speaker / f"{i % 6}-1-{i:04d}.flac", rng.normal(0, 0.1, 48000 * 15), 48000)
+    return data
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(long_corpus, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    began = time.monotonic()
+    result = run("-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker")
+    assert result.returncode == 0, result.stderr
+    return out, time.monotonic() - began
+
+
+@pytest.mark.parametrize("seed, workers", [(0, 2), (1, 1), (2, 3)])
+def test_killed_at_random_moments_the_same_line_gives_the_same_bytes(
+    long_corpus, uninterrupted, tmp_path, seed, workers
+):
+    whole, seconds = uninterrupted
+    rng = np.random.default_rng(seed)
+    out = tmp_path / "out"
+    line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
+    line += ["--set", f"dataset.workers={workers}"]
+    journal = tmp_path / ".work-out" / "journal.jsonl"
+    kills, counts = 0, []
+    while kills < 4:
+        stage = subprocess.Popen(
+            [sys.executable, "generate_dataset.py", *map(str, line)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        if kills % 2:  # anywhere, or surely in the middle of extracting
+            time.sleep(rng.uniform(0.2, 0.9) * seconds)
+        else:
+            more = len(journal.read_bytes().splitlines()) if journal.exists() else 0
+            more += int(rng.integers(1, 6))
+            while stage.poll() is None and not (
+                journal.exists() and len(journal.read_bytes().splitlines()) >= more
+            ):
+                time.sleep(0.001)
+        stage.send_signal(signal.SIGKILL)
+        stage.wait()
+        kills += 1
+        counts.append(len(journal.read_bytes().splitlines()) if journal.exists() else 0)
+        if out.exists():
+            break
+    assert counts[0] > 0
+    if not out.exists():
+        # a process that dies in the middle of a line leaves half of one
+        with open(journal, "ab") as half, open(journal.with_name("frames.bin"), "ab") as frames:
+            half.write(b'{"recording": "train/0')
+            frames.write(b"x" * 1001)
+    result = run(*line)
+    assert result.returncode == 0, result.stderr
+    assert files(out) == files(whole)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_frames_that_the_disk_lost_are_extracted_again(long_corpus, uninterrupted, tmp_path):
+    out = tmp_path / "out"
+    line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+    assert run(*line, preexec_fn=limit).returncode == 2
+    frames = tmp_path / ".work-out" / "frames.bin"
+    content = bytearray(frames.read_bytes())
+    content[1000] ^= 1
+    frames.write_bytes(content)
+    journal = (tmp_path / ".work-out" / "journal.jsonl").read_bytes().splitlines()
+    result = run(*line)
+    assert f"{len(journal) - 1} of 48 recordings are extracted already" in result.stdout
+    assert files(out) == files(uninterrupted[0])
+
+
+def test_unfinished_work_of_other_settings_is_refused_or_begun_anew(long_corpus, tmp_path):
+    out = tmp_path / "out"
+    line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+    assert run(*line, preexec_fn=limit).returncode == 2
+    for change in (["--seed", "1"], ["--hours", "0.1"], ["--set", "features.hop_length=256"]):
+        result = run(*line, *change)
+        assert result.returncode == 2 and "unfinished work of other settings" in result.stderr
+    result = run(*line, "--seed", "1", "--overwrite")
+    assert result.returncode == 0 and "extracted already" not in result.stdout
+
+
+def test_of_two_stages_on_the_same_output_the_second_stops(long_corpus, uninterrupted, tmp_path):
+    out = tmp_path / "out"
+    line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "-ps", str(out), "--groups", "speaker"]
+    command = [sys.executable, "generate_dataset.py", *line]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (tmp_path / ".work-out" / "journal.jsonl").exists():
+        time.sleep(0.001)
+    second = run(*line)
+    assert second.returncode == 2
+    assert f"another process is working on {out}: wait for it, or stop it" in second.stderr
+    assert first.wait() == 0
+    assert files(out) == files(uninterrupted[0])
+
+
+def test_ctrl_c_keeps_what_is_extracted(long_corpus, uninterrupted, tmp_path):
+    out = tmp_path / "out"
+    line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "-ps", str(out), "--groups", "speaker"]
+    command = [sys.executable, "generate_dataset.py", *line]
+    stage = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / ".work-out" / "journal.jsonl"
+    while not (journal.exists() and journal.stat().st_size):
+        time.sleep(0.001)
+    stage.send_signal(signal.SIGINT)
+    said = stage.communicate()[1]
+    assert stage.returncode == 130 and "Traceback" not in said
+    assert "nothing finished is lost; the same line goes on" in said
+    assert "extracted already" in run(*line).stdout
+    assert files(out) == files(uninterrupted[0])
+
+
+def test_on_dask_workers_one_of_which_dies(long_corpus, uninterrupted, tmp_path):
+    """A real scheduler and two worker processes on loopback."""
+    pytest.importorskip("distributed")
+    address = tmp_path / "scheduler.json"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    def dask(*line):
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *line, "--scheduler-file", str(address)],
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    worker = ("worker", "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
+    processes = [dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")]
+    try:
+        processes += [dask(*worker), dask(*worker)]
+        deadline = time.monotonic() + 60
+        while not address.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        scheduler = json.loads(address.read_text())["address"]
+        with distributed_client(scheduler) as client:
+            client.wait_for_workers(2, timeout=60)
+        out = tmp_path / "out"
+        line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
+        stage = subprocess.Popen(
+            [sys.executable, "generate_dataset.py", *map(str, line), "--scheduler", scheduler],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        journal = tmp_path / ".work-out" / "journal.jsonl"
+        while stage.poll() is None and not (journal.exists() and journal.stat().st_size):
+            time.sleep(0.001)
+        assert stage.poll() is None, stage.communicate()[0]
+        processes[1].kill()
+        said = stage.communicate(timeout=120)[0]
+        assert stage.returncode == 0, said
+        assert "Traceback" not in said
+        assert files(out) == files(uninterrupted[0])
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def distributed_client(address):
+    from distributed import Client
+
+    return Client(address, timeout="30s", set_as_default=False)
+
+
+def test_a_scheduler_that_does_not_answer_is_named(corpus, capsys):
+    pytest.importorskip("distributed")
+    line = [*MUSIC, "--scheduler", "tcp://127.0.0.1:9"]
+    with patch("lib.extraction.DASK_SECONDS", 1):
+        assert generate_dataset.main(line) == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    assert generate_dataset.main([*MUSIC, "--scheduler", "localhost"]) == 2
+    assert "no Dask scheduler answers at localhost" in capsys.readouterr().err
+
+
+def test_a_changed_corpus_is_noticed(corpus, capsys):
+    assert generate_dataset.main(MUSIC) == 0
+    song = songs(corpus)[0]
+    content = song.read_bytes()
+    os.utime(song, ns=(0, 0))  # copied to another time: the same content is the same corpus
+    assert generate_dataset.main(MUSIC) == 0
+    assert "is finished already" in capsys.readouterr().out
+    middle = len(content) // 2
+    song.write_bytes(content[:middle] + bytes(9) + content[middle + 9 :])  # the same size
+    assert generate_dataset.main(MUSIC) == 2
+    said = capsys.readouterr().err
+    assert f"content of 1 recordings changed: {song.parent.name}/{song.stem}" in said
+    song.unlink()
+    shutil.copy(songs(corpus)[1], song)
+    assert generate_dataset.main(MUSIC) == 2
+    assert generate_dataset.main([*MUSIC, "--overwrite"]) == 0
+    assert "1 recordings have the samples of another, kept on one side" in capsys.readouterr().out
+
+
+def test_a_mended_recording_is_extracted_again(corpus, capsys):
+    bad = songs(corpus)[:4]
+    good = [path.read_bytes() for path in bad]
+    for path in bad:
+        path.write_text("no sound")
+    assert generate_dataset.main(MUSIC) == 2
+    for path, content in zip(bad, good, strict=True):
+        path.write_bytes(content)
+    assert generate_dataset.main(MUSIC) == 0
+    said = capsys.readouterr().out
+    assert "28 of 32 recordings are extracted already" in said and "0 skipped" in said
+
+
+def test_a_split_can_be_given_back(corpus, tmp_path, capsys):
+    first, again, less = (tmp_path / name for name in ("first", "again", "less"))
+    line = [*MUSIC, "--folds", "4", "--groups", "artist"]
+    assert generate_dataset.main([*line, "-ps", str(first), "--seed", "5"]) == 0
+    table = first / "split.csv"
+    assert generate_dataset.main([*MUSIC, "--split", str(table), "-ps", str(again)]) == 0
+    assert "split as given; 0 groups" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(pd.read_csv(again / "split.csv"), pd.read_csv(table))
+    for name in ("train", "val", "test"):
+        a, b = (content(f / f"{name}_dataset.h5") for f in (first, again))
+        differ = {k for k in a if not pd.Series([a[k]]).equals(pd.Series([b[k]]))}
+        assert differ == {"seed", "sha256"}
+    split = pd.read_csv(table)
+    plain = split.loc[(split["fold"] != 1) | (split["split"] == "val"), ["recording", "split"]]
+    plain.to_csv(tmp_path / "plain.csv", index=False)
+    line = [*MUSIC, "--split", str(tmp_path / "plain.csv"), "-ps", str(less)]
+    assert generate_dataset.main(line) == 0
+    said = capsys.readouterr().out
+    assert f"{32 - len(plain)} recordings of the corpus are not in" in said
+    found = pd.read_csv(less / "split.csv")[["recording", "split"]]
+    assert found.equals(plain.reset_index(drop=True))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.assign(split="train"), "no recording of .* is left for 'val'"),
+        (lambda t: t.assign(split="exam"), "has splits that do not exist: .*legal are train, val"),
+        (lambda t: pd.concat([t, t[:1]]), "names recordings more than once"),
+        (lambda t: t.assign(recording="x" + t["recording"]), "32 of 32 recordings that the corpus"),
+        (lambda t: t.drop(columns="split"), "lacks the columns split"),
+        (lambda t: t.assign(quadrant="Q1"), "24 recordings another quadrant than the corpus"),
+        (lambda t: t[:0], "names no recording"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_named(corpus, tmp_path, capsys, change, message):
+    assert generate_dataset.main([*MUSIC, "-ps", str(tmp_path / "first")]) == 0
+    table = pd.read_csv(tmp_path / "first" / "split.csv")
+    change(table).to_csv(tmp_path / "split.csv", index=False)
+    line = [*MUSIC, "--split", str(tmp_path / "split.csv")]
+    assert generate_dataset.main(line) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_artists_stay_on_one_side(corpus, capsys):
+    metadata = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_metadata.csv"
+    table = pd.read_csv(metadata)
+    table["Artist"] = [f"artist {i % 11}" for i in range(len(table))]
+    table.to_csv(metadata, index=False)
+    assert generate_dataset.main([*MUSIC, "--groups", "artist", "--folds", "3"]) == 0
+    split = pd.read_csv(folder(corpus) / "split.csv")
+    assert split.groupby("group")[["split", "fold"]].nunique().to_numpy().max() == 1
+    assert pd.crosstab(split["quadrant"], split["split"]).to_numpy().min() >= 1
+    said = capsys.readouterr().out
+    assert "11 groups, each on one side" in said
+    assert re.search(r"splits are at most \d\.\d recordings off their shares", said)
+    with h5py.File(folder(corpus) / "train_dataset.h5") as file:
+        there = set(file["recordings/group"].asstr()[()])
+    assert there == set(split.loc[split["split"] == "train", "group"])
+
+
+def test_groups_that_nobody_knows_are_refused(corpus, capsys):
+    (corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_metadata.csv").unlink()
+    assert generate_dataset.main([*MUSIC, "--groups", "artist"]) == 2
+    assert "no artist is known of any of the 32 recordings" in capsys.readouterr().err
+
+
+def test_copies_are_found_whatever_their_names_and_stay_together(corpus, capsys):
+    """The same samples in other containers count, other labels of them are told."""
+    root = corpus.data / "MER_audio_taffc_dataset"
+    table = root / "panda_dataset_taffc_annotations.csv"
+    rows = []
+    for i in range(6):
+        samples = np.random.default_rng(i).normal(0, 3000, 32000).astype(np.int16)
+        for j, (suffix, subtype) in enumerate(((".wav", "PCM_16"), (".flac", "PCM_16"))):
+            song, quadrant = f"copy{i}{j}", f"Q{1 + (i + j * (i == 0)) % 4}"
+            soundfile.write(root / quadrant / f"{song}{suffix}", samples, 16000, subtype=subtype)
+            rows.append(f"{song},{quadrant}\n")
+    with open(table, "a") as file:
+        file.writelines(rows)
+    assert generate_dataset.main(MUSIC) == 0
+    said = capsys.readouterr().out
+    assert "6 recordings have the samples of another, kept on one side" in said
+    assert "1 of these sounds have more than one quadrant: mend that" in said
+    split = pd.read_csv(folder(corpus) / "split.csv", keep_default_na=False).set_index("recording")
+    copies = split[split["same_as"] != ""]
+    assert len(copies) == 6
+    for name, row in copies.iterrows():
+        assert row["split"] == split.loc[row["same_as"], "split"], name
+
+
+def test_speech_by_speaker_and_the_draw_covers_speakers(long_corpus, tmp_path, capsys):
+    line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "--set", "dataset.val=0.3"]
+    draws = {}
+    for hours in ("0.05", "0.1"):
+        out = tmp_path / hours
+        more = ["--hours", hours, "--groups", "speaker", "-ps", str(out)]
+        assert generate_dataset.main([*line, *more]) == 0
+        draws[hours] = pd.read_csv(out / "split.csv")
+        assert draws[hours].groupby("group")["split"].nunique().max() == 1
+        each = draws[hours].groupby("group")["length"].sum()
+        assert len(each) == 6 and each.max() - each.min() <= 1 + 15 * 16000 // 512
+    assert set(draws["0.05"]["recording"]) < set(draws["0.1"]["recording"])
+    assert "6 groups, each on one side" in capsys.readouterr().out
+
+
+def test_agreement_is_reported_and_drops_songs(paths, demo, capsys):
+    shutil.copytree(demo / "CH818", paths.data / "CH818")
+    line = ["-d", "m", "-l", "m"]
+    assert generate_dataset.main([*line, "--agreement"]) == 0
+    said = capsys.readouterr().out
+    assert "Krippendorff's alpha" in said and "song's    songs" in said
+    out = paths.data / "features/music/mandarin.agreement"
+    names = ["agreement.json", "agreement.png", "agreement.txt", "confusion.csv", "songs.csv"]
+    assert sorted(p.name for p in out.iterdir()) == names
+    songs = pd.read_csv(out / "songs.csv")
+    limit = float(songs["agreement"].quantile(0.3))
+    assert generate_dataset.main([*line, "--min-agreement", str(limit)]) == 0
+    split = pd.read_csv(paths.data / "features/music/mandarin/split.csv")
+    assert set(split["recording"]) == set(songs.loc[songs["agreement"] >= limit, "song"])
+    lost = (songs["agreement"] < limit).sum()
+    assert f"{lost} of {len(songs)} songs have an agreement below" in capsys.readouterr().out
+
+
+def test_a_corpus_without_annotators_has_no_agreement(corpus, capsys):
+    assert generate_dataset.main([*MUSIC, "--agreement"]) == 2
+    assert "4Q-Emotion has quadrants, not ratings by annotator" in capsys.readouterr().err

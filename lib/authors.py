@@ -1,0 +1,139 @@
+"""The authors' processed files: windows of log-mel, made by the original system.
+
+{train,val,test}_dataset.h5py hold an HDF5 data set of windows, float (n, 1, n_mels, window_frames),
+per row of the annotation table (columns Songs, Quads, …) that lies beside them; its name is the
+row's number, and the first row is 0. Speech needs no table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from lib.annotations import read_labels
+from lib.errors import UserError
+from lib.windows import OnDisk, Windows, offsets
+
+DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+def file_name(split: str) -> str:
+    """Name of the authors' file of a split."""
+    return f"{split}_dataset.h5py"
+
+
+def read_folder(
+    folder: Path, names: Sequence[str], features: Mapping, kind: str, language: str, memory: float
+) -> dict[str, Windows]:
+    """Windows of the splits `names`; they are kept as they are.
+
+    The authors' code drew train and validation from all songs, those of the test among them:
+    recordings of the test are left out of the others, and those of validation out of train.
+
+    kind : "speech" or "music", which needs a table of labels; memory : bytes of frames to hold per
+    split, more stay on disk. Raises UserError when the files are not as described above.
+    """
+    labels = read_labels(folder, needed=kind == "music")
+    files = {}
+    for name in names:
+        path = folder / file_name(name)
+        if not path.is_file():
+            raise UserError(f"{folder} holds the authors' files, but not {path.name}: add it")
+        try:
+            file = h5py.File(path, "r")
+            rows = sorted(int(key) for key in file)
+        except DAMAGE as error:
+            raise UserError(
+                f"{path} is not a file of the authors' ({str(error)[:80]}): expected one data set "
+                "of windows per row number of the annotation table"
+            ) from error
+        files[name] = (path, file, rows)
+    taken: set[int] = set()
+    found = {}
+    for name in sorted(names, key=("test", "val", "train").index):
+        path, file, rows = files[name]
+        known = [row for row in rows if row in taken]
+        rows = [row for row in rows if row not in taken]
+        taken.update(rows)
+        if known:
+            print(
+                f"{path.name}: {len(known)} of {len(known) + len(rows)} recordings are in the test "
+                "or validation data too and are left out here"
+            )
+        found[name] = _windows(path, file, rows, labels, features, language, memory)
+    return {name: found[name] for name in names}
+
+
+def _windows(
+    path: Path,
+    file: h5py.File,
+    rows: list[int],
+    labels: pd.DataFrame | None,
+    features: Mapping,
+    language: str,
+    memory: float,
+) -> Windows:
+    length, hop, bands = (features[k] for k in ("window_frames", "window_hop", "n_mels"))
+    expected = (1, bands, length)
+    counts = []
+    for row in rows:
+        item = file[str(row)]
+        if (
+            not isinstance(item, h5py.Dataset)
+            or item.shape[1:] != expected
+            or item.dtype.kind != "f"
+        ):
+            shape = getattr(item, "shape", "no data set")
+            raise UserError(f"{path}: {row} is {shape}; expected float (n, {expected})")
+        counts.append(item.shape[0])
+    if labels is None:
+        table = pd.DataFrame({"recording": [f"row {row}" for row in rows], "quadrant": ""})
+        table["group"] = ""
+    else:
+        outside = [row for row in rows if row not in labels.index]
+        if outside:
+            raise UserError(
+                f"{path} has recordings of rows {outside[:5]}, but the annotation table in "
+                f"{path.parent} has rows 0 to {len(labels) - 1}: put the table there that the "
+                "files were made with"
+            )
+        table = labels.loc[rows].reset_index(drop=True)
+    counts = np.array(counts, np.int64)
+    table = table.assign(language=language, length=counts * length)
+
+    def load(number: int) -> np.ndarray:
+        try:
+            windows = file[str(rows[number])][()].astype(np.float32)
+        except DAMAGE as error:
+            raise UserError(f"{path} is damaged ({str(error)[:80]}): get it again") from error
+        if not np.isfinite(windows).all():
+            raise UserError(f"{path}: {rows[number]} holds numbers that are not finite")
+        return windows[:, 0].transpose(0, 2, 1).reshape(-1, bands)
+
+    recording = np.repeat(np.arange(len(rows)), counts)
+    starts = np.arange(len(recording)) * length
+    if len(starts) == 0:
+        raise UserError(f"{path} holds no windows that are not in another split")
+    sha256 = hashlib.sha256(repr((expected, rows)).encode())
+    whole = len(starts) * length * bands * 4 <= memory
+    frames = np.empty((len(starts) * length, bands), np.float32) if whole else None
+    steps, first = [], 0
+    for number in range(len(rows)):
+        part = load(number)
+        sha256.update(part)
+        if whole:
+            frames[first : first + len(part)] = part
+        first += len(part)
+        if len(part) >= 2 * length:
+            overlap = part[length : 2 * length - hop], part[hop:length]
+            steps.append(hop if np.allclose(*overlap, atol=1e-3) else length)
+    if not whole:
+        frames = OnDisk(load, table["length"].to_numpy(), int(memory // (4 * bands)))
+    # windows overlap by half unless the first two of a recording show that they do not
+    local = (np.arange(len(starts)) - offsets(counts)[recording]) * max(steps, default=hop)
+    return Windows(frames, table, starts, recording, local, length, sha256.hexdigest())

@@ -1,0 +1,179 @@
+"""The windows of one split, cut from log-mel frames in memory or on disk."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lib.audio import level_range
+from lib.registry import PLANE, QUADRANTS
+
+
+class Packing(NamedTuple):
+    """How log-mel values are stored in 16 bits: value = offset + step * stored."""
+
+    offset: float = 0.0
+    step: float = 1.0
+
+    @classmethod
+    def of(cls, features: Mapping) -> Packing:
+        """The finest that holds every value that sound can have with these feature settings."""
+        low, high = level_range(features)
+        return cls(low, (high - low) / np.iinfo(np.uint16).max)
+
+    def pack(self, frames: np.ndarray) -> np.ndarray:
+        """uint16, of the same shape."""
+        stored = np.rint((frames - self.offset) / self.step)
+        return stored.clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
+
+    def unpack(self, stored: np.ndarray) -> np.ndarray:
+        """float32, of the same shape."""
+        return stored.astype(np.float32) * np.float32(self.step) + np.float32(self.offset)
+
+
+class OnDisk:
+    """Frames of a file larger than memory: read by recording, those used last are kept.
+
+    Parameters
+    ----------
+    load : number of a recording -> its frames, (length, n_mels)
+    lengths : frames per recording
+    keep : frames to hold in memory, at most (the recording in use always is)
+    """
+
+    def __init__(self, load: Callable[[int], np.ndarray], lengths: np.ndarray, keep: int):
+        self.load, self.keep, self.kept = load, keep, 0
+        self.offsets = offsets(lengths)
+        self.cache: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """frames (n, length, n_mels) of rows : int64 (n, length), each n within one recording."""
+        owner = np.searchsorted(self.offsets, rows[:, 0], side="right") - 1
+        found = None
+        for number in np.unique(owner):
+            mine = np.flatnonzero(owner == number)
+            frames = self.recording(int(number))
+            if found is None:
+                found = np.empty((*rows.shape, frames.shape[1]), frames.dtype)
+            found[mine] = frames[rows[mine] - self.offsets[number]]
+        return found
+
+    def recording(self, number: int) -> np.ndarray:
+        """frames (length, n_mels) of one recording."""
+        if number in self.cache:
+            self.cache.move_to_end(number)
+            return self.cache[number]
+        frames = self.cache[number] = self.load(number)
+        self.kept += len(frames)
+        while self.kept > self.keep and len(self.cache) > 1:
+            self.kept -= len(self.cache.popitem(last=False)[1])
+        return frames
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one split, cut from frames in memory or on disk.
+
+    frames    : (n_frames, n_mels), in memory or OnDisk; natural-log magnitude, packed or not
+    table     : one row per recording
+    starts    : int64 (n_windows,), first frame of each window within `frames`
+    recording : int64 (n_windows,), row in `table`
+    local     : int64 (n_windows,), first frame within the recording
+    length    : frames per window
+    sha256    : of the file's content
+    packing   : how `frames` are stored
+    """
+
+    frames: np.ndarray | OnDisk
+    table: pd.DataFrame
+    starts: np.ndarray
+    recording: np.ndarray
+    local: np.ndarray
+    length: int
+    sha256: str
+    packing: Packing = field(default_factory=Packing)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def on_disk(self) -> bool:
+        return isinstance(self.frames, OnDisk)
+
+    @property
+    def identity(self) -> str:
+        """All of the data that decides the result of a training: content and, on disk, order."""
+        return f"{self.sha256}, in blocks of {self.block} frames" if self.on_disk else self.sha256
+
+    @property
+    def block(self) -> int:
+        """Frames of a block of shuffling, of frames on disk; two are in use at a time."""
+        return max(1, self.frames.keep // 2)
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """windows : float32 (len(index), n_mels, length, 1), natural-log magnitude."""
+        rows = self.starts[index][:, None] + np.arange(self.length)
+        cut = np.ascontiguousarray(self.frames[rows].transpose(0, 2, 1))[..., None]
+        return self.packing.unpack(cut) if cut.dtype == np.uint16 else cut
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """Class index per window and task : int64 (n_windows,); orders as in lib.registry.TASKS."""
+        quadrants = self.table["quadrant"].to_numpy()[self.recording]
+        signs = np.array([PLANE[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
+        index = {name: i for i, name in enumerate(QUADRANTS)}
+        return {
+            "quadrants": np.array([index[q] for q in quadrants], dtype=np.int64),
+            "arousal": signs[:, 0],
+            "valence": signs[:, 1],
+        }
+
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """Mean and standard deviation of all frames, natural-log magnitude."""
+        count, total, squares = 0, 0.0, 0.0
+        for frames in self._recordings():
+            values = self.packing.offset + self.packing.step * frames.astype(np.float64)
+            count, total = count + values.size, total + values.sum()
+            squares += np.square(values).sum()
+        mean = total / count
+        return mean, float(np.sqrt(max(squares / count - mean**2, 0.0)))
+
+    def shuffled(self, recording: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A random order : int64 (n,) of items, given the recording of each : int64 (n,).
+
+        Of frames on disk, recordings are shuffled and cut into blocks that fit in memory twice;
+        the items of a block are shuffled, so that an epoch reads every recording once.
+        """
+        if not self.on_disk:
+            return rng.permutation(len(recording))
+        order = rng.permutation(len(self.table))
+        block = np.empty(len(self.table), np.int64)
+        ends = np.cumsum(self.table["length"].to_numpy()[order])
+        block[order] = (ends - 1) // self.block
+        return np.lexsort((rng.random(len(recording)), block[recording]))
+
+    def _recordings(self) -> Iterator[np.ndarray]:
+        first = offsets(self.table["length"])
+        for number, length in enumerate(self.table["length"]):
+            if self.on_disk:
+                yield self.frames.load(number)
+            else:
+                yield self.frames[first[number] : first[number] + length]
+
+
+def offsets(lengths: Sequence[int]) -> np.ndarray:
+    """The first frame of each recording of a data set, end to end : int64 (n,)."""
+    lengths = np.asarray(lengths, np.int64)
+    return np.cumsum(lengths) - lengths
+
+
+def budget(memory_gb: float) -> float:
+    """Bytes of frames to hold per split: those asked for, or a quarter of the machine's memory."""
+    if memory_gb:
+        return memory_gb * 1e9
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4
