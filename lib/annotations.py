@@ -12,6 +12,8 @@ scale that includes 0 on one side); the reader says how often that decides.
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,7 @@ def read_ratings(table: Path) -> pd.DataFrame:
     """
     frame = read_csv(table)
     require(frame, ["song", *AXES], table)
+    frame["song"] = [_stem(song) for song in frame["song"]]
     if "annotator" not in frame:
         frame["annotator"] = frame.groupby("song").cumcount().astype(str)
     if "group" not in frame:
@@ -97,7 +100,6 @@ def read_ratings(table: Path) -> pd.DataFrame:
             "expected numbers, for example in [-10, 10]",
         )
         frame[axis] = numbers
-    frame["song"] = [_stem(song) for song in frame["song"]]
     twice = frame.index[frame.duplicated(["song", "annotator"])]
     refuse(
         [f"row {row + 2}: {frame['song'][row]}, {frame['annotator'][row]}" for row in twice],
@@ -192,20 +194,30 @@ def tables(folder: Path) -> list[Path]:
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV of strings, with or without a byte-order mark; UserError where it is none."""
+    """Read a CSV of strings, with or without a byte-order mark; UserError where it is none.
+
+    Cells and names of columns are stripped, blank lines left out, short rows filled with "".
+    """
     if not path.is_file():
         raise UserError(f"table not found: {path}")
     try:
-        frame = pd.read_csv(
-            path, dtype=str, encoding="utf-8-sig", keep_default_na=False, index_col=False
-        )
-    except (ValueError, UnicodeDecodeError) as error:
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+    except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is not a table in CSV (UTF-8): {error}") from error
-    frame.columns = [name.strip() for name in frame.columns]
-    twice = sorted({name for name in frame.columns if list(frame.columns).count(name) > 1})
+    if not rows:
+        raise UserError(f"{path} is empty, not a table in CSV")
+    names = [name.strip() for name in rows.pop(0)]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise UserError(f"{path} has columns of the same name: {', '.join(twice)}")
-    return frame.fillna("").apply(lambda column: column.str.strip())
+    refuse(
+        [f"row {i + 2}: {row[0]}" for i, row in enumerate(rows) if any(row[len(names) :])],
+        f"{path} has rows with more cells than columns",
+        "put a cell that holds a comma in double quotes",
+    )
+    cells = [[row[k].strip() if k < len(row) else "" for row in rows] for k in range(len(names))]
+    return pd.DataFrame({name: cells[k] for k, name in enumerate(names) if name}, dtype=object)
 
 
 def require(frame: pd.DataFrame, columns: list[str], table: Path) -> None:
@@ -225,8 +237,10 @@ def refuse(bad: list, what: str, advice: str) -> None:
 
 
 def _header(path: Path) -> list[str]:
-    with open(path, encoding="utf-8-sig", errors="replace") as lines:
-        return [name.strip().strip('"') for name in lines.readline().split(",")]
+    try:
+        return list(read_csv(path).columns)
+    except UserError:  # some other file that is named like a table
+        return []
 
 
 def _stem(song: str) -> str:

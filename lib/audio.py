@@ -149,7 +149,10 @@ def _decode(path: str | Path, sample_rate: int, max_cut: float, spool: BinaryIO)
 
 
 def _blocks(path: str | Path, sample_rate: int, max_cut: float) -> Iterator[np.ndarray]:
-    """A file's samples, mono at `sample_rate`, block by block; what is wrong is told at the end."""
+    """A file's samples, mono at `sample_rate`, block by block; what is wrong is told at the end.
+
+    A block is only valid until the next.
+    """
     low, high, found, given = np.inf, -np.inf, 0, 0
     try:
         with _Sequential(str(path)) as file:
@@ -161,8 +164,9 @@ def _blocks(path: str | Path, sample_rate: int, max_cut: float) -> Iterator[np.n
             while not last:
                 block = file.read(out=buffer)
                 last = len(block) < BLOCK
-                # channels averaged as librosa does, which has them one after the other
-                mono = block[:, 0] if file.channels == 1 else block.T.mean(axis=0)
+                with np.errstate(all="ignore"):  # the reader of the blocks tells what is not finite
+                    # channels averaged as librosa does, which has them one after the other
+                    mono = block[:, 0] if file.channels == 1 else block.T.mean(axis=0)
                 low, high = min(low, mono.min(initial=low)), max(high, mono.max(initial=high))
                 found += len(mono)
                 if resampler:

@@ -78,33 +78,12 @@ def _windows(
     language: str,
     memory: float,
 ) -> Windows:
+    """The windows of the given rows of one file, end to end as if they were recordings' frames."""
     length, hop, bands = (features[k] for k in ("window_frames", "window_hop", "n_mels"))
-    expected = (1, bands, length)
-    counts = []
-    for row in rows:
-        item = file[str(row)]
-        if (
-            not isinstance(item, h5py.Dataset)
-            or item.shape[1:] != expected
-            or item.dtype.kind != "f"
-        ):
-            shape = getattr(item, "shape", "no data set")
-            raise UserError(f"{path}: {row} is {shape}; expected float (n, {expected})")
-        counts.append(item.shape[0])
-    if labels is None:
-        table = pd.DataFrame({"recording": [f"row {row}" for row in rows], "quadrant": ""})
-        table["group"] = ""
-    else:
-        outside = [row for row in rows if row not in labels.index]
-        if outside:
-            raise UserError(
-                f"{path} has recordings of rows {outside[:5]}, but the annotation table in "
-                f"{path.parent} has rows 0 to {len(labels) - 1}: put the table there that the "
-                "files were made with"
-            )
-        table = labels.loc[rows].reset_index(drop=True)
-    counts = np.array(counts, np.int64)
-    table = table.assign(language=language, length=counts * length)
+    counts = np.array([_count(path, file, row, (1, bands, length)) for row in rows], np.int64)
+    if not counts.sum():
+        raise UserError(f"{path} holds no windows that are not in another split")
+    table = _table(path, rows, labels).assign(language=language, length=counts * length)
 
     def load(number: int) -> np.ndarray:
         try:
@@ -113,27 +92,49 @@ def _windows(
             raise UserError(f"{path} is damaged ({str(error)[:80]}): get it again") from error
         if not np.isfinite(windows).all():
             raise UserError(f"{path}: {rows[number]} holds numbers that are not finite")
-        return windows[:, 0].transpose(0, 2, 1).reshape(-1, bands)
+        return np.ascontiguousarray(windows[:, 0].transpose(0, 2, 1)).reshape(-1, bands)
 
-    recording = np.repeat(np.arange(len(rows)), counts)
-    starts = np.arange(len(recording)) * length
-    if len(starts) == 0:
-        raise UserError(f"{path} holds no windows that are not in another split")
-    sha256 = hashlib.sha256(repr((expected, rows)).encode())
-    whole = len(starts) * length * bands * 4 <= memory
-    frames = np.empty((len(starts) * length, bands), np.float32) if whole else None
-    steps, first = [], 0
+    total, whole = int(counts.sum()), counts.sum() * length * bands * 4 <= memory
+    frames = np.empty((total * length if whole else 0, bands), np.float32)
+    sha256 = hashlib.sha256(repr((bands, length, rows)).encode())
+    apart, first = False, 0
     for number in range(len(rows)):
         part = load(number)
         sha256.update(part)
         if whole:
             frames[first : first + len(part)] = part
         first += len(part)
-        if len(part) >= 2 * length:
-            overlap = part[length : 2 * length - hop], part[hop:length]
-            steps.append(hop if np.allclose(*overlap, atol=1e-3) else length)
+        if len(part) > length:  # does the second window begin inside the first?
+            shared = length - hop
+            apart |= not np.allclose(part[length : length + shared], part[hop:length], atol=1e-3)
     if not whole:
         frames = OnDisk(load, table["length"].to_numpy(), int(memory // (4 * bands)))
-    # windows overlap by half unless the first two of a recording show that they do not
-    local = (np.arange(len(starts)) - offsets(counts)[recording]) * max(steps, default=hop)
+    recording = np.repeat(np.arange(len(rows)), counts)
+    local = (np.arange(total) - offsets(counts)[recording]) * (length if apart else hop)
+    starts = np.arange(total) * length
     return Windows(frames, table, starts, recording, local, length, sha256.hexdigest())
+
+
+def _count(path: Path, file: h5py.File, row: int, expected: tuple[int, ...]) -> int:
+    """Number of windows of a row; UserError where it holds something else."""
+    item = file[str(row)]
+    windows = isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
+    if not windows or item.shape[1:] != expected:
+        shape = getattr(item, "shape", "no data set")
+        raise UserError(f"{path}: {row} is {shape}; expected float (n, *{expected})")
+    return item.shape[0]
+
+
+def _table(path: Path, rows: list[int], labels: pd.DataFrame | None) -> pd.DataFrame:
+    """The recordings of the given rows: recording, group, quadrant, arousal, valence."""
+    if labels is None:
+        names = [f"row {row}" for row in rows]
+        return pd.DataFrame({"recording": names, "group": "", "quadrant": ""})
+    outside = [row for row in rows if row not in labels.index]
+    if outside:
+        raise UserError(
+            f"{path} has recordings of rows {outside[:5]}, but the annotation table in "
+            f"{path.parent} has rows 0 to {len(labels) - 1}: put the table there that the files "
+            "were made with"
+        )
+    return labels.loc[rows].reset_index(drop=True)

@@ -3,8 +3,10 @@
 import librosa
 import numpy as np
 import pytest
+import soundfile
 
 from lib import audio
+from lib.windows import Packing
 
 
 def reference(samples, features):
@@ -56,7 +58,79 @@ def test_read_is_mono_at_16_khz_with_peak_one(tmp_path, suffix, rate):
     assert audio.duration(path) == pytest.approx(2, abs=0.2)
 
 
+def whole(path):
+    """What librosa makes of a file: samples with their peak at 1, and log-mel frames."""
+    samples, _ = librosa.load(path, sr=16000)
+    return samples / np.abs(samples).max()
+
+
+RATES = (8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000)
+FORMATS = [
+    *(("wav", f"PCM_{kind}") for kind in ("U8", "16", "24", "32")),
+    *(("wav", "FLOAT"), ("wav", "DOUBLE"), ("flac", "PCM_16"), ("flac", "PCM_24")),
+    *(("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")),
+]
+
+
+@pytest.mark.parametrize(
+    "suffix, subtype, rate",
+    [(*f, r) for f in FORMATS for r in RATES if f[0] != "mp3" or r <= 48000],  # where mp3 ends
+)
+def test_every_format_and_rate_equals_librosa(tmp_path, features, suffix, subtype, rate):
+    """A tone and a chirp over faint noise: loud bands beside nearly empty ones."""
+    t = np.arange(int(2.7 * rate)) / rate
+    rng = np.random.default_rng(rate)
+    channels = 1 + (RATES.index(rate) + FORMATS.index((suffix, subtype))) % 8
+    channels = min(channels, 2) if suffix == "mp3" else channels
+    sound = 0.3 * np.sin(2 * np.pi * 440 * t) + 0.2 * np.sin(2 * np.pi * (50 * t + 300 * t**2))
+    sound = sound[:, None] * rng.uniform(0.2, 1, channels) + 1e-5 * rng.normal(size=(t.size, 1))
+    path = tmp_path / f"声音 Звук.{suffix}"
+    soundfile.write(path, sound, rate, subtype=subtype)
+    expected = whole(path)
+    np.testing.assert_array_equal(audio.read_audio(path, 16000), expected)
+    frames = audio.extract(path, features)
+    wanted = reference(expected, features)
+    assert frames.shape == wanted.shape and frames.dtype == np.float32
+    packing = Packing.of(features)
+    stored = packing.unpack(packing.pack(frames))
+    np.testing.assert_allclose(frames, wanted, rtol=0, atol=5e-4)
+    np.testing.assert_allclose(stored, wanted, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", range(1, 9))
+def test_channels_are_averaged_as_librosa_does(tmp_path, channels):
+    rng = np.random.default_rng(channels)
+    path = tmp_path / "x.wav"
+    soundfile.write(path, rng.normal(0, 0.1, (70_001, channels)), 22050, subtype="FLOAT")
+    np.testing.assert_array_equal(audio.read_audio(path, 16000), whole(path))
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_long_recording_goes_through_a_file_with_the_same_result(
+    tmp_path, features, rate, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "x.wav"
+    soundfile.write(path, rng.normal(0, 0.1, rate * 20), rate)
+    in_memory = audio.extract(path, features)
+    monkeypatch.setattr(audio, "SPOOL_BYTES", 1000)
+    np.testing.assert_array_equal(audio.extract(path, features), in_memory)
+    assert max(map(len, audio.stream(path, features))) <= audio.BATCH
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_what_float32_cannot_tell_is_told_by_float64(name, features, monkeypatch):
+    t = np.arange(3 * 16000) / 16000
+    samples = SIGNALS[name](t, np.random.default_rng(1)).astype(np.float32)
+    exact = reference(samples, features)
+    np.testing.assert_allclose(audio.log_mel(samples, features), exact, rtol=0, atol=5e-4)
+    if name == "tone":  # without the second look it would be wrong
+        monkeypatch.setattr(audio, "FLOAT32_LEVEL", 0.0)
+        assert np.abs(audio.log_mel(samples, features) - exact).max() > 1e-2
+
+
 def unusable(tmp_path):
+    """Bad sound files by name."""
     t = np.arange(16000) / 16000
     sounds = {
         "silent": np.zeros(32000),
@@ -66,37 +140,84 @@ def unusable(tmp_path):
     }
     for name, samples in sounds.items():
         audio.write_audio(tmp_path / f"{name}.wav", samples, 16000)
+    soundfile.write(tmp_path / "DC at 44100.wav", np.full(88200, 0.5), 44100)
+    noise = np.random.default_rng(0).normal(0, 0.1, (64000, 2)).astype(np.float32)
+    for suffix, subtype in (("wav", "PCM_16"), ("flac", "PCM_16"), ("mp3", None), ("wav", "FLOAT")):
+        path = tmp_path / f"cut {subtype}.{suffix}"
+        soundfile.write(path, noise, 16000, subtype=subtype)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    for name, value in (("nan", np.nan), ("inf", np.inf), ("-inf", -np.inf)):
+        bad = noise.copy()
+        bad[40000, 1] = value
+        soundfile.write(tmp_path / f"{name}.wav", bad, 16000, subtype="FLOAT")
+        soundfile.write(tmp_path / f"{name} at 44100.wav", bad, 44100, subtype="FLOAT")
+    soundfile.write(tmp_path / "huge.wav", noise.astype(float) * 1e39, 16000, subtype="DOUBLE")
     (tmp_path / "text.mp3").write_text("this is no sound")
     (tmp_path / "empty.mp3").write_bytes(b"")
     (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "dangling.wav").symlink_to("nowhere.wav")
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "name, reason",
-    [
-        ("silent.wav", "silent"),
-        ("DC only.wav", "silent"),
-        ("short.wav", "shorter than one window: 7 of 31 frames"),
-        ("no samples.wav", "no samples"),
-        ("text.mp3", "cannot be decoded"),
-        ("empty.mp3", "empty file"),
-        ("folder.wav", "a folder"),
-        ("missing.wav", "no such file"),
-    ],
-)
-def test_unusable_recordings_say_why(tmp_path, features, name, reason):
-    with pytest.raises(audio.UnusableRecording, match=reason):
-        audio.extract(unusable(tmp_path) / name, features)
+CUT = r"cut short: holds [12]\.\d s of the 4\.[0-2] s that its header promises"
+UNUSABLE = {
+    "silent.wav": "silent",
+    "DC only.wav": "silent",
+    "DC at 44100.wav": "silent",
+    "short.wav": "shorter than one window: 7 of 31 frames",
+    "no samples.wav": "no samples",
+    "cut PCM_16.wav": CUT,
+    "cut FLOAT.wav": CUT,
+    "cut None.mp3": CUT,
+    "cut PCM_16.flac": "cannot be decoded",
+    "nan.wav": "not finite",
+    "inf.wav": "not finite",
+    "-inf.wav": "not finite",
+    "nan at 44100.wav": "not finite",
+    "inf at 44100.wav": "not finite",
+    "huge.wav": "not finite",
+    "text.mp3": "cannot be decoded",
+    "empty.mp3": "empty file",
+    "folder.wav": "a folder",
+    "dangling.wav": "a link to a file that is not there",
+    "missing.wav": "no such file",
+}
 
 
-def test_samples_that_are_not_finite_are_refused(tmp_path, features):
-    import soundfile
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_unusable_recordings_say_why(tmp_path, features, name):
+    with pytest.raises(audio.UnusableRecording, match=UNUSABLE[name]):
+        audio.extract(unusable(tmp_path) / name, features, max_cut=0.02)
 
-    samples = np.full(32000, np.nan, np.float32)
-    soundfile.write(tmp_path / "nan.wav", samples, 16000, subtype="FLOAT")
-    with pytest.raises(audio.UnusableRecording, match="not finite"):
-        audio.extract(tmp_path / "nan.wav", features)
+
+@pytest.mark.parametrize("name", ["cut PCM_16.wav", "cut FLOAT.wav", "cut None.mp3"])
+def test_what_is_left_of_a_cut_recording_can_be_accepted(tmp_path, features, name):
+    path = unusable(tmp_path) / name
+    frames = audio.extract(path, features, max_cut=1.0)
+    np.testing.assert_allclose(frames, reference(whole(path), features), atol=5e-4)
+
+
+def test_a_stream_that_promises_nothing_is_read_to_its_end(tmp_path, features):
+    """Programs that write to a pipe leave the sizes in the header open."""
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert len(audio.extract(path, features, max_cut=0.02)) == 63
+
+
+def test_a_full_temporary_disk_is_no_fault_of_the_recording(tmp_path, features, monkeypatch):
+    path = tmp_path / "x.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000)
+
+    class Full:
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        audio._decode(path, 16000, 1.0, Full())
 
 
 def test_windows_fit_and_half_overlap():

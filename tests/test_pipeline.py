@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from conftest import ROOT, SMALL
 
+import pretrain_cpc
 import pretrain_denoise
 import results_table
+import settings as defaults
 import trans_train_cpc_multi
 import trans_train_denoise_multi
 from lib.registry import TASKS
@@ -208,3 +210,29 @@ def test_scripts_are_thin():
     for script in ROOT.glob("*.py"):
         if script.name != "settings.py":
             assert len(script.read_text().splitlines()) <= 85, script.name
+
+
+@pytest.mark.parametrize("negatives", ["order", "elsewhere"])
+def test_data_sets_larger_than_memory_train_too(pipeline, tmp_path, monkeypatch, capsys, negatives):
+    """With 20 KB for frames, recordings are read as they are needed."""
+    monkeypatch.setattr(defaults, "path_to_models", str(tmp_path))
+    little = [*SMALL, "--set", "training.memory_gb=2e-5"]
+    contrast = ["--set", f"cpc.negatives={negatives}"]
+    lines = [(pretrain_cpc, ["-s", "e", "-mod", "model_cpc", *little, *contrast])]
+    if negatives == "order":
+        lines += [
+            (pretrain_denoise, ["-s", "e", "-mod", "model_over", *little]),
+            (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel n".split(), *little]),
+            (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel y".split(), *little]),
+        ]
+    for script, line in lines:
+        assert script.main(line) == 0, (script.__name__, line)
+    assert "read from disk as they are needed" in capsys.readouterr().out
+    for run in tmp_path.glob("models*/*/*/*.it_0"):
+        record = json.loads((run / "run.json").read_text())
+        assert "in blocks of 39 frames" in record["inputs"]["dataset"]["train"]
+        twin = pipeline.models / run.relative_to(tmp_path)
+        there = json.loads((twin / "run.json").read_text())["inputs"]["dataset"]["train"]
+        assert record["inputs"]["dataset"]["train"].split(",")[0] == there
+        history = [pd.read_csv(r / "history.csv")["loss"][0] for r in (run, twin)]
+        assert history[0] == pytest.approx(history[1], rel=0.5)
