@@ -24,8 +24,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from lib.errors import UserError
 from lib.registry import LANGUAGES, SHORT
 
@@ -265,6 +263,8 @@ def write_run(
 
     began : time.time() at the start
     """
+    import pandas as pd
+
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     now = time.time()
     record = {

@@ -23,13 +23,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
-import xxhash
 
 from lib import authors
 from lib.audio import window_starts
 from lib.authors import DAMAGE
 from lib.errors import UserError
-from lib.windows import OnDisk, Packing, Windows, offsets
+from lib.packing import Packing, digest
+from lib.windows import OnDisk, Windows, offsets
 
 FORMAT, VERSION = "mer-frames", 2
 TEXT = ("recording", "language", "group", "quadrant", "digest")
@@ -39,11 +39,6 @@ NUMBERS = ("arousal", "valence")
 def file_name(split: str) -> str:
     """Name of the file of a split, as the original's without the odd suffix."""
     return f"{split}_dataset.h5"
-
-
-def digest(stored: np.ndarray) -> str:
-    """XXH3-128 of a recording's stored frames: tells damage, and the same sound under two names."""
-    return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(stored).data)
 
 
 def write(

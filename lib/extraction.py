@@ -1,38 +1,39 @@
-"""Recordings -> packed log-mel frames in a work folder: in parallel, resumable, with one writer.
+"""Recordings -> packed log-mel frames in a work folder: in parallel, resumable, then one writer.
 
-A work folder holds
-    inputs.json     what the work is for; work for something else is refused
-    frames.bin      uint16, the packed frames of all recordings, in the order in which they came
-    journal.jsonl   a line per recording: which file it was (path, bytes, modified, sha256), and
-                    either where its frames are (start, length, digest) or the reason why not
-A line is written after its frames, so a process that is killed leaves whole recordings only.
+A work folder holds inputs.json, which says what the work is for (work for something else is
+refused), and the shards of the processes that extract (lib.shards). The data set's files are then
+written from it by one process, in an order that does not depend on who extracted what.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import joblib
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from lib import artefacts, audio, datasets
+from lib import artefacts, shards
 from lib.cli import native_messages_aside, say
 from lib.errors import UserError
-from lib.windows import Packing
+from lib.packing import digest
+from lib.shards import FILE
 
-BLOCK_BYTES = 64 << 20  # of sound files sent to a cluster at a time: bounds what comes back
+JOB_BYTES = 1 << 20  # of sound files given to a worker at a time: little to say, much to do
+WORKER_BYTES = 32 << 20  # of sound files that make another process worth its start of half a second
+CLUSTER_BYTES = 64 << 20  # of sound files sent to a cluster at a time: bounds what comes back
 DASK_SECONDS = 10  # to wait for a scheduler's answer
-FILE = ("path", "bytes", "modified")  # what tells whether a file is the one that was extracted
 
 
 def stamp(path: str) -> dict:
@@ -58,42 +59,47 @@ def extract(
     ----------
     recordings : recording, path, bytes, modified
     max_cut : share of what a file's header promises that may be missing
-    workers : threads; 0: one per core
+    workers : processes; 0: one per core as far as the work is worth it; 1: this one
     scheduler : address of a Dask scheduler, whose workers then do it
 
-    Returns the journal's entries, one per recording, in the order of `recordings`: length and
-    digest, or reason. Raises UserError when the scheduler cannot be reached.
+    Returns the entries of the journals, one per recording, in the order of `recordings`: length and
+    digest, or reason. Raises UserError when the scheduler cannot be reached, or workers die.
     """
     waiting = [row for row in recordings.to_dict("records") if not work.has(row)]
     done = len(recordings) - len(waiting)
     if done:
         say(f"going on: {done} of {len(recordings)} recordings are extracted already")
     if waiting:
-        job = partial(_extract_one, features=dict(features), max_cut=max_cut)
+        size = sum(max(row["bytes"], 0) for row in waiting)
+        workers = workers or min(joblib.cpu_count(), 1 + size // WORKER_BYTES)
+        if scheduler is not None:
+            found = _on_dask(waiting, features, max_cut, work, scheduler)
+        elif workers > 1:
+            found = _in_processes(waiting, features, max_cut, work, workers)
+        else:
+            found = _here(waiting, features, max_cut, work)
         with (
             native_messages_aside() as errors,
-            contextlib.closing(_results(job, waiting, workers, scheduler)) as results,
+            contextlib.closing(found),
             tqdm(
-                results, "log-mel", len(waiting), unit=" recordings", disable=None, file=errors
-            ) as bar,
+                found, "log-mel", len(waiting), unit=" recordings", disable=None, file=errors
+            ) as entries,
         ):
-            for entry, frames in bar:
-                work.add(entry, frames)
+            work.entries.update((entry["recording"], entry) for entry in entries)
     entries = pd.DataFrame([work.entries[name] for name in recordings["recording"]])
     return entries.reindex(columns=["recording", *FILE, "sha256", "reason", "length", "digest"])
 
 
 class Work:
-    """The work folder of a data set, made or taken up again.
+    """The work folder of a data set, made or taken up again. Use as a context.
 
     Parameters
     ----------
     folder : the work folder
     inputs : what the work is for
+    bands : of a frame
     overwrite : begin anew where there is unfinished work for other inputs, instead of raising
         UserError
-
-    Use as a context.
     """
 
     def __init__(self, folder: Path, inputs: Mapping, bands: int, overwrite: bool = False):
@@ -109,21 +115,19 @@ class Work:
             )
         folder.mkdir(parents=True, exist_ok=True)
         artefacts.write_json(folder / "inputs.json", inputs)
-        self.frames = open(folder / "frames.bin", "a+b")
-        self.journal = open(folder / "journal.jsonl", "a+b")
-        self.entries: dict[str, dict] = {}
-        self._take_up()
+        self.files: dict[str, BinaryIO] = {}
+        # what does not match was lost when the machine stopped before the disk had it
+        self.entries = {e["recording"]: e for e in shards.entries(folder) if self._intact(e)}
 
     def __enter__(self) -> Work:
         return self
 
     def __exit__(self, *_) -> None:
-        self.frames.close()
-        self.journal.close()
+        for file in self.files.values():
+            file.close()
 
     def remove(self) -> None:
         """Remove the folder: what it held stands in the data set."""
-        self.__exit__()
         shutil.rmtree(self.folder)
 
     def has(self, row: Mapping) -> bool:
@@ -131,92 +135,82 @@ class Work:
         entry = self.entries.get(row["recording"])
         return entry is not None and all(entry[key] == row[key] for key in FILE)
 
-    def add(self, entry: dict, frames: np.ndarray | None) -> None:
-        """Append a recording: its frames first, then its line."""
-        if frames is not None:
-            entry["start"] = self.frames.seek(0, os.SEEK_END)
-            self.frames.write(frames.data)
-            self.frames.flush()
-        self.journal.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
-        self.journal.flush()
-        self.entries[entry["recording"]] = entry
-
-    def read(self, recording: str) -> np.ndarray:
+    def frames(self, recording: str) -> np.ndarray:
         """The packed frames : uint16 (length, n_mels) of a recording."""
-        entry = self.entries[recording]
+        return self._read(self.entries[recording])
+
+    def _read(self, entry: Mapping) -> np.ndarray:
+        name = entry["shard"]
+        if name not in self.files:
+            self.files[name] = open(self.folder / f"{name}.frames", "rb")
         size = entry["length"] * self.bands * np.uint16().nbytes
-        stored = os.pread(self.frames.fileno(), size, entry["start"])
+        stored = os.pread(self.files[name].fileno(), size, entry["start"])
         return np.frombuffer(stored, np.uint16).reshape(-1, self.bands)
 
-    def _take_up(self) -> None:
-        """Read the journal up to where it is whole; check every recording's frames."""
-        self.journal.seek(0)
-        whole = 0
-        for line in self.journal:
-            try:
-                entry = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                entry = None
-            if not isinstance(entry, dict):
-                break
-            whole += len(line)
-            self.entries[entry["recording"]] = entry
-        self.journal.truncate(whole)
-        lost = [name for name, entry in self.entries.items() if not self._intact(entry)]
-        for name in lost:  # the machine stopped before the disk had them
-            del self.entries[name]
-
-    def _intact(self, entry: dict) -> bool:
-        if "digest" not in entry:
-            return True
+    def _intact(self, entry: Mapping) -> bool:
         try:
-            return datasets.digest(self.read(entry["recording"])) == entry["digest"]
-        except ValueError:
+            return "digest" not in entry or digest(self._read(entry)) == entry["digest"]
+        except (OSError, ValueError):
             return False
 
 
-def _extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, np.ndarray | None]:
-    """The journal's entry of a recording, and its packed frames if it has any."""
-    entry = {"recording": row["recording"], **{key: row[key] for key in FILE}, "sha256": None}
-    packing = Packing.of(features)
-    try:
-        parts = [packing.pack(f) for f in audio.stream(row["path"], features, max_cut)]
-    except audio.UnusableRecording as reason:
-        return entry | {"reason": str(reason)}, None
-    frames = np.concatenate(parts)
-    entry |= {"sha256": artefacts.file_hash(Path(row["path"])), "length": len(frames)}
-    return entry | {"digest": datasets.digest(frames)}, frames
+def _here(rows: list[dict], features: Mapping, max_cut: float, work: Work) -> Iterator[dict]:
+    """Entries of the recordings, extracted by this process."""
+    with contextlib.closing(shards.Shard(work.folder)) as shard:
+        for row in rows:
+            yield shard.add(*shards.extract_one(row, features, max_cut))
 
 
-def _results(
-    job: Callable, rows: list[dict], workers: int, scheduler: str | None
-) -> Iterator[tuple[dict, np.ndarray | None]]:
-    """What `job` returns for each row, as it comes; little waits to be written at any time."""
-    if scheduler is None:
-        yield from _from_threads(job, rows, workers or joblib.cpu_count())
-    else:
-        yield from _from_dask(job, rows, scheduler)
-
-
-def _from_threads(job: Callable, rows: list[dict], workers: int) -> Iterator:
-    """Decoding, resampling and FFT leave the interpreter's lock, so threads scale as processes do,
-    start at once and share one copy of the libraries."""
-    # the matrix library must not start threads of its own beneath these
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(workers) as pool:
-        running = set()
+def _in_processes(
+    rows: list[dict], features: Mapping, max_cut: float, work: Work, workers: int
+) -> Iterator[dict]:
+    """Entries of the recordings, extracted by worker processes, each with a shard of its own."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lib.shards", "librosa.filters"])  # imported once for all
+    begin = (work.folder, dict(features), max_cut)
+    with ProcessPoolExecutor(workers, context, shards.begin_worker, begin) as pool:
         try:
-            for row in rows:
-                running.add(pool.submit(job, row))
-                if len(running) > 2 * workers:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            yield from (future.result() for future in as_completed(running))
+            yield from _bounded(partial(pool.submit, shards.work), _jobs(rows), 2 * workers)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process died (was it killed for memory?): what is extracted is kept; run "
+                "the same line again, with fewer workers (--set dataset.workers=1)"
+            ) from error
         finally:
-            pool.shutdown(cancel_futures=True)  # waits for those that run
+            pool.shutdown(cancel_futures=True)  # waits for the jobs that run
 
 
-def _from_dask(job: Callable, rows: list[dict], scheduler: str) -> Iterator:
-    """The same on the workers of a Dask scheduler, which sees to those that die."""
+def _bounded(submit: Callable, jobs: Iterable, most: int) -> Iterator[dict]:
+    """Results of jobs as they come, `most` submitted ahead."""
+    running = set()
+    for job in jobs:
+        running.add(submit(job))
+        if len(running) >= most:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield from future.result()
+    for future in as_completed(running):
+        yield from future.result()
+
+
+def _jobs(rows: Iterable[dict], size: int = JOB_BYTES) -> Iterator[list[dict]]:
+    """The rows, in lists of about `size` bytes of sound files."""
+    job, total = [], 0
+    for row in rows:
+        job.append(row)
+        total += max(row["bytes"], 0)
+        if total >= size:
+            yield job
+            job, total = [], 0
+    if job:
+        yield job
+
+
+def _on_dask(
+    rows: list[dict], features: Mapping, max_cut: float, work: Work, scheduler: str
+) -> Iterator[dict]:
+    """Entries of the recordings, extracted by the workers of a Dask scheduler, which sees to those
+    that die. They send the frames, and this process writes them: disks need not be shared."""
     try:
         from distributed import Client
     except ImportError as error:
@@ -225,12 +219,17 @@ def _from_dask(job: Callable, rows: list[dict], scheduler: str) -> Iterator:
         client = Client(scheduler, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(f"no Dask scheduler answers at {scheduler} ({error}): start one") from error
-    with client, joblib.parallel_config("dask", client=client):
+    job = joblib.delayed(partial(shards.extract_one, features=dict(features), max_cut=max_cut))
+    with (
+        client,
+        joblib.parallel_config("dask", client=client),
+        contextlib.closing(shards.Shard(work.folder)) as shard,
+    ):
         _check_workers(client, scheduler)
         parallel = joblib.Parallel(return_as="generator_unordered")
-        sizes = np.cumsum([max(row["bytes"], 0) for row in rows]) // BLOCK_BYTES
-        for block in np.split(np.array(rows), np.flatnonzero(np.diff(sizes)) + 1):
-            yield from parallel(joblib.delayed(job)(row) for row in block)
+        for block in _jobs(rows, CLUSTER_BYTES):
+            for entry, frames in parallel(map(job, block)):
+                yield shard.add(entry, frames)
 
 
 def _check_workers(client, scheduler: str) -> None:

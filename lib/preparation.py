@@ -218,7 +218,7 @@ def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> None:
         datasets.write(
             folder / datasets.file_name(name),
             part,
-            map(work.read, part["recording"]),
+            map(work.frames, part["recording"]),
             job.asked["features"],
             {
                 "split": name,
@@ -378,13 +378,15 @@ def _changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
 
     A file of the same size and time is taken for the same; of another time, its content decides.
     """
-    before = read_csv(sources).set_index("recording")
-    changed = []
-    for row in recordings.to_dict("records"):
-        old = before.loc[row["recording"]]
-        same = str(row["modified"]) == old["modified"]
-        if not same and artefacts.file_hash(Path(row["path"])) != old["sha256"]:
-            changed.append(row["recording"])
+    before = read_csv(sources)
+    require(before, ["recording", "modified", "sha256"], sources)
+    both = recordings.merge(before, "left", on="recording", suffixes=("", "_before"))
+    touched = both[both["modified"].astype(str) != both["modified_before"]]
+    changed = [
+        row.recording
+        for row in touched.itertuples()
+        if row.bytes < 0 or artefacts.file_hash(Path(row.path)) != row.sha256
+    ]
     shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
     return [f"the content of {len(changed)} recordings changed: {shown}"] if changed else []
 

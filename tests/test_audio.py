@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from lib import audio
-from lib.windows import Packing
+from lib.packing import Packing
 
 
 def reference(samples, features):

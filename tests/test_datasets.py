@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from lib import datasets
 from lib.errors import UserError
-from lib.windows import Packing
+from lib.packing import Packing, digest
 
 MAKE = "python3 generate_dataset.py -d m -l e"
 ATTRIBUTES = {"split": "train", "corpus": "music", "language": "english", "seed": 0}
@@ -29,7 +29,7 @@ def save(path, items, features, attributes=ATTRIBUTES):
             "arousal": 0.5,
             "valence": np.nan,
             "length": [len(frames) for frames in packed],
-            "digest": [datasets.digest(frames) for frames in packed],
+            "digest": [digest(frames) for frames in packed],
         }
     )
     datasets.write(path, table, packed, features, attributes)

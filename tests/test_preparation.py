@@ -235,6 +235,24 @@ def uninterrupted(long_corpus, tmp_path_factory):
     return out, time.monotonic() - began
 
 
+def extracted(out):
+    """How many recordings the work folder of `out` holds."""
+    work = out.with_name(f".work-{out.name}")
+    return sum(path.read_bytes().count(b"\n") for path in work.glob("*.journal"))
+
+
+def begin(*line, **options):
+    """The stage in a process of its own, left running."""
+    return subprocess.Popen(
+        [sys.executable, "generate_dataset.py", *map(str, line)], cwd=ROOT, **options
+    )
+
+
+def wait_until(stage, condition):
+    while stage.poll() is None and not condition():
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("seed, workers", [(0, 2), (1, 1), (2, 3)])
 def test_killed_at_random_moments_the_same_line_gives_the_same_bytes(
     long_corpus, uninterrupted, tmp_path, seed, workers
@@ -244,34 +262,23 @@ def test_killed_at_random_moments_the_same_line_gives_the_same_bytes(
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
     line += ["--set", f"dataset.workers={workers}"]
-    journal = tmp_path / ".work-out" / "journal.jsonl"
-    kills, counts = 0, []
-    while kills < 4:
-        stage = subprocess.Popen(
-            [sys.executable, "generate_dataset.py", *map(str, line)],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        if kills % 2:  # anywhere, or surely in the middle of extracting
+    for kill in range(4):
+        stage = begin(*line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if kill % 2:  # anywhere, or surely in the middle of extracting
             time.sleep(rng.uniform(0.2, 0.9) * seconds)
         else:
-            more = len(journal.read_bytes().splitlines()) if journal.exists() else 0
-            more += int(rng.integers(1, 6))
-            while stage.poll() is None and not (
-                journal.exists() and len(journal.read_bytes().splitlines()) >= more
-            ):
-                time.sleep(0.001)
+            more = extracted(out) + int(rng.integers(1, 6))
+            wait_until(stage, lambda more=more: extracted(out) >= more)
         stage.send_signal(signal.SIGKILL)
         stage.wait()
-        kills += 1
-        counts.append(len(journal.read_bytes().splitlines()) if journal.exists() else 0)
         if out.exists():
             break
-    assert counts[0] > 0
+        assert kill or extracted(out)
     if not out.exists():
+        time.sleep(0.5)  # worker processes end when they see that their parent is gone
         # a process that dies in the middle of a line leaves half of one
-        with open(journal, "ab") as half, open(journal.with_name("frames.bin"), "ab") as frames:
+        journal = next((tmp_path / ".work-out").glob("*.journal"))
+        with open(journal, "ab") as half, open(journal.with_suffix(".frames"), "ab") as frames:
             half.write(b'{"recording": "train/0')
             frames.write(b"x" * 1001)
     result = run(*line)
@@ -283,22 +290,35 @@ def test_killed_at_random_moments_the_same_line_gives_the_same_bytes(
 def test_frames_that_the_disk_lost_are_extracted_again(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
     assert run(*line, preexec_fn=limit).returncode == 2
-    frames = tmp_path / ".work-out" / "frames.bin"
+    before = extracted(out)
+    frames = next((tmp_path / ".work-out").glob("*.frames"))
     content = bytearray(frames.read_bytes())
     content[1000] ^= 1
     frames.write_bytes(content)
-    journal = (tmp_path / ".work-out" / "journal.jsonl").read_bytes().splitlines()
     result = run(*line)
-    assert f"{len(journal) - 1} of 48 recordings are extracted already" in result.stdout
+    assert f"{before - 1} of 48 recordings are extracted already" in result.stdout
+    assert files(out) == files(uninterrupted[0])
+
+
+def test_a_worker_that_is_killed_is_told(long_corpus, uninterrupted, tmp_path):
+    out = tmp_path / "out"
+    line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
+    stage = begin(*line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(stage, lambda: extracted(out))
+    name = next((tmp_path / ".work-out").glob("*.journal")).name
+    os.kill(int(name.split("-")[0]), signal.SIGKILL)
+    said = stage.communicate()[1]
+    assert stage.returncode == 2 and "a worker process died" in said and "Traceback" not in said
+    assert "extracted already" in run(*line).stdout
     assert files(out) == files(uninterrupted[0])
 
 
 def test_unfinished_work_of_other_settings_is_refused_or_begun_anew(long_corpus, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out]
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3_000_000, 3_000_000))
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
     assert run(*line, preexec_fn=limit).returncode == 2
     for change in (["--seed", "1"], ["--hours", "0.1"], ["--set", "features.hop_length=256"]):
         result = run(*line, *change)
@@ -309,12 +329,12 @@ def test_unfinished_work_of_other_settings_is_refused_or_begun_anew(long_corpus,
 
 def test_of_two_stages_on_the_same_output_the_second_stops(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
-    line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "-ps", str(out), "--groups", "speaker"]
-    command = [sys.executable, "generate_dataset.py", *line]
-    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    while not (tmp_path / ".work-out" / "journal.jsonl").exists():
-        time.sleep(0.001)
+    line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
+    first = begin(*line, stdout=subprocess.DEVNULL)
+    wait_until(first, lambda: extracted(out))
+    first.send_signal(signal.SIGSTOP)
     second = run(*line)
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert f"another process is working on {out}: wait for it, or stop it" in second.stderr
     assert first.wait() == 0
@@ -323,13 +343,10 @@ def test_of_two_stages_on_the_same_output_the_second_stops(long_corpus, uninterr
 
 def test_ctrl_c_keeps_what_is_extracted(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
-    line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "-ps", str(out), "--groups", "speaker"]
-    command = [sys.executable, "generate_dataset.py", *line]
-    stage = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    journal = tmp_path / ".work-out" / "journal.jsonl"
-    while not (journal.exists() and journal.stat().st_size):
-        time.sleep(0.001)
-    stage.send_signal(signal.SIGINT)
+    line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
+    stage = begin(*line, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until(stage, lambda: extracted(out))
+    os.killpg(stage.pid, signal.SIGINT)  # as a terminal does: to the workers too
     said = stage.communicate()[1]
     assert stage.returncode == 130 and "Traceback" not in said
     assert "nothing finished is lost; the same line goes on" in said
@@ -364,16 +381,9 @@ def test_on_dask_workers_one_of_which_dies(long_corpus, uninterrupted, tmp_path)
             client.wait_for_workers(2, timeout=60)
         out = tmp_path / "out"
         line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
-        stage = subprocess.Popen(
-            [sys.executable, "generate_dataset.py", *map(str, line), "--scheduler", scheduler],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        journal = tmp_path / ".work-out" / "journal.jsonl"
-        while stage.poll() is None and not (journal.exists() and journal.stat().st_size):
-            time.sleep(0.001)
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        stage = begin(*line, "--scheduler", scheduler, **pipe)
+        wait_until(stage, lambda: extracted(out))
         assert stage.poll() is None, stage.communicate()[0]
         processes[1].kill()
         said = stage.communicate(timeout=120)[0]

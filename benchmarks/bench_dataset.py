@@ -1,0 +1,187 @@
+"""What a data set costs: memory, disk, workers, reading, and what is left after SIGKILL.
+
+    python3 benchmarks/bench_dataset.py              English speech below path_to_data
+    python3 benchmarks/bench_dataset.py -l m
+
+Copies of the corpus by links, under other names, stand for hours that are not there. Prints
+    memory     peak resident memory of the stage for 20 min and for 30 h, 2 workers
+    disk       bytes of the files / bytes of the original's layout (windows in float32)
+    workers    recordings per second with 2 workers / with 1, in turn
+    reading    time to read a split into memory / numpy.fromfile of the same bytes, both cached
+    SIGKILL    runs killed at ten random moments that end with the bytes of an uninterrupted one
+"""
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+
+from lib import audio, cli, corpora, datasets  # noqa: E402
+from lib.errors import guard  # noqa: E402
+from lib.registry import LANGUAGES  # noqa: E402
+
+CORPUS = {"e": "LibriSpeech/x", "m": "data_aishell/wav/x"}
+
+
+def links(table, language, hours, folder):
+    """A corpus of `hours`, made of links to the recordings of `table` over and over."""
+    suffix = Path(table["path"][0]).suffix
+    seconds, total, round_ = [audio.duration(path) for path in table["path"]], 0.0, 0
+    while total < hours * 3600:
+        for path, group, length in zip(table["path"], table["group"], seconds, strict=True):
+            speaker = folder / CORPUS[language] / f"{group}r{round_}"
+            speaker = speaker / "1" if language == "e" else speaker
+            speaker.mkdir(parents=True, exist_ok=True)
+            (speaker / f"{total:.3f}{suffix}").symlink_to(path)
+            total += length
+            if total >= hours * 3600:
+                break
+        round_ += 1
+    return folder
+
+
+def start(data, out, language, *more):
+    line = [sys.executable, "generate_dataset.py", "-d", "s", "-l", language, "--hours", "0"]
+    line += ["-pl", str(data), "-ps", str(out), *more]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(stage):
+    """Wait for a stage, which has to succeed; its errors otherwise."""
+    errors = stage.stderr.read()
+    if stage.wait():
+        raise RuntimeError(errors.decode())
+
+
+def peak(stage):
+    """Peak resident memory in MB, summed over the processes of a stage at any one time."""
+    import psutil
+
+    highest = 0
+    while stage.poll() is None:
+        try:
+            parent = psutil.Process(stage.pid)
+            family = [parent, *parent.children(recursive=True)]
+            highest = max(highest, sum(process.memory_info().rss for process in family))
+        except psutil.NoSuchProcess:
+            pass
+        time.sleep(0.02)
+    finish(stage)
+    return highest / 1e6
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def memory_and_disk(table, language, folder):
+    peaks = {}
+    for name, hours in (("20 min", 1 / 3), ("30 h", 30.0)):
+        data, out = links(table, language, hours, folder / f"{hours:.1f}"), folder / f"out {name}"
+        began = time.monotonic()
+        peaks[name] = peak(start(data, out, language, "--set", "dataset.workers=2"))
+        took = time.monotonic() - began
+        lengths = pd.read_csv(out / "split.csv")["length"]
+        size = sum(path.stat().st_size for path in out.iterdir())
+        windows = sum(len(audio.window_starts(n, 31, 15)) for n in lengths)
+        share = size / (windows * 31 * 128 * 4)
+        print(
+            f"{name:>7}: {len(lengths)} recordings, {took:.1f} s, peak memory "
+            f"{peaks[name]:.0f} MB; disk {size / 1e6:.0f} MB, {share:.3f} of the original's layout",
+            flush=True,
+        )
+    print(f"memory  30 h / 20 min: {peaks['30 h'] / peaks['20 min']:.3f}")
+
+
+def workers(folder, language, rounds=3):
+    """From the progress of extraction alone: the start of Python does not scale."""
+    rates = {1: [], 2: []}
+    for round_ in range(rounds):
+        for number in rates:
+            out = folder / f"workers {number} {round_}"
+            stage = start(folder / "hours", out, language, "--set", f"dataset.workers={number}")
+            work, seen = out.with_name(f".work-{out.name}"), []
+            while stage.poll() is None:
+                done = sum(path.read_bytes().count(b"\n") for path in work.glob("*.journal"))
+                if done and (not seen or done > seen[-1][1]):
+                    seen.append((time.monotonic(), done))
+                time.sleep(0.05)
+            finish(stage)
+            (first, some), (last, all_) = seen[0], seen[-1]
+            rates[number].append((all_ - some) / (last - first))
+    one, two = (float(np.median(rates[number])) for number in (1, 2))
+    print(f"workers {one:.0f} and {two:.0f} recordings/s with 1 and 2: {two / one:.2f}", flush=True)
+
+
+def reading(folder, features, rounds=9):
+    path = folder / "out 30 h" / "train_dataset.h5"
+    ours, plain = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        windows = datasets.read(path, features, "")
+        ours.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        raw = np.fromfile(path, np.uint8)
+        plain.append(time.perf_counter() - began)
+        size = raw.nbytes
+        del windows, raw
+    a, b = min(ours), min(plain)
+    print(
+        f"reading {size / a / 1e9:.2f} and {size / b / 1e9:.2f} GB/s, checked and plain: "
+        f"{a / b:.2f} times as long",
+        flush=True,
+    )
+
+
+def killed(folder, language, times=10):
+    data, whole = folder / "hours", folder / "whole"
+    began = time.monotonic()
+    finish(start(data, whole, language))
+    seconds, same, moments = time.monotonic() - began, 0, random.Random(0)
+    for number in range(times):
+        out, kills = folder / f"killed {number}", 0
+        while not out.exists() and kills < 3:
+            stage = start(data, out, language)
+            time.sleep(moments.uniform(0.15, 0.95) * seconds)
+            stage.send_signal(signal.SIGKILL)
+            stage.wait()
+            stage.stderr.close()
+            kills += 1
+        finish(start(data, out, language))
+        same += files(out) == files(whole)
+    print(f"SIGKILL {same} of {times} end with the same bytes", flush=True)
+
+
+def parse_args(argv=None):
+    p = cli.parser(__doc__)
+    cli.language_flag(p, "-l", "--language", legal="em", of="the speech")
+    p.set_defaults(language="e")
+    return p.parse_args(argv if argv is not None else sys.argv[1:] or ["-l", "e"])
+
+
+@guard
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    settings = cli.settings_from(args)
+    table = corpora.read_corpus("speech", LANGUAGES[args.language], cli.data_folder(settings))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        memory_and_disk(table, args.language, folder)
+        reading(folder, settings["features"])
+        links(table, args.language, 5.0, folder / "hours")
+        workers(folder, args.language)
+        killed(folder, args.language)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

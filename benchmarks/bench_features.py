@@ -1,0 +1,123 @@
+"""CPU seconds per minute of audio: the original's way, this suite, and decoding alone (the floor).
+
+    python3 benchmarks/bench_features.py                      the corpora below path_to_data
+    python3 benchmarks/bench_features.py --recordings 100
+
+Per corpus, in one process with one thread and in turn, on the same recordings; the least of several
+rounds of each:
+    (a) original   librosa.load, stft, melspectrogram and logarithm, a file at a time
+    (b) suite      lib.audio.stream and the packing of the data set file
+    (c) floor      soundfile.read, mean of the channels, librosa.resample
+and how far the suite's frames, as stored, are from librosa's. "44.1/2": ten clips of the music as
+stereo mp3 at 44.1 kHz, as music mostly comes.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import librosa  # noqa: E402  after the numbers of threads
+import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
+
+from lib import audio, cli, corpora  # noqa: E402
+from lib.errors import UserError, guard  # noqa: E402
+from lib.packing import Packing  # noqa: E402
+
+EPSILON = np.finfo(np.float32).eps
+
+
+def original(path, f):
+    """frames : float32 (n, n_mels), as the released system computes them."""
+    samples, rate = librosa.load(path, sr=f["sample_rate"])
+    samples = samples / np.abs(samples).max()
+    magnitude = np.abs(
+        librosa.stft(
+            samples, n_fft=f["n_fft"], win_length=f["win_length"], hop_length=f["hop_length"]
+        )
+    )
+    return np.log(librosa.feature.melspectrogram(S=magnitude, sr=rate) + EPSILON).T
+
+
+def suite(path, f):
+    packing = Packing.of(f)
+    return np.concatenate([packing.pack(frames) for frames in audio.stream(path, f)])
+
+
+def floor(path, f):
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    if rate != f["sample_rate"]:
+        mono = librosa.resample(mono, orig_sr=rate, target_sr=f["sample_rate"])
+    return mono
+
+
+def seconds(way, paths, f):
+    began = time.process_time()
+    for path in paths:
+        way(path, f)
+    return time.process_time() - began
+
+
+def parse_args(argv=None):
+    p = cli.parser(__doc__)
+    p.add_argument("--recordings", type=cli.at_least(1), default=40, help="per corpus (40)")
+    p.add_argument("--rounds", type=cli.at_least(1), default=5, help="of each way (5)")
+    return p.parse_args(argv)
+
+
+@guard
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    settings = cli.settings_from(args)
+    data, features = cli.data_folder(settings), settings["features"]
+    print("CPU ms per minute     original   suite   floor   suite/floor  original/suite  off by")
+    measured = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, paths in recordings(data, args.recordings, Path(folder)):
+            compare(name, paths, features, args.rounds)
+            measured += 1
+    return 0 if measured else 2
+
+
+def recordings(data, number, folder):
+    """Name and some paths of each corpus that is there, and of music as it is mostly sold."""
+    for kind, language in corpora.CORPORA:
+        try:
+            table = corpora.read_corpus(kind, language, data)
+        except UserError as error:
+            print(f"{kind} {language}: left out ({str(error)[:60]}…)")
+            continue
+        step = max(1, len(table) // number)
+        paths = table["path"][::step][:number].tolist()
+        yield f"{kind} {language}", paths
+        if kind == "music":
+            for k, path in enumerate(paths[:10]):
+                samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+                stereo = librosa.resample(samples.T, orig_sr=rate, target_sr=44100)[[0, -1]]
+                soundfile.write(folder / f"{language}{k}.mp3", stereo.T, 44100)
+            yield "  the same, 44.1/2", sorted(map(str, folder.glob(f"{language}*.mp3")))
+
+
+def compare(name, paths, features, rounds):
+    """Print a line: the least CPU time of each way, their ratios, the suite's distance."""
+    minutes = sum(audio.duration(path) for path in paths) / 60
+    packing, ways = Packing.of(features), (original, suite, floor)
+    with cli.native_messages_aside():
+        off = max(
+            np.abs(packing.unpack(suite(path, features)) - original(path, features)).max()
+            for path in paths
+        )
+        times = [[seconds(way, paths, features) for way in ways] for _ in range(rounds)]
+    a, b, c = 1000 * np.min(times, axis=0) / minutes
+    print(f"{name:<20} {a:9.1f} {b:7.1f} {c:7.1f} {b / c:13.2f} {a / b:15.2f} {off:8.0e}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
