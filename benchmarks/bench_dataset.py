@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from lib import audio, cli, corpora, datasets  # noqa: E402
+from lib import audio, cli, corpora, datasets, extraction  # noqa: E402
 from lib.errors import guard  # noqa: E402
 from lib.registry import LANGUAGES  # noqa: E402
 
@@ -102,22 +102,22 @@ def memory_and_disk(table, language, folder):
     print(f"memory  30 h / 20 min: {peaks['30 h'] / peaks['20 min']:.3f}")
 
 
-def workers(folder, language, rounds=3):
-    """From the progress of extraction alone: the start of Python does not scale."""
+def workers(table, folder, features, rounds=5):
+    """Extraction alone, from the 64th recording on: the start of processes does not scale."""
+    rows = [
+        {"recording": f"{copy} {path}", "path": path, **extraction.stamp(path)}
+        for copy in range(10)
+        for path in table["path"]
+    ]
     rates = {1: [], 2: []}
     for round_ in range(rounds):
         for number in rates:
-            out = folder / f"workers {number} {round_}"
-            stage = start(folder / "hours", out, language, "--set", f"dataset.workers={number}")
-            work, seen = out.with_name(f".work-{out.name}"), []
-            while stage.poll() is None:
-                done = sum(path.read_bytes().count(b"\n") for path in work.glob("*.journal"))
-                if done and (not seen or done > seen[-1][1]):
-                    seen.append((time.monotonic(), done))
-                time.sleep(0.05)
-            finish(stage)
-            (first, some), (last, all_) = seen[0], seen[-1]
-            rates[number].append((all_ - some) / (last - first))
+            with extraction.Work(folder / f"{number} {round_}", {}, features["n_mels"]) as work:
+                here, there = extraction._here, extraction._in_processes
+                options = (rows, features, 0.02, work)
+                entries = here(*options) if number == 1 else there(*options, number)
+                times = [time.monotonic() for _ in entries]
+            rates[number].append((len(rows) - 64) / (times[-1] - times[63]))
     one, two = (float(np.median(rates[number])) for number in (1, 2))
     print(f"workers {one:.0f} and {two:.0f} recordings/s with 1 and 2: {two / one:.2f}", flush=True)
 
@@ -177,8 +177,8 @@ def main(argv=None) -> int:
         folder = Path(name)
         memory_and_disk(table, args.language, folder)
         reading(folder, settings["features"])
+        workers(table, folder, settings["features"])
         links(table, args.language, 5.0, folder / "hours")
-        workers(folder, args.language)
         killed(folder, args.language)
     return 0
 

@@ -3,8 +3,8 @@
     python3 benchmarks/bench_features.py                      the corpora below path_to_data
     python3 benchmarks/bench_features.py --recordings 100
 
-Per corpus, in one process with one thread and in turn, on the same recordings; the least of several
-rounds of each:
+Per corpus, in turn on the same recordings, each way in a process of its own with one thread; the
+least of several rounds of each (and each keeps freed memory, so that none pays for it by chance):
     (a) original   librosa.load, stft, melspectrogram and logarithm, a file at a time
     (b) suite      lib.audio.stream and the packing of the data set file
     (c) floor      soundfile.read, mean of the channels, librosa.resample
@@ -12,10 +12,13 @@ and how far the suite's frames, as stored, are from librosa's. "44.1/2": ten cli
 stereo mp3 at 44.1 kHz, as music mostly comes.
 """
 
+import contextlib
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -26,7 +29,7 @@ import librosa  # noqa: E402  after the numbers of threads
 import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 
-from lib import audio, cli, corpora  # noqa: E402
+from lib import audio, cli, corpora, shards  # noqa: E402
 from lib.errors import UserError, guard  # noqa: E402
 from lib.packing import Packing  # noqa: E402
 
@@ -109,14 +112,27 @@ def compare(name, paths, features, rounds):
     """Print a line: the least CPU time of each way, their ratios, the suite's distance."""
     minutes = sum(audio.duration(path) for path in paths) / 60
     packing, ways = Packing.of(features), (original, suite, floor)
-    with cli.native_messages_aside():
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(cli.native_messages_aside())
         off = max(
             np.abs(packing.unpack(suite(path, features)) - original(path, features)).max()
             for path in paths
         )
-        times = [[seconds(way, paths, features) for way in ways] for _ in range(rounds)]
+        pools = [
+            stack.enter_context(ProcessPoolExecutor(1, context, shards.keep_memory)) for _ in ways
+        ]
+        times = [
+            [
+                pool.submit(seconds, way, paths, features).result()
+                for pool, way in zip(pools, ways, strict=True)
+            ]
+            for _ in range(rounds)
+        ]
     a, b, c = 1000 * np.min(times, axis=0) / minutes
-    print(f"{name:<20} {a:9.1f} {b:7.1f} {c:7.1f} {b / c:13.2f} {a / b:15.2f} {off:8.0e}")
+    print(
+        f"{name:<20} {a:9.1f} {b:7.1f} {c:7.1f} {b / c:13.2f} {a / b:15.2f} {off:8.0e}", flush=True
+    )
 
 
 if __name__ == "__main__":

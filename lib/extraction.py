@@ -156,6 +156,7 @@ class Work:
 
 def _here(rows: list[dict], features: Mapping, max_cut: float, work: Work) -> Iterator[dict]:
     """Entries of the recordings, extracted by this process."""
+    shards.keep_memory()
     with contextlib.closing(shards.Shard(work.folder)) as shard:
         for row in rows:
             yield shard.add(*shards.extract_one(row, features, max_cut))
