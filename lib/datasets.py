@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 
 from lib import authors
-from lib.audio import window_starts
 from lib.authors import DAMAGE
 from lib.errors import UserError
 from lib.packing import Packing, digest
@@ -190,9 +189,9 @@ def read(
     except DAMAGE as error:
         raise UserError(f"{damaged} ({str(error)[:80]}): {broken}") from error
     length, hop = features["window_frames"], features["window_hop"]
-    local = [window_starts(n, length, hop) for n in table["length"]]
-    recording = np.repeat(np.arange(len(table)), [len(starts) for starts in local])
-    local = np.concatenate([np.zeros(0, np.int64), *local])
+    counts = ((table["length"].to_numpy() - length) // hop + 1).clip(0)
+    recording = np.repeat(np.arange(len(table)), counts)
+    local = (np.arange(len(recording)) - offsets(counts)[recording]) * hop
     if len(local) == 0:
         raise UserError(f"{path} holds no window of {length} frames: {broken}")
     packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))

@@ -430,9 +430,10 @@ def _tell_division(job: _Job, table: pd.DataFrame) -> None:
         return
     if job.asked["groups"]:
         known = table.loc[table["group"] != "", "group"]
+        alone = len(table) - len(known)
         say(
-            f"{known.nunique()} groups, each on one side; {len(table) - len(known)} recordings are "
-            "of an unknown one and go alone"
+            f"{known.nunique()} {job.asked['groups']}s, each on one side"
+            + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
         )
     test, val = job.shares["test"], job.shares["val"]
     shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
@@ -442,7 +443,10 @@ def _tell_division(job: _Job, table: pd.DataFrame) -> None:
         divisions.append(("fold", dict.fromkeys(range(1, k + 1), 1 / k)))
     for column, wanted in divisions:
         off, name, part = splits.deviation(table[job.stratify], table[column], wanted)
-        say(f"{column}s are at most {off:.1f} recordings off their shares ({name} in {part})")
+        where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
+        say(
+            f"{column}s: off their shares by at most {off:.1f} of {len(table)} recordings ({where})"
+        )
 
 
 def _report(folder: Path, entries: pd.DataFrame, features: dict) -> None:

@@ -498,8 +498,8 @@ def test_artists_stay_on_one_side(corpus, capsys):
     assert split.groupby("group")[["split", "fold"]].nunique().to_numpy().max() == 1
     assert pd.crosstab(split["quadrant"], split["split"]).to_numpy().min() >= 1
     said = capsys.readouterr().out
-    assert "11 groups, each on one side" in said
-    assert re.search(r"splits are at most \d\.\d recordings off their shares", said)
+    assert "11 artists, each on one side" in said
+    assert re.search(r"splits: off their shares by at most \d\.\d of 32 recordings", said)
     with h5py.File(folder(corpus) / "train_dataset.h5") as file:
         there = set(file["recordings/group"].asstr()[()])
     assert there == set(split.loc[split["split"] == "train", "group"])
@@ -547,7 +547,7 @@ def test_speech_by_speaker_and_the_draw_covers_speakers(long_corpus, tmp_path, c
         each = draws[hours].groupby("group")["length"].sum()
         assert len(each) == 6 and each.max() - each.min() <= 1 + 15 * 16000 // 512
     assert set(draws["0.05"]["recording"]) < set(draws["0.1"]["recording"])
-    assert "6 groups, each on one side" in capsys.readouterr().out
+    assert "6 speakers, each on one side" in capsys.readouterr().out
 
 
 def test_agreement_is_reported_and_drops_songs(paths, demo, capsys):
