@@ -8,6 +8,7 @@ Copies of the corpus by links, under other names, stand for hours that are not t
     disk       bytes of the files / bytes of the original's layout (windows in float32)
     workers    recordings per second with 2 workers / with 1, in turn
     reading    time to read a split into memory / numpy.fromfile of the same bytes, both cached
+    batches    windows/s of batches from a data set larger than memory / from memory
     SIGKILL    runs killed at ten random moments that end with the bytes of an uninterrupted one
 """
 
@@ -142,6 +143,25 @@ def reading(folder, features, rounds=9):
     )
 
 
+def larger_than_memory(folder, features, rounds=5):
+    """An epoch of denoising batches, with an eighth of the frames in memory / with all."""
+    cli.import_keras()
+    from lib import batches
+
+    path = folder / "out 20 min" / "train_dataset.h5"
+    whole = datasets.read(path, features, "")
+    part = datasets.read(path, features, "", memory=whole.frames.nbytes / 8)
+    rates = {}
+    for name, windows in (("memory", whole), ("disk", part)) * rounds:
+        pairs = batches.DenoisingPairs(windows, 0.3, 128, 0, shuffle=True)
+        began = time.perf_counter()
+        served = sum(len(pairs[number][0]) for number in range(len(pairs)))
+        rate = served / (time.perf_counter() - began)
+        rates[name] = max(rate, rates.get(name, 0))
+    a, b = rates["disk"], rates["memory"]
+    print(f"batches {a:.0f} and {b:.0f} windows/s, from disk and memory: {a / b:.2f}", flush=True)
+
+
 def killed(folder, language, times=10):
     data, whole = folder / "hours", folder / "whole"
     began = time.monotonic()
@@ -177,6 +197,7 @@ def main(argv=None) -> int:
         folder = Path(name)
         memory_and_disk(table, args.language, folder)
         reading(folder, settings["features"])
+        larger_than_memory(folder, settings["features"])
         workers(table, folder, settings["features"])
         links(table, args.language, 5.0, folder / "hours")
         killed(folder, args.language)
