@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 
-from lib import audio, cli, corpora, datasets, extraction  # noqa: E402
+from lib import audio, cli, corpora, datasets, extraction, shards  # noqa: E402
 from lib.errors import guard  # noqa: E402
 from lib.registry import LANGUAGES  # noqa: E402
 
@@ -106,7 +106,7 @@ def memory_and_disk(table, language, folder):
 def workers(table, folder, features, rounds=5):
     """Extraction alone, from the 64th recording on: the start of processes does not scale."""
     rows = [
-        {"recording": f"{copy} {path}", "path": path, **extraction.stamp(path)}
+        {"recording": f"{copy} {path}", "path": path, **shards.stamp(path)}
         for copy in range(10)
         for path in table["path"]
     ]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def find_ratings(folder: Path) -> Path:
 
 def is_ratings(table: Path) -> bool:
     """Whether a table has the columns of ratings and not those of the authors' tables."""
-    return {"song", *AXES} <= set(read_csv(table).columns)
+    columns = set(read_csv(table).columns)
+    return {"song", *AXES} <= columns and not {"Songs", "Quads"} <= columns
 
 
 def read_authors(table: Path, folder: Path) -> pd.DataFrame:
@@ -93,13 +95,17 @@ def read_ratings(table: Path) -> pd.DataFrame:
         frame["group"] = ""
     for axis in AXES:
         numbers = pd.to_numeric(frame[axis], errors="coerce").astype(float)
-        bad = frame.index[~np.isfinite(numbers)]
+        bad = frame.index[~(numbers.abs() < 1e6)]
         refuse(
             [f"row {row + 2}: {frame[axis][row]}" for row in bad],
             f"{table} has ratings of {axis} that are not numbers",
             "expected numbers, for example in [-10, 10]",
         )
         frame[axis] = numbers
+    groups = frame[frame["group"] != ""].groupby("song")["group"].nunique()
+    refuse(
+        list(groups.index[groups > 1]), f"{table} puts songs into more than one group", "mend it"
+    )
     twice = frame.index[frame.duplicated(["song", "annotator"])]
     refuse(
         [f"row {row + 2}: {frame['song'][row]}, {frame['annotator'][row]}" for row in twice],
@@ -110,7 +116,7 @@ def read_ratings(table: Path) -> pd.DataFrame:
 
 
 def mean_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
-    """Songs with their mean arousal and valence, quadrant and group (the first that is given)."""
+    """Songs with their mean arousal and valence, quadrant and group (of any of its rows)."""
     # sums of decimal fractions such as 0.1 + 0.2 - 0.3 are not quite 0: 1e-9 is
     means = ratings.groupby("song")[list(AXES)].mean().round(9) + 0.0
     means["group"] = ratings.groupby("song")["group"].max()
@@ -143,6 +149,10 @@ def read_labels(folder: Path, needed: bool) -> pd.DataFrame | None:
     frame = read_authors(table, folder)
     check_quadrants(frame, table)
     frame["recording"] = [_stem(song.removeprefix("./")) for song in frame["song"]]
+    twice = frame.loc[frame["recording"].duplicated(), "recording"].unique()
+    refuse(list(twice), f"{table} names songs more than once", "keep one row per song")
+    if frame.empty:
+        raise UserError(f"{table} has no rows: put the table there that the files were made with")
     return frame[["recording", "group", "quadrant", *AXES]]
 
 
@@ -165,9 +175,11 @@ def check_files(frame: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
         f"{table} has rows without a song",
         "name one in each row",
     )
-    root = folder.resolve()
+    # by name alone: links are the user's own, ".." would leave the corpus
+    root = Path(os.path.abspath(folder))
     try:
-        real = pd.Series([Path(path).resolve() for path in frame["path"]], index=frame.index)
+        places = [Path(os.path.abspath(path)) for path in frame["path"]]
+        real = pd.Series(places, index=frame.index)
         missing = [path for path in frame["path"] if not Path(path).exists()]
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"{table} names a file that cannot exist: {error}") from error
@@ -193,16 +205,17 @@ def tables(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.csv") if path.is_file())
 
 
-def read_csv(path: Path) -> pd.DataFrame:
+def read_csv(path: Path, strip: bool = True) -> pd.DataFrame:
     """Read a CSV of strings, with or without a byte-order mark; UserError where it is none.
 
-    Cells and names of columns are stripped, blank lines left out, short rows filled with "".
+    Blank lines are left out, short rows filled with "", names of columns and, with `strip`, cells
+    stripped.
     """
     if not path.is_file():
         raise UserError(f"table not found: {path}")
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path} is not a table in CSV (UTF-8): {error}") from error
     if not rows:
@@ -216,8 +229,9 @@ def read_csv(path: Path) -> pd.DataFrame:
         f"{path} has rows with more cells than columns",
         "put a cell that holds a comma in double quotes",
     )
-    cells = [[row[k].strip() if k < len(row) else "" for row in rows] for k in range(len(names))]
-    return pd.DataFrame({name: cells[k] for k, name in enumerate(names) if name}, dtype=object)
+    cells = [[row[k] if k < len(row) else "" for row in rows] for k in range(len(names))]
+    frame = pd.DataFrame({name: cells[k] for k, name in enumerate(names) if name}, dtype=object)
+    return frame.apply(lambda column: column.str.strip()) if strip else frame
 
 
 def require(frame: pd.DataFrame, columns: list[str], table: Path) -> None:

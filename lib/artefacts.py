@@ -21,7 +21,7 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from lib.errors import UserError
@@ -85,29 +85,37 @@ def read_json(path: Path) -> dict | None:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, own: Collection[str] = ()) -> Iterator[Path]:
     """A new folder beside `folder`, put in its place if the block succeeds; else nothing changes.
 
-    What stood there before goes only when the new one is whole; files that are not of this suite
-    (your notes) are kept. Raises UserError when a file stands in the way.
+    What stood there before goes only when the new one is in its place; files that are not of this
+    suite (your notes) are moved over. A process that is killed leaves hidden folders that the next
+    call puts right.
+
+    own : names of files that go with the old folder even where the new one has none
+
+    Raises UserError when a file stands in the way.
     """
     folder = folder.resolve()  # a link to another disk stays one
     check_place(folder)
-    _clear_abandoned(folder)
+    _recover(folder)
     new, old = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("new", "old"))
     new.mkdir()
     try:
         yield new
         if folder.exists():
-            for path in folder.iterdir():
-                if path.name != CHECKPOINT and not (new / path.name).exists():
-                    os.replace(path, new / path.name)
             os.replace(folder, old)
-        os.replace(new, folder)
+        try:
+            os.replace(new, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+    for name in own:
+        (old / name).unlink(missing_ok=True)
+    _move_over(old, folder)
 
 
 @contextlib.contextmanager
@@ -148,12 +156,29 @@ def check_place(folder: Path) -> None:
         raise UserError(f"{folder.parent} cannot be written: choose another place, or allow it")
 
 
-def _clear_abandoned(folder: Path) -> None:
-    """Remove what killed processes left of `whole_folder(folder)`."""
-    for path in folder.parent.glob(f".new-*-{folder.name}"):
-        pid = path.name.split("-")[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(path, ignore_errors=True)
+def _recover(folder: Path) -> None:
+    """Put right what killed processes left of `whole_folder(folder)`."""
+    for kind in ("new", "old"):
+        for path in folder.parent.glob(f".{kind}-*-{folder.name}"):
+            pid = path.name.split("-")[1]
+            if not pid.isdigit() or Path(f"/proc/{pid}").exists():
+                continue
+            if kind == "new":
+                shutil.rmtree(path, ignore_errors=True)
+            elif folder.exists():
+                _move_over(path, folder)
+            else:
+                os.replace(path, folder)
+
+
+def _move_over(old: Path, folder: Path) -> None:
+    """Move files that the new folder does not have from the old one, and remove that."""
+    if not old.exists():
+        return
+    for path in old.iterdir():
+        if path.name != CHECKPOINT and not (folder / path.name).exists():
+            os.replace(path, folder / path.name)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def file_hash(path: Path) -> str:

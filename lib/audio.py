@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +39,11 @@ SPOOL_BYTES = 32 << 20  # of samples kept in memory (8 min at 16 kHz), longer on
 FLOAT32_LEVEL = 5e-5
 
 
+UNKNOWN = 2**36 - 1  # samples: the most that a FLAC header can say; a stream's says nothing
+# what soundfile raises, TypeError where a suffix (.raw) stands for sound without a header
+BROKEN = (soundfile.SoundFileError, OSError, UnicodeError, TypeError)
+
+
 class UnusableRecording(Exception):
     """A recording that cannot become a window; the message is the reason."""
 
@@ -54,15 +60,16 @@ class _Sequential(soundfile.SoundFile):
 
 
 def duration(path: str | Path) -> float:
-    """Length of a sound file in seconds, from its header.
+    """Length of a sound file in seconds, from its header; 0 where that does not say.
 
     Raises UnusableRecording when the file is missing or no sound file.
     """
+    _check_file(path)
     try:
         info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError, UnicodeError) as error:
+    except BROKEN as error:
         raise UnusableRecording(_reason(path, error)) from error
-    return info.frames / info.samplerate
+    return info.frames / info.samplerate if info.frames < UNKNOWN else 0.0
 
 
 def read_audio(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> np.ndarray:
@@ -153,6 +160,7 @@ def _blocks(path: str | Path, sample_rate: int, max_cut: float) -> Iterator[np.n
 
     A block is only valid until the next.
     """
+    _check_file(path)
     low, high, found, given = np.inf, -np.inf, 0, 0
     try:
         with _Sequential(str(path)) as file:
@@ -174,8 +182,9 @@ def _blocks(path: str | Path, sample_rate: int, max_cut: float) -> Iterator[np.n
                 given += len(mono)
                 yield mono
             yield np.zeros(math.ceil(found * sample_rate / rate) - given, np.float32)  # as librosa
-            promised = max(file.frames, _promised(file.extra_info) * found)
-    except (soundfile.SoundFileError, OSError, UnicodeError) as error:
+            header = file.frames if file.frames < UNKNOWN else 0
+            promised = max(header, _promised(file.extra_info) * found)
+    except BROKEN as error:
         raise UnusableRecording(_reason(path, error)) from error
     if found == 0:
         raise UnusableRecording("holds no samples")
@@ -269,14 +278,21 @@ def _bank_of(sample_rate: int, n_fft: int, win_length: int, n_mels: int, dtype: 
     return _Bank(window.astype(dtype), csr_array(mel.astype(dtype)))
 
 
-def _reason(path: str | Path, error: Exception) -> str:
+def _check_file(path: str | Path) -> None:
+    """Raise UnusableRecording for what is no regular file: some would be read for ever."""
     path = Path(path)
+    if path.is_file():
+        return
     if path.is_dir():
-        return "is a folder, not a sound file"
+        raise UnusableRecording("is a folder, not a sound file")
     if path.is_symlink() and not path.exists():
-        return "a link to a file that is not there"
-    if not path.exists():
-        return "no such file"
-    if path.stat().st_size == 0:
+        raise UnusableRecording("a link to a file that is not there")
+    raise UnusableRecording("is not a regular file" if path.exists() else "no such file")
+
+
+def _reason(path: str | Path, error: Exception) -> str:
+    if not os.access(path, os.R_OK):
+        return "no permission to read it, or gone"
+    if Path(path).stat().st_size == 0:
         return "empty file"
     return f"cannot be decoded ({getattr(error, 'error_string', error)})"

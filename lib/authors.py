@@ -17,6 +17,7 @@ import pandas as pd
 
 from lib.annotations import read_labels
 from lib.errors import UserError
+from lib.packing import digest
 from lib.windows import OnDisk, Windows, offsets
 
 DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
@@ -47,43 +48,66 @@ def read_folder(
         try:
             file = h5py.File(path, "r")
             rows = sorted(int(key) for key in file)
+            if [str(row) for row in rows] != sorted(file, key=int):
+                raise ValueError("row numbers with leading zeros")
         except DAMAGE as error:
             raise UserError(
                 f"{path} is not a file of the authors' ({str(error)[:80]}): expected one data set "
                 "of windows per row number of the annotation table"
             ) from error
         files[name] = (path, file, rows)
-    taken: set[int] = set()
+    taken: set[str] = set()
     found = {}
     for name in sorted(names, key=("test", "val", "train").index):
         path, file, rows = files[name]
-        known = [row for row in rows if row in taken]
-        rows = [row for row in rows if row not in taken]
-        taken.update(rows)
-        if known:
+        table = _table(path, rows, labels)
+        # a song is known by its name or by its very windows
+        marks = [
+            {about.recording, _content(path, file, row, features)}
+            for about, row in zip(table.itertuples(), rows, strict=True)
+        ]
+        new = [not mark & taken for mark in marks]
+        taken.update(*marks)
+        if not all(new):
             print(
-                f"{path.name}: {len(known)} of {len(known) + len(rows)} recordings are in the test "
-                "or validation data too and are left out here"
+                f"{path.name}: {len(new) - sum(new)} of {len(new)} recordings are in the test or "
+                "validation data too and are left out here"
             )
-        found[name] = _windows(path, file, rows, labels, features, language, memory)
+        rows = [row for row, is_new in zip(rows, new, strict=True) if is_new]
+        table = table[new].reset_index(drop=True)
+        found[name] = _windows(path, file, rows, table, features, language, memory)
     return {name: found[name] for name in names}
+
+
+def _content(path: Path, file: h5py.File, row: int, features: Mapping) -> str:
+    """Digest of a row's windows; UserError where it holds something else."""
+    expected = (1, features["n_mels"], features["window_frames"])
+    try:
+        item = file[str(row)]
+        windows = isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
+        if not windows or item.ndim != 4 or item.shape[1:] != expected:
+            shape = getattr(item, "shape", "no data set")
+            raise UserError(f"{path}: {row} is {shape}; expected float (n, *{expected})")
+        return digest(item[()])
+    except DAMAGE as error:
+        raise UserError(f"{path}: {row} cannot be read ({str(error)[:80]})") from error
 
 
 def _windows(
     path: Path,
     file: h5py.File,
     rows: list[int],
-    labels: pd.DataFrame | None,
+    table: pd.DataFrame,
     features: Mapping,
     language: str,
     memory: float,
 ) -> Windows:
     """The windows of the given rows of one file, end to end as if they were recordings' frames."""
     length, hop, bands = (features[k] for k in ("window_frames", "window_hop", "n_mels"))
-    counts = np.array([_count(path, file, row, (1, bands, length)) for row in rows], np.int64)
+    counts = np.array([len(file[str(row)]) for row in rows], np.int64)
     if not counts.sum():
         raise UserError(f"{path} holds no windows that are not in another split")
-    table = _table(path, rows, labels).assign(language=language, length=counts * length)
+    table = table.assign(language=language, length=counts * length)
 
     def load(number: int) -> np.ndarray:
         try:
@@ -113,16 +137,6 @@ def _windows(
     local = (np.arange(total) - offsets(counts)[recording]) * (length if apart else hop)
     starts = np.arange(total) * length
     return Windows(frames, table, starts, recording, local, length, sha256.hexdigest())
-
-
-def _count(path: Path, file: h5py.File, row: int, expected: tuple[int, ...]) -> int:
-    """Number of windows of a row; UserError where it holds something else."""
-    item = file[str(row)]
-    windows = isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
-    if not windows or item.shape[1:] != expected:
-        shape = getattr(item, "shape", "no data set")
-        raise UserError(f"{path}: {row} is {shape}; expected float (n, *{expected})")
-    return item.shape[0]
 
 
 def _table(path: Path, rows: list[int], labels: pd.DataFrame | None) -> pd.DataFrame:

@@ -87,19 +87,18 @@ def read_ratings(language: str, data: Path, table: Path | None = None) -> pd.Dat
             "song, annotator, arousal, valence with --table"
         )
     ratings = annotations.read_ratings(table or annotations.find_ratings(folder))
-    names = {path.stem: path for path in _sounds(folder)}
-    recording = {song: path.relative_to(folder).with_suffix("") for song, path in names.items()}
-    return ratings.assign(song=[str(recording.get(s, s)) for s in ratings["song"]])
+    annotations.check_centred(annotations.mean_ratings(ratings), table or folder)
+    return ratings
 
 
 def _librispeech(folder: Path) -> pd.DataFrame:
     """LibriSpeech/<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac"""
-    return _speech(folder, sorted(folder.glob("*/*/*/*.flac")), speaker_level=1)
+    return _speech(folder, _find(folder, 4, ".flac"), speaker_level=1)
 
 
 def _aishell(folder: Path) -> pd.DataFrame:
     """data_aishell/wav/<subset>/<speaker>/*.wav"""
-    paths = sorted((folder / "wav").glob("*/*/*.wav"))
+    paths = _find(folder / "wav", 3, ".wav")
     archives = sorted((folder / "wav").glob("*.tar.gz"))
     packed = [a for a in archives if not list((folder / "wav").glob(f"*/{a.name[:-7]}/*.wav"))]
     if packed:
@@ -122,14 +121,21 @@ def _four_quadrants(folder: Path) -> pd.DataFrame:
     if metadata.is_file():
         artists = annotations.read_csv(metadata)
         annotations.require(artists, ["Song", "Artist"], metadata)
-        frame["group"] = frame["song"].map(
-            artists.drop_duplicates("Song").set_index("Song")["Artist"]
-        )
-    sounds = {path.stem: path for path in folder.glob("Q[1-4]/*") if path.suffix.lower() in SOUND}
+        artist = artists.drop_duplicates(["Song", "Artist"]).set_index("Song")["Artist"]
+        twice = artist.index[artist.index.duplicated()]
+        annotations.refuse(list(twice), f"{metadata} gives songs two artists", "keep one")
+        frame["group"] = frame["song"].map(artist)
+    quadrants = frame["quadrant"].str.upper()
+    folders = sorted(path for path in folder.glob("Q[1-4]") if path.is_dir())
+    sounds = {path.name: _by_stem(path) for path in folders}
+    elsewhere = {stem: path for found in sounds.values() for stem, path in found.items()}
     frame["path"] = [
-        sounds.get(song, folder / str(quadrant) / f"{song}.mp3")
-        for song, quadrant in zip(frame["song"], frame["quadrant"], strict=True)
+        sounds.get(quadrant, {}).get(song) or elsewhere.get(song, folder / quadrant / f"{song}.mp3")
+        for song, quadrant in zip(frame["song"], quadrants, strict=True)
     ]
+    moved = sum(p.parent.name != q for p, q in zip(frame["path"], quadrants, strict=True))
+    if moved:
+        print(f"{moved} songs lie in the folder of another quadrant: the annotations count")
     frame["arousal"] = frame["valence"] = np.nan
     return _music(frame, table, folder)
 
@@ -189,7 +195,7 @@ def _rated(table: Path, folder: Path) -> pd.DataFrame:
     zeros = int((means[list(annotations.AXES)] == 0).sum().sum())
     if zeros:
         print(f"{zeros} mean ratings are exactly 0 and count as positive")
-    sounds = {path.stem: path for path in _sounds(folder)}
+    sounds = _by_stem(folder)
     means["path"] = [sounds.get(song, folder / f"{song}.mp3") for song in means["song"]]
     return means
 
@@ -201,8 +207,35 @@ def _music(frame: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
     return annotations.check_files(frame, table, folder)
 
 
-def _sounds(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND)
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """The sound files in a folder by their names without suffix; UserError for two of one."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND)
+    found = {path.stem: path for path in paths}
+    twice = [path.name for path in paths if found[path.stem] != path]
+    annotations.refuse(
+        twice, f"{folder} has sound files that differ in their suffix alone", "keep one of each"
+    )
+    return found
+
+
+def _find(folder: Path, depth: int, suffix: str) -> list[Path]:
+    """The files with a suffix, `depth` levels below a folder; a folder that cannot be read is an
+    OSError, which pathlib's glob would pass over."""
+    level = [folder]
+    for _ in range(depth - 1):
+        level = [entry for place in level for entry in sorted(place.iterdir()) if entry.is_dir()]
+    paths = [path for place in level for path in sorted(place.iterdir()) if path.suffix == suffix]
+    annotations.refuse(
+        [ascii(path.name) for path in paths if _not_text(path)],
+        f"{folder} has file names that are not UTF-8",
+        "rename them",
+    )
+    return paths
+
+
+def _not_text(path: Path) -> bool:
+    """Whether a path holds bytes that are not UTF-8 (Python keeps them as surrogates)."""
+    return any("\udc80" <= letter <= "\udcff" for letter in str(path))
 
 
 def _folder(corpus: Corpus, data: Path) -> Path:

@@ -46,8 +46,8 @@ def write(
     frames: Iterable[np.ndarray],
     features: Mapping,
     attributes: Mapping,
-) -> None:
-    """Write a data set file recording by recording.
+) -> str:
+    """Write a data set file recording by recording; returns its hash.
 
     Parameters
     ----------
@@ -69,8 +69,9 @@ def write(
     columns |= {name: table[name].to_numpy("float64") for name in NUMBERS}
     columns["length"] = table["length"].to_numpy("int64")
     _check_room(path, sum(table["length"]) * features["n_mels"] * 2 + len(table) * 1024 + 2**17)
+    sha256 = _sha256(attributes, columns)
     with h5py.File(path, "w") as file:
-        file.attrs.update(attributes, sha256=_sha256(attributes, columns))
+        file.attrs.update(attributes, sha256=sha256)
         for name, values in columns.items():
             kind = h5py.string_dtype() if name in TEXT else None
             file.create_dataset(f"recordings/{name}", data=values, dtype=kind)
@@ -80,6 +81,16 @@ def write(
         for stored in frames:
             target[row : row + len(stored)] = stored
             row += len(stored)
+    return sha256
+
+
+def file_hash(path: Path) -> str | None:
+    """The hash that a data set file says it has, None where there is no such file."""
+    try:
+        with h5py.File(path, "r") as file:
+            return str(file.attrs["sha256"])
+    except DAMAGE:
+        return None
 
 
 def read_folder(
@@ -102,7 +113,7 @@ def read_folder(
         and (folder / authors.file_name(names[0])).exists()
     ):
         return authors.read_folder(folder, names, features, kind, language, memory)
-    return {
+    found = {
         name: read(
             folder / file_name(name),
             features,
@@ -112,6 +123,14 @@ def read_folder(
         )
         for name in names
     }
+    tables = [windows.table.assign(split=name) for name, windows in found.items()]
+    both = pd.concat(tables).groupby("recording")["split"].nunique()
+    if (both > 1).any():
+        raise UserError(
+            f"{folder}: {(both > 1).sum()} recordings are in more than one of its files, which are "
+            f"of different data sets: make them again with\n  {make} --overwrite"
+        )
+    return found
 
 
 def read(

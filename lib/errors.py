@@ -35,6 +35,9 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(argv)
         except UserError as error:

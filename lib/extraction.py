@@ -36,15 +36,6 @@ CLUSTER_BYTES = 64 << 20  # of sound files sent to a cluster at a time: bounds w
 DASK_SECONDS = 10  # to wait for a scheduler's answer
 
 
-def stamp(path: str) -> dict:
-    """Size in bytes and time of modification (ns since 1970) of a file, -1 where there is none."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return {"bytes": -1, "modified": -1}
-    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
-
-
 def extract(
     recordings: pd.DataFrame,
     features: Mapping,
@@ -117,7 +108,8 @@ class Work:
         artefacts.write_json(folder / "inputs.json", inputs)
         self.files: dict[str, BinaryIO] = {}
         # what does not match was lost when the machine stopped before the disk had it
-        self.entries = {e["recording"]: e for e in shards.entries(folder) if self._intact(e)}
+        intact = filter(self._intact, shards.entries(folder))
+        self.entries = {entry["recording"]: entry for entry in intact}
 
     def __enter__(self) -> Work:
         return self
@@ -149,8 +141,15 @@ class Work:
 
     def _intact(self, entry: Mapping) -> bool:
         try:
-            return "digest" not in entry or digest(self._read(entry)) == entry["digest"]
-        except (OSError, ValueError):
+            known = isinstance(entry["recording"], str) and all(key in entry for key in FILE)
+            if entry.get("reason"):
+                return known
+            # sizes first: a damaged one must not be read
+            end = entry["start"] + entry["length"] * self.bands * np.uint16().nbytes
+            there = os.stat(self.folder / f"{entry['shard']}.frames").st_size
+            whole = known and 0 <= entry["start"] < end <= there
+            return whole and digest(self._read(entry)) == entry["digest"]
+        except (OSError, ValueError, KeyError, TypeError):
             return False
 
 

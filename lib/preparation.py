@@ -14,9 +14,11 @@ from lib.annotations import read_csv, refuse, require
 from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
-from lib.extraction import FILE, Work, extract, stamp
+from lib.extraction import Work, extract
 from lib.registry import LANGUAGES, QUADRANTS
+from lib.shards import FILE, stamp
 
+OWN = [datasets.file_name(name) for name in splits.SPLITS]  # go where a new data set lacks them
 SPLIT_COLUMNS = [
     *("recording", "split", "fold", "language", "group", "quadrant", "arousal", "valence"),
     *("length", "same_as"),
@@ -52,8 +54,8 @@ class Choice:
             )
         if self.groups and (self.groups == "artist") != (kind == "music"):
             raise UserError("--groups artist goes with music, --groups speaker with speech")
-        if self.split and (self.groups or self.hours is not None):
-            raise UserError("--split says who goes where: leave out --groups and --hours")
+        if self.split and (self.hours is not None or self.min_agreement):
+            raise UserError("--split says what is in: leave out --hours and --min-agreement")
         if kind == "speech" and (self.agreement or self.min_agreement):
             raise UserError("speech has no annotators: --agreement goes with music (--dataset m)")
 
@@ -85,6 +87,9 @@ def prepare(
 
     Returns the folder that was written. It holds all files of the data set, or is left as it was.
     """
+    folder = folder.resolve()
+    if not folder.name:
+        raise UserError(f"-ps {folder}: name a folder below it")
     if choice.agreement:
         seed = settings["run"]["seed"]
         return report_agreement(language, data, folder, choice.table, seed)
@@ -112,11 +117,10 @@ def prepare(
     job = _Job(recordings, given, asked, shares, "quadrant" if kind == "music" else "language")
     whole = asked | {"recordings": _fingerprint(recordings)}
     with artefacts.locked(folder):
-        if _stands(folder, whole, recordings, kind, overwrite):
+        if _stands(folder, whole, recordings, overwrite):
             return folder
         job.divide(recordings, recordings["recording"])  # what cannot be divided is told at once
-        place = folder.resolve()
-        work_folder = place.with_name(f".work-{place.name}")
+        work_folder = folder.with_name(f".work-{folder.name}")
         with Work(work_folder, asked, settings["features"]["n_mels"], overwrite) as work:
             entries = extract(
                 recordings,
@@ -127,14 +131,14 @@ def prepare(
                 scheduler,
             )
             _check_losses(entries, section["max_lost"], allow_skips, folder)
-            with artefacts.whole_folder(folder) as new:
-                _write(job, entries, work, new)
-                record = {"inputs": whole, "packages": artefacts.packages()}
+            with artefacts.whole_folder(folder, OWN) as new:
+                hashes = _write(job, entries, work, new)
+                record = {"inputs": whole, "files": hashes, "packages": artefacts.packages()}
                 artefacts.write_json(new / "dataset.json", record)
             work.remove()
         listing = folder.parent / f"{folder.name}.skipped.csv"
         listing.unlink(missing_ok=True)  # of a failed attempt
-        _report(folder, entries, settings["features"])
+        _report(folder, entries, settings["features"], choice.hours)
     return folder
 
 
@@ -197,17 +201,28 @@ class _Job:
         else:
             rows = self.given.set_index("recording").loc[table["recording"]]
             found["split"] = rows["split"].to_numpy()
-            if "fold" in rows:
+            if "fold" in rows and not self.asked["folds"]:
                 found["fold"] = rows["fold"].to_numpy()
+            if by:
+                groups = found["split"].groupby(together).nunique()
+                torn = table.loc[together.isin(groups.index[groups > 1]), "group"].unique()
+                refuse(
+                    list(torn),
+                    f"the split that was given tears {len(torn)} {self.asked['groups']}s",
+                    "leave out --groups, or mend it",
+                )
             needed = [name for name in splits.SPLITS if name != "test" or self.shares["test"]]
             splits.check_classes(table[self.stratify], found["split"], needed)
+        if self.asked["folds"] > len(table):
+            raise UserError(f"--folds {self.asked['folds']}: there are {len(table)} recordings")
         if self.asked["folds"]:
             found["fold"] = splits.folds(table, k=self.asked["folds"], **options)
         return found
 
 
-def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> None:
-    """Divide the usable recordings and write all files of a data set."""
+def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> dict[str, str]:
+    """Divide the usable recordings and write all files of a data set; the hash of each split."""
+    hashes = {}
     found = job.recordings.merge(entries[["recording", "length", "digest"]], on="recording")
     table = found[found["digest"].notna()].reset_index(drop=True)
     table["length"] = table["length"].astype("int64")
@@ -215,7 +230,7 @@ def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> None:
     table["same_as"] = first.where(first != table["recording"], "")
     table = table.join(job.divide(table, table["digest"]))
     for name, part in table.groupby("split"):
-        datasets.write(
+        hashes[datasets.file_name(name)] = datasets.write(
             folder / datasets.file_name(name),
             part,
             map(work.frames, part["recording"]),
@@ -233,6 +248,7 @@ def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> None:
     lost[["recording", "path", "reason"]].to_csv(folder / "skipped.csv", index=False)
     entries[["recording", *FILE, "sha256"]].to_csv(folder / "sources.csv", index=False)
     _tell_division(job, table)
+    return hashes
 
 
 def _draw(
@@ -277,6 +293,8 @@ def _agreed(corpus: pd.DataFrame, letter: str, data: Path, choice: Choice) -> pd
     ratings = corpora.read_ratings(LANGUAGES[letter], data, choice.table)
     share = agreement.per_song(ratings).set_index("song")["agreement"]
     kept = share.reindex(corpus["recording"]).to_numpy() >= choice.min_agreement
+    if not kept.any():
+        raise UserError(f"no song has an agreement of {choice.min_agreement:g}: ask for less")
     say(
         f"{len(corpus) - kept.sum()} of {len(corpus)} songs have an agreement below "
         f"{choice.min_agreement:g} and are left out"
@@ -286,8 +304,11 @@ def _agreed(corpus: pd.DataFrame, letter: str, data: Path, choice: Choice) -> pd
 
 def _read_split(path: Path) -> pd.DataFrame:
     """A split.csv: recording, split, and if there are quadrant and fold."""
-    table = read_csv(path)
+    table = read_csv(path, strip=False)
     require(table, ["recording", "split"], path)
+    if "fold" in table:
+        wrong = table[~table["fold"].str.fullmatch(r"[1-9]\d*")]
+        refuse(list(wrong["fold"]), f"{path} has folds that are no numbers", "legal are 1, 2, …")
     wrong = table[~table["split"].isin(splits.SPLITS)]
     refuse(
         [f"{r} ({s})" for r, s in zip(wrong["recording"], wrong["split"], strict=True)],
@@ -341,9 +362,7 @@ def _seconds(path: str) -> float:
         return 0.0  # drawn all the same, so that extraction reports it
 
 
-def _stands(
-    folder: Path, asked: dict, recordings: pd.DataFrame, kind: str, overwrite: bool
-) -> bool:
+def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
     """Whether the data set is there already; UserError if another one is."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: name a folder with -ps")
@@ -357,17 +376,20 @@ def _stands(
         )
     if overwrite:
         return False
-    differ = artefacts.differences(record.get("inputs", {}), asked)
+    inputs, hashes = record.get("inputs"), record.get("files")
+    if not isinstance(inputs, dict) or not isinstance(hashes, dict):
+        raise UserError(f"{folder / 'dataset.json'} is damaged: make the set again (--overwrite)")
+    differ = artefacts.differences(inputs, asked)
     differ = differ or _changed_files(folder / "sources.csv", recordings)
     if differ:
         raise UserError(
             f"{folder} holds a data set of other settings ({'; '.join(differ)}): use the same, "
             "or replace it with --overwrite"
         )
-    names = [name for name in splits.SPLITS if kind == "music" or name != "test"]
-    lost = [name for name in names if not (folder / datasets.file_name(name)).is_file()]
+    lost = [name for name in hashes if datasets.file_hash(folder / name) != hashes[name]]
+    lost += [name for name in ("split.csv", "skipped.csv") if not (folder / name).is_file()]
     if lost:
-        say(f"{folder} lacks {', '.join(map(datasets.file_name, lost))} and is made again")
+        say(f"{folder} lacks {', '.join(lost)} as it was made, and is made again")
         return False
     say(f"{folder} is finished already; --overwrite makes it again")
     return True
@@ -378,7 +400,9 @@ def _changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
 
     A file of the same size and time is taken for the same; of another time, its content decides.
     """
-    before = read_csv(sources)
+    if not sources.is_file():
+        return [f"{sources.name} is gone"]
+    before = read_csv(sources, strip=False)
     require(before, ["recording", "modified", "sha256"], sources)
     both = recordings.merge(before, "left", on="recording", suffixes=("", "_before"))
     touched = both[both["modified"].astype(str) != both["modified_before"]]
@@ -449,7 +473,7 @@ def _tell_division(job: _Job, table: pd.DataFrame) -> None:
         )
 
 
-def _report(folder: Path, entries: pd.DataFrame, features: dict) -> None:
+def _report(folder: Path, entries: pd.DataFrame, features: dict, hours: float) -> None:
     table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     for name in splits.SPLITS:
@@ -467,5 +491,8 @@ def _report(folder: Path, entries: pd.DataFrame, features: dict) -> None:
             f"{name:>5}: {len(part)} recordings, {minutes:.1f} min, {windows} windows"
             + (f" ({classes})" if classes else "")
         )
+    got = table["length"].sum() * seconds / 3600
+    if hours and abs(got - hours) > 0.02 * hours:
+        say(f"these are {got:.2f} h, where {hours:g} h were asked for")
     skipped = len(entries) - len(table)
     say(f"{folder}: {len(table)} recordings written, {skipped} skipped (skipped.csv)")

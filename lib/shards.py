@@ -29,6 +29,15 @@ from lib.packing import Packing, digest
 FILE = ("path", "bytes", "modified")  # what tells whether a file is the one that was extracted
 
 
+def stamp(path: str) -> dict:
+    """Size in bytes and time of modification (ns since 1970) of a file, -1 where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return {"bytes": -1, "modified": -1}
+    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+
+
 def extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, np.ndarray | None]:
     """The journal's entry of a recording, and its packed frames if it has any.
 
@@ -41,6 +50,8 @@ def extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, 
         entry["sha256"] = file_hash(Path(row["path"]))
     except audio.UnusableRecording as reason:
         return entry | {"reason": str(reason)}, None
+    if any(value != row[key] for key, value in stamp(row["path"]).items()):
+        return entry | {"reason": "was changed while it was read"}, None
     frames = np.concatenate(parts)
     return entry | {"length": len(frames), "digest": digest(frames)}, frames
 

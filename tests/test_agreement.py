@@ -117,3 +117,12 @@ def test_means_of_decimals_that_cancel_are_exactly_0():
 def test_the_figure_is_drawn(ratings, tmp_path):
     plots.agreement(agreement.analyse(ratings), tmp_path / "x.png", "title")
     assert (tmp_path / "x.png").stat().st_size > 10_000
+
+
+def test_a_scale_without_a_sign_is_refused(tmp_path):
+    from lib import corpora
+
+    (tmp_path / "CH818").mkdir()
+    (tmp_path / "CH818" / "r.csv").write_text("song,annotator,arousal,valence\na,1,3,1\na,2,4,2\n")
+    with pytest.raises(UserError, match="never changes its sign"):
+        corpora.read_ratings("mandarin", tmp_path)

@@ -114,6 +114,9 @@ def test_ratings_with_groups_in_any_table(folder):
             "more than one rating .*row 3: a, 1",
         ),
         ("Songs,Quads\n./d, e.mp3,Q2\n", "more cells than columns: row 2: ./d;.*double quotes"),
+        ('Songs,Quads\n./a.mp3,Q1\n./b.mp3,"Q2\n./d e.mp3,Q3\n', "not a table in CSV"),
+        ("song,annotator,arousal,valence,group\na,1,1,1,x\na,2,1,1,y\n", "more than one group: a"),
+        ("song,arousal,valence\na,1e308,1\n", "not numbers: row 2: 1e308"),
         ("song,arousal,valence\na,inf,1\n", "not numbers: row 2: inf"),
         ("song,arousal,valence\na,,1\n", "not numbers: row 2: "),
         ("song,arousal,valence\nx,1,1\na,-1,-1\n", "1 of 2 files that are not there"),
@@ -142,3 +145,26 @@ def test_labels_of_processed_files(tmp_path):
     assert labels["quadrant"].tolist() == ["Q1", "Q3"]
     assert labels["arousal"].tolist() == [3, -1] and np.isnan(labels["valence"]).all()
     assert isinstance(labels, pd.DataFrame)
+
+
+def test_two_sound_files_of_a_rated_song_are_refused(tmp_path):
+    for name in ("a.mp3", "a.wav"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match="differ in their suffix alone: a.mp3"):
+        read(tmp_path, b"song,arousal,valence\na,1,1\nb,-1,-1\n")
+
+
+def test_of_a_table_of_both_kinds_the_quadrants_count(folder):
+    table = read(folder, b"Songs,Quads,song,arousal,valence\n./a.mp3,Q1,a,-1,1\n")
+    assert table["quadrant"].tolist() == ["Q1"]
+
+
+def test_links_are_the_users_own_and_climbing_is_not(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.mp3").write_bytes(b"")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a.mp3").symlink_to(tmp_path / "elsewhere" / "x.mp3")
+    assert read(folder, b"Songs,Quads\n./a.mp3,Q1\n")["recording"].tolist() == ["a"]
+    with pytest.raises(UserError, match="outside"):
+        read(folder, b"Songs,Quads\n../elsewhere/x.mp3,Q1\n")

@@ -1,6 +1,8 @@
 """Names and places; nothing half-written; finished runs are left alone or refused."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +152,48 @@ def test_what_is_no_encoder_is_refused(tmp_path, features):
     with pytest.raises(UserError, match="an encoder maps .* to .None, d"):
         artefacts.load_encoder(tmp_path, features, "")
     keras.backend.clear_session()
+
+
+def test_a_users_files_survive_a_swap_that_fails(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    real = os.replace
+
+    def fails(source, target):
+        if Path(target) == folder and ".new-" in str(source):
+            raise OSError(16, "Device or resource busy", str(source))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="busy"), artefacts.whole_folder(folder) as new:
+        (new / "model").write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert (folder / "notes.txt").read_text() == "mine" and not (folder / "model").exists()
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_a_killed_swap_left_is_put_right(tmp_path, swapped):
+    """Killed after the old folder was moved away: before or after the new one came."""
+    folder, old = tmp_path / "run", tmp_path / ".old-999999999-run"
+    old.mkdir()
+    (old / "notes.txt").write_text("mine")
+    (old / "model").write_text("old")
+    if swapped:
+        folder.mkdir()
+        (folder / "model").write_text("new")
+    with artefacts.whole_folder(folder) as new:
+        (new / "model").write_text("newest")
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "model").read_text() == "newest"
+
+
+def test_own_files_go_with_the_old_folder(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("test.h5", "notes.txt"):
+        (folder / name).write_text("old")
+    with artefacts.whole_folder(folder, own=["test.h5"]) as new:
+        (new / "train.h5").write_text("new")
+    assert sorted(p.name for p in folder.iterdir()) == ["notes.txt", "train.h5"]

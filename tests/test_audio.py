@@ -1,5 +1,7 @@
 """Features equal librosa's; unusable recordings give their reason."""
 
+import os
+
 import librosa
 import numpy as np
 import pytest
@@ -228,3 +230,26 @@ def test_windows_fit_and_half_overlap():
 
 def test_window_times(features):
     assert audio.window_seconds(np.array([0, 15]), features).tolist() == [0, 0.48]
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path, features):
+    os.mkfifo(tmp_path / "fifo.flac")
+    for look in (audio.duration, lambda path: audio.extract(path, features)):
+        with pytest.raises(audio.UnusableRecording, match="not a regular file"):
+            look(tmp_path / "fifo.flac")
+    (tmp_path / "x.raw").write_bytes(bytes(64000))
+    with pytest.raises(audio.UnusableRecording, match="cannot be decoded"):
+        audio.extract(tmp_path / "x.raw", features)
+
+
+@pytest.mark.parametrize("total", [0, 2**36 - 1])
+def test_a_flac_that_does_not_know_its_length_is_read_to_its_end(tmp_path, features, total):
+    path = tmp_path / "x.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000)
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | total >> 32
+    content[22:26] = (total & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    assert audio.duration(path) == 0
+    if total == 0:
+        assert len(audio.extract(path, features, max_cut=0.02)) == 63

@@ -167,3 +167,29 @@ def test_every_later_stage_reads_them(pipeline, tmp_path, features, monkeypatch,
     )
     assert ours == theirs  # the same windows of the same recordings at the same times
     shutil.rmtree(tmp_path / "out")
+
+
+def test_the_same_windows_under_another_row_are_left_out_too(processed, features, capsys):
+    folder, frames = processed
+    rows = {row: windows_of(frames[row]) for row in range(4)}
+    write(folder, "train", rows | {4: windows_of(frames[8])})
+    write(folder, "val", {row: windows_of(frames[row]) for row in range(5, 8)})
+    found = datasets.read_folder(folder, ("train", "val", "test"), features, *READ)
+    assert len(found["train"].table) == 4
+    assert "1 of 5 recordings are in the test" in capsys.readouterr().out
+
+
+def test_a_table_with_a_song_twice_is_refused(processed, features):
+    folder, _ = processed
+    table = folder / "annotations.csv"
+    table.write_text(table.read_text() + "./Q1/s0.mp3,Q2\n")
+    with pytest.raises(UserError, match="names songs more than once: Q1/s0"):
+        datasets.read_folder(folder, ("train",), features, *READ)
+
+
+@pytest.mark.parametrize("name", ["00", "٣"])
+def test_odd_row_numbers_are_refused(processed, features, name):
+    folder, frames = processed
+    write(folder, "train", {0: windows_of(frames[0]), name: windows_of(frames[1])})
+    with pytest.raises(UserError, match="not a file of the authors'"):
+        datasets.read_folder(folder, ("train",), features, *READ)

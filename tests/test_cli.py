@@ -48,7 +48,10 @@ BAD = [
     ("generate_dataset.py -d s -l e --groups artist", "--groups speaker with speech"),
     ("generate_dataset.py -d m -l e --groups speaker", "--groups artist goes with music"),
     ("generate_dataset.py -d s -l e --agreement", "speech has no annotators"),
-    ("generate_dataset.py -d m -l e --split x.csv --hours 1", "leave out --groups and --hours"),
+    (
+        "generate_dataset.py -d m -l e --split x.csv --hours 1",
+        "leave out --hours and --min-agreement",
+    ),
     ("generate_dataset.py -d m -l e -pl . --split nowhere.csv", "table not found: nowhere.csv"),
     ("generate_dataset.py -d m -l e --folds 1", "whole number of at least 2"),
     ("generate_dataset.py -d m -l m --min-agreement 2", "not a number from 0 to 1"),

@@ -153,3 +153,49 @@ def test_ratings_that_are_not_numbers_are_named(tmp_path):
     (tmp_path / "CH818/r.csv").write_text("song,arousal,valence\na,1,loud\n")
     with pytest.raises(UserError, match="ratings of valence that are not numbers: row 2: loud"):
         corpora.read_corpus("music", "mandarin", tmp_path)
+
+
+def test_a_song_is_the_file_in_the_folder_of_its_quadrant(tmp_path, capsys):
+    root = four_q(tmp_path)
+    touch(root / "Q1/MT0001.mp3")  # of the same name as a song of Q2
+    table = corpora.read_corpus("music", "english", tmp_path).set_index("recording")
+    assert table["quadrant"].to_dict() == {f"Q{i + 1}/MT000{i}": f"Q{i + 1}" for i in range(4)}
+    (root / "Q2/MT0001.mp3").unlink()
+    table = corpora.read_corpus("music", "english", tmp_path).set_index("recording")
+    assert table["quadrant"]["Q1/MT0001"] == "Q2"
+    assert "1 songs lie in the folder of another quadrant" in capsys.readouterr().out
+    touch(root / "Q2/MT0001.mp3")
+    touch(root / "Q2/MT0001.wav")
+    with pytest.raises(UserError, match="differ in their suffix alone: MT0001.mp3"):
+        corpora.read_corpus("music", "english", tmp_path)
+
+
+def test_two_artists_of_a_song_are_refused(tmp_path):
+    root = four_q(tmp_path)
+    pd.DataFrame({"Song": ["MT0000", "MT0000"], "Artist": ["A", "B"]}).to_csv(
+        root / "panda_dataset_taffc_metadata.csv", index=False
+    )
+    with pytest.raises(UserError, match="gives songs two artists: MT0000"):
+        corpora.read_corpus("music", "english", tmp_path)
+
+
+def test_names_that_are_not_utf_8_are_named(tmp_path):
+    touch(tmp_path / "LibriSpeech/x/1/1/a\udcff.flac")
+    with pytest.raises(UserError, match=r"not UTF-8: 'a\\udcff.flac'; rename"):
+        corpora.read_corpus("speech", "english", tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
+    touch(tmp_path / "LibriSpeech/x/1/1/a.flac")
+    closed = tmp_path / "LibriSpeech/x/2"
+    closed.mkdir()
+    real = type(closed).iterdir
+
+    def iterdir(path):
+        if path == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(type(closed), "iterdir", iterdir)
+    with pytest.raises(PermissionError):
+        corpora.read_corpus("speech", "english", tmp_path)

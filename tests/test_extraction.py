@@ -20,9 +20,9 @@ def recordings(tmp_path):
     for i in range(6):
         path = tmp_path / f"{i}.wav"
         soundfile.write(path, rng.normal(0, 0.1, 20000 + 1000 * i), 16000)
-        rows.append({"recording": f"r{i}", "path": str(path), **extraction.stamp(str(path))})
+        rows.append({"recording": f"r{i}", "path": str(path), **shards.stamp(str(path))})
     (tmp_path / "5.wav").write_text("no sound")
-    rows[5] |= extraction.stamp(rows[5]["path"])
+    rows[5] |= shards.stamp(rows[5]["path"])
     return pd.DataFrame(rows)
 
 
@@ -60,7 +60,7 @@ def test_only_what_is_missing_or_changed_is_extracted(recordings, features, tmp_
         extraction.extract(recordings, features, 0.02, folder, 1)
     assert sorted(done) == [f"r{i}" for i in range(6)]
     soundfile.write(recordings["path"][5], np.random.default_rng(1).normal(0, 0.1, 20000), 16000)
-    stamps = pd.DataFrame([extraction.stamp(path) for path in recordings["path"]])
+    stamps = pd.DataFrame([shards.stamp(path) for path in recordings["path"]])
     recordings[["bytes", "modified"]] = stamps
     with work(tmp_path) as folder:
         entries = extraction.extract(recordings, features, 0.02, folder, 1)
@@ -119,3 +119,39 @@ def test_processes_are_started_where_the_work_is_worth_it(
         monkeypatch.setattr(extraction, "WORKER_BYTES", 10_000)
         extraction.extract(recordings[:4], features, 0.02, folder)
     assert used == ["_here", "_in_processes"]
+
+
+BROKEN = [
+    "{}",
+    '{"recording": "r0"}',
+    '{"recording": 3, "reason": "x"}',
+    '{"recording": "r0", "path": "x", "bytes": 1, "modified": 1}',
+    '{"recording": "r0", "path": "x", "bytes": 1, "modified": 1, "shard": "s", "start": 0, '
+    '"length": 1000000000000, "digest": "x"}',
+]
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_damaged_line_costs_its_recording_alone(recordings, features, tmp_path, line):
+    with work(tmp_path) as folder:
+        extraction.extract(recordings, features, 0.02, folder, 1)
+    journal = next((tmp_path / "work").glob("*.journal"))
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([line, *lines[1:]]) + "\n")
+    with work(tmp_path) as folder:
+        assert set(folder.entries) == {f"r{i}" for i in range(1, 6)}
+        entries = extraction.extract(recordings, features, 0.02, folder, 1)
+    assert entries["digest"].notna().tolist() == [True] * 5 + [False]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_taken(recordings, features, monkeypatch):
+    row = recordings.to_dict("records")[0]
+    real = shards.file_hash
+
+    def changed(path):
+        soundfile.write(path, np.random.default_rng(9).normal(0, 0.1, 20000), 16000)
+        return real(path)
+
+    monkeypatch.setattr(shards, "file_hash", changed)
+    entry, frames = shards.extract_one(row, features, 0.02)
+    assert frames is None and "changed while it was read" in entry["reason"]

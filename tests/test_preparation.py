@@ -571,3 +571,134 @@ def test_agreement_is_reported_and_drops_songs(paths, demo, capsys):
 def test_a_corpus_without_annotators_has_no_agreement(corpus, capsys):
     assert generate_dataset.main([*MUSIC, "--agreement"]) == 2
     assert "4Q-Emotion has quadrants, not ratings by annotator" in capsys.readouterr().err
+
+
+def test_files_of_two_data_sets_do_not_mix(corpus, tmp_path, capsys, features):
+    from lib import datasets
+    from lib.errors import UserError
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert generate_dataset.main([*MUSIC, "-ps", str(one)]) == 0
+    assert generate_dataset.main([*MUSIC, "-ps", str(two), "--seed", "1"]) == 0
+    shutil.copy(two / "test_dataset.h5", one)
+    with pytest.raises(UserError, match="recordings are in more than one of its files"):
+        datasets.read_folder(one, ("train", "val", "test"), features, "music", "english", "make")
+    assert generate_dataset.main([*MUSIC, "-ps", str(one)]) == 0
+    assert "lacks test_dataset.h5 as it was made, and is made again" in capsys.readouterr().out
+    datasets.read_folder(one, ("train", "val", "test"), features, "music", "english", "make")
+    (one / "split.csv").unlink()
+    assert generate_dataset.main([*MUSIC, "-ps", str(one)]) == 0
+    assert "lacks split.csv" in capsys.readouterr().out and (one / "split.csv").is_file()
+
+
+def test_a_test_split_of_before_does_not_stay(long_corpus, tmp_path):
+    out, table = tmp_path / "out", tmp_path / "split.csv"
+    line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "-ps", str(out)]
+    assert generate_dataset.main(line) == 0
+    split = pd.read_csv(out / "split.csv")
+    split.loc[:3, "split"] = "test"
+    split.to_csv(table, index=False)
+    assert generate_dataset.main([*line, "--split", str(table), "--overwrite"]) == 0
+    assert (out / "test_dataset.h5").is_file()
+    (out / "notes.txt").write_text("mine")
+    assert generate_dataset.main([*line, "--overwrite"]) == 0
+    assert not (out / "test_dataset.h5").exists() and (out / "notes.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (["--folds", "1000000000"], "--folds 1000000000: there are 32 recordings"),
+        (["-ps", "/"], "name a folder below it"),
+    ],
+)
+def test_odd_flags_are_refused(corpus, capsys, line, message):
+    assert generate_dataset.main([*MUSIC, *line]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_agreement_that_no_song_has_is_refused(paths, demo, capsys):
+    shutil.copytree(demo / "CH818", paths.data / "CH818")
+    table = next((paths.data / "CH818").rglob("*.csv"))
+    ratings = pd.read_csv(table)
+    extra = ratings.drop_duplicates("song").assign(annotator=99, arousal=0.01, valence=-0.01)
+    opposite = extra.assign(annotator=98, arousal=-0.01, valence=0.01)
+    pd.concat([ratings, extra, opposite]).to_csv(table, index=False)
+    assert generate_dataset.main(["-d", "m", "-l", "m", "--min-agreement", "1"]) == 2
+    assert "no song has an agreement of 1: ask for less" in capsys.readouterr().err
+
+
+def test_the_current_folder_can_be_written_to(corpus, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert generate_dataset.main([*MUSIC, "-pl", str(corpus.data), "-ps", "."]) == 0
+    assert (here / "split.csv").is_file()
+
+
+@pytest.mark.parametrize("content", ['{"inputs": []}', "{}", "[]", "{", '{"inputs": null}'])
+def test_a_damaged_record_is_named(corpus, capsys, content):
+    assert generate_dataset.main(MUSIC) == 0
+    (folder(corpus) / "dataset.json").write_text(content)
+    assert generate_dataset.main(MUSIC) == 2
+    assert "dataset.json is damaged" in capsys.readouterr().err
+
+
+def test_names_with_spaces_at_their_ends_stay_what_they_are(paths, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        path = paths.data / f"LibriSpeech/x/{i}/1/{i} a .flac"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, rng.normal(0, 0.1, 20000), 16000)
+    line = ["-d", "s", "-l", "e"]
+    assert generate_dataset.main(line) == 0
+    assert generate_dataset.main(line) == 0
+    assert "is finished already" in capsys.readouterr().out
+    split = paths.data / "features/speech/english/split.csv"
+    assert generate_dataset.main([*line, "--split", str(split), "-ps", str(paths.models)]) == 0
+
+
+def test_folds_of_a_given_split_keep_groups_where_asked(corpus, tmp_path, capsys):
+    metadata = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_metadata.csv"
+    table = pd.read_csv(metadata)
+    table["Artist"] = [f"artist {i % 11}" for i in range(len(table))]
+    table.to_csv(metadata, index=False)
+    assert generate_dataset.main([*MUSIC, "--groups", "artist", "-ps", str(tmp_path / "a")]) == 0
+    line = [*MUSIC, "--split", str(tmp_path / "a" / "split.csv"), "--groups", "artist"]
+    assert generate_dataset.main([*line, "--folds", "3", "-ps", str(tmp_path / "b")]) == 0
+    split = pd.read_csv(tmp_path / "b" / "split.csv")
+    assert split.groupby("group")["fold"].nunique().max() == 1
+    split["split"] = ["train", "val", "test", "train"] * 8
+    split.drop(columns="fold").to_csv(tmp_path / "torn.csv", index=False)
+    line[line.index("--split") + 1] = str(tmp_path / "torn.csv")
+    assert generate_dataset.main([*line, "-ps", str(tmp_path / "c")]) == 2
+    assert "the split that was given tears" in capsys.readouterr().err
+    split.assign(fold="banana").to_csv(tmp_path / "torn.csv", index=False)
+    assert generate_dataset.main([*line, "-ps", str(tmp_path / "c")]) == 2
+    assert "folds that are no numbers: banana" in capsys.readouterr().err
+
+
+def test_a_draw_that_gives_less_than_asked_is_told(paths, capsys):
+    """A stream's header does not say how long it is."""
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        path = paths.data / f"LibriSpeech/x/{i}/1/a.flac"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, rng.normal(0, 0.1, 160000), 16000)
+        if i == 5:
+            content = bytearray(path.read_bytes())
+            content[21] &= 0xF0
+            content[22:26] = bytes(4)
+            path.write_bytes(content)
+    assert generate_dataset.main(["-d", "s", "-l", "e", "--hours", "0.025"]) == 0
+    split = pd.read_csv(paths.data / "features/speech/english/split.csv")
+    assert len(split) >= 9
+
+
+def test_a_terminal_without_the_letters_is_no_failure(corpus, tmp_path):
+    out = tmp_path / "größe"
+    result = run(
+        *MUSIC, "-pl", corpus.data, "-ps", out, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert result.returncode == 0, result.stderr
+    assert (out / "split.csv").is_file() and "gr\\xf6\\xdfe" in result.stdout
