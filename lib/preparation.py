@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,11 +117,12 @@ def prepare(
     }
     job = _Job(recordings, given, asked, shares, "quadrant" if kind == "music" else "language")
     whole = asked | {"recordings": _fingerprint(recordings)}
+    work_folder = folder.with_name(f".work-{folder.name}")
     with artefacts.locked(folder):
         if _stands(folder, whole, recordings, overwrite):
+            shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at its very end
             return folder
         job.divide(recordings, recordings["recording"])  # what cannot be divided is told at once
-        work_folder = folder.with_name(f".work-{folder.name}")
         with Work(work_folder, asked, settings["features"]["n_mels"], overwrite) as work:
             entries = extract(
                 recordings,
@@ -386,10 +388,11 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
             f"{folder} holds a data set of other settings ({'; '.join(differ)}): use the same, "
             "or replace it with --overwrite"
         )
+    # a file of another data set is not this one's
     lost = [name for name in hashes if datasets.file_hash(folder / name) != hashes[name]]
     lost += [name for name in ("split.csv", "skipped.csv") if not (folder / name).is_file()]
     if lost:
-        say(f"{folder} lacks {', '.join(lost)} as it was made, and is made again")
+        say(f"{folder} lacks {', '.join(lost)} and is made again")
         return False
     say(f"{folder} is finished already; --overwrite makes it again")
     return True

@@ -50,7 +50,7 @@ BAD = [
     ("generate_dataset.py -d s -l e --agreement", "speech has no annotators"),
     (
         "generate_dataset.py -d m -l e --split x.csv --hours 1",
-        "leave out --hours and --min-agreement",
+        "leave out --hours and",
     ),
     ("generate_dataset.py -d m -l e -pl . --split nowhere.csv", "table not found: nowhere.csv"),
     ("generate_dataset.py -d m -l e --folds 1", "whole number of at least 2"),
