@@ -146,9 +146,9 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
         return item
 
     for group, samples in zip(first, same, strict=True):
-        a, b = sorted((root(f"group {group}"), root(f"samples {samples}")))
+        a, b = sorted((root(f"of {group}"), root(f"samples {samples}")))
         parent[b] = a
-    return pd.Series([root(f"group {group}") for group in first], index=table.index)
+    return pd.Series([root(f"of {group}") for group in first], index=table.index)
 
 
 def assign(
@@ -198,7 +198,9 @@ def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[fl
 
 
 def _own_where_empty(groups: pd.Series, names: Sequence[str]) -> list[str]:
-    return [g or f"\0{name}" for g, name in zip(groups, names, strict=True)]
+    """Groups of which an empty one is the recording alone; neither can be taken for the other."""
+    pairs = zip(groups, names, strict=True)
+    return [f"group {group}" if group else f"alone {name}" for group, name in pairs]
 
 
 def _random_places(names: Sequence[str], seed: int) -> np.ndarray:
