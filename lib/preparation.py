@@ -140,7 +140,8 @@ def prepare(
             work.remove()
         listing = folder.parent / f"{folder.name}.skipped.csv"
         listing.unlink(missing_ok=True)  # of a failed attempt
-        _report(folder, entries, settings["features"], choice.hours)
+        drawn = recordings["seconds"].sum() / 3600 if choice.hours else 0.0
+        _report(folder, entries, settings["features"], drawn)
     return folder
 
 
@@ -476,7 +477,7 @@ def _tell_division(job: _Job, table: pd.DataFrame) -> None:
         )
 
 
-def _report(folder: Path, entries: pd.DataFrame, features: dict, hours: float) -> None:
+def _report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
     table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     for name in splits.SPLITS:
@@ -495,7 +496,7 @@ def _report(folder: Path, entries: pd.DataFrame, features: dict, hours: float) -
             + (f" ({classes})" if classes else "")
         )
     got = table["length"].sum() * seconds / 3600
-    if hours and abs(got - hours) > 0.02 * hours:
-        say(f"these are {got:.2f} h, where {hours:g} h were asked for")
+    if drawn and abs(got - drawn) > 0.05 * drawn:
+        say(f"these are {got:.2f} h, where the headers of the files drawn promised {drawn:.2f} h")
     skipped = len(entries) - len(table)
     say(f"{folder}: {len(table)} recordings written, {skipped} skipped (skipped.csv)")
