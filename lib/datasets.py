@@ -165,7 +165,8 @@ def read(
             )
         columns = {name: file["recordings"][name].asstr()[()].tolist() for name in TEXT}
         columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
-        if attributes.pop("sha256", None) != _sha256(attributes, columns):
+        sha256 = attributes.pop("sha256", None)
+        if sha256 != _sha256(attributes, columns):
             raise UserError(f"{damaged} (its table does not match its hash): {broken}")
         found = {key: attributes.get(key) for key in expected or {}}
         if found != dict(expected or {}):
@@ -215,7 +216,6 @@ def read(
         raise UserError(f"{path} holds no window of {length} frames: {broken}")
     packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))
     starts = local + first[recording]
-    sha256 = _sha256(attributes, columns)
     return Windows(frames, table, starts, recording, local, length, sha256, packing)
 
 

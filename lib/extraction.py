@@ -140,10 +140,9 @@ class Work:
         return np.frombuffer(stored, np.uint16).reshape(-1, self.bands)
 
     def _intact(self, entry: Mapping) -> bool:
+        """Whether frames are there as the entry says; what could not be used is tried again."""
         try:
             known = isinstance(entry["recording"], str) and all(key in entry for key in FILE)
-            if entry.get("reason"):
-                return known
             # sizes first: a damaged one must not be read
             end = entry["start"] + entry["length"] * self.bands * np.uint16().nbytes
             there = os.stat(self.folder / f"{entry['shard']}.frames").st_size

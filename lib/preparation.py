@@ -214,7 +214,7 @@ class _Job:
                     f"the split that was given tears {len(torn)} {self.asked['groups']}s",
                     "leave out --groups, or mend it",
                 )
-            needed = [name for name in splits.SPLITS if name != "test" or self.shares["test"]]
+            needed = list(splits.shares_of(**self.shares))
             splits.check_classes(table[self.stratify], found["split"], needed)
         if self.asked["folds"] > len(table):
             raise UserError(f"--folds {self.asked['folds']}: there are {len(table)} recordings")
@@ -463,9 +463,7 @@ def _tell_division(job: _Job, table: pd.DataFrame) -> None:
             f"{known.nunique()} {job.asked['groups']}s, each on one side"
             + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
         )
-    test, val = job.shares["test"], job.shares["val"]
-    shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
-    divisions = [("split", {name: share for name, share in shares.items() if share})]
+    divisions = [("split", splits.shares_of(**job.shares))]
     if job.asked["folds"]:
         k = job.asked["folds"]
         divisions.append(("fold", dict.fromkeys(range(1, k + 1), 1 / k)))

@@ -96,12 +96,17 @@ def split(
     Returns "train", "val" or "test" per row. Raises UserError when a class does not reach every
     split.
     """
-    shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
-    shares = {name: share for name, share in shares.items() if share}
+    shares = shares_of(test, val)
     where = assign(table[stratify], together, list(shares.values()), seed)
     names = pd.Series(np.array(list(shares))[where], index=table.index)
     check_classes(table[stratify], names, list(shares))
     return names
+
+
+def shares_of(test: float, val: float) -> dict[str, float]:
+    """The share of all recordings of each split that there is; arguments as of `split`."""
+    shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
+    return {name: share for name, share in shares.items() if share}
 
 
 def folds(table: pd.DataFrame, *, stratify: str, k: int, seed: int, together: pd.Series):

@@ -139,7 +139,7 @@ def test_a_damaged_line_costs_its_recording_alone(recordings, features, tmp_path
     lines = journal.read_text().splitlines()
     journal.write_text("\n".join([line, *lines[1:]]) + "\n")
     with work(tmp_path) as folder:
-        assert set(folder.entries) == {f"r{i}" for i in range(1, 6)}
+        assert set(folder.entries) == {f"r{i}" for i in range(1, 5)}  # r5 cannot be used
         entries = extraction.extract(recordings, features, 0.02, folder, 1)
     assert entries["digest"].notna().tolist() == [True] * 5 + [False]
 
@@ -155,3 +155,23 @@ def test_a_file_that_changes_while_it_is_read_is_not_taken(recordings, features,
     monkeypatch.setattr(shards, "file_hash", changed)
     entry, frames = shards.extract_one(row, features, 0.02)
     assert frames is None and "changed while it was read" in entry["reason"]
+
+
+def test_what_could_not_be_used_is_tried_again(recordings, features, tmp_path, monkeypatch):
+    """A permission that was given leaves size and time as they were."""
+    path = recordings["path"][0]
+    real = shards.audio.stream
+
+    def closed(name, *args):
+        if name == path:
+            raise shards.audio.UnusableRecording("no permission to read it, or gone")
+        return real(name, *args)
+
+    monkeypatch.setattr(shards.audio, "stream", closed)
+    with work(tmp_path) as folder:
+        entries = extraction.extract(recordings, features, 0.02, folder, 1)
+    assert entries["digest"].isna()[0]
+    monkeypatch.setattr(shards.audio, "stream", real)
+    with work(tmp_path) as folder:
+        entries = extraction.extract(recordings, features, 0.02, folder, 1)
+    assert entries["digest"].notna()[0]
