@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import agreement, artefacts, audio, corpora, datasets, splits
-from lib.annotations import read_csv, refuse, require
+from lib import agreement, artefacts, audio, corpora, datasets, division, splits
+from lib.annotations import read_csv, require
 from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
@@ -98,7 +98,7 @@ def prepare(
         hours = 0.0 if choice.split else settings["dataset"][f"{kind}_hours"]
         choice = replace(choice, hours=hours)
     section, seed = settings["dataset"], settings["run"]["seed"]
-    given = _read_split(choice.split) if choice.split else None
+    given = division.read_split(choice.split) if choice.split else None
     recordings = _draw(kind, language, data, choice, seed, given)
     stamps = pd.DataFrame([stamp(path) for path in recordings["path"]])
     recordings = pd.concat([recordings.reset_index(drop=True), stamps], axis=1)
@@ -115,14 +115,15 @@ def prepare(
         "min_agreement": choice.min_agreement,
         "split": artefacts.file_hash(choice.split) if choice.split else None,
     }
-    job = _Job(recordings, given, asked, shares, "quadrant" if kind == "music" else "language")
+    stratify = "quadrant" if kind == "music" else "language"
+    how = division.Division(given, shares, stratify, choice.groups, choice.folds, seed)
     whole = asked | {"recordings": _fingerprint(recordings)}
     work_folder = folder.with_name(f".work-{folder.name}")
     with artefacts.locked(folder):
         if _stands(folder, whole, recordings, overwrite):
             shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at its very end
             return folder
-        job.divide(recordings, recordings["recording"])  # what cannot be divided is told at once
+        how.of(recordings, recordings["recording"])  # what cannot be divided is told at once
         with Work(work_folder, asked, settings["features"]["n_mels"], overwrite) as work:
             entries = extract(
                 recordings,
@@ -134,7 +135,7 @@ def prepare(
             )
             _check_losses(entries, section["max_lost"], allow_skips, folder)
             with artefacts.whole_folder(folder, OWN) as new:
-                hashes = _write(job, entries, work, new)
+                hashes = _write(recordings, entries, how, asked, work, new)
                 record = {"inputs": whole, "files": hashes, "packages": artefacts.packages()}
                 artefacts.write_json(new / "dataset.json", record)
             work.remove()
@@ -179,70 +180,33 @@ def report_agreement(
     return target
 
 
-@dataclass(frozen=True)
-class _Job:
-    """recordings, the split that was given (or None), settings, shares of the splits, and the
-    column whose classes every split has."""
-
-    recordings: pd.DataFrame
-    given: pd.DataFrame | None
-    asked: Mapping
-    shares: Mapping
-    stratify: str
-
-    def divide(self, table: pd.DataFrame, same: pd.Series) -> pd.DataFrame:
-        """The columns split and, where asked for, fold for the recordings of `table`.
-
-        same : equal values for recordings with the same samples
-        """
-        by = "group" if self.asked["groups"] else None
-        together = splits.kept_together(table, by, same)
-        options = {"stratify": self.stratify, "seed": self.asked["seed"], "together": together}
-        found = pd.DataFrame(index=table.index)
-        if self.given is None:
-            found["split"] = splits.split(table, **self.shares, **options)
-        else:
-            rows = self.given.set_index("recording").loc[table["recording"]]
-            found["split"] = rows["split"].to_numpy()
-            if "fold" in rows and not self.asked["folds"]:
-                found["fold"] = rows["fold"].to_numpy()
-            if by:
-                groups = found["split"].groupby(together).nunique()
-                torn = table.loc[together.isin(groups.index[groups > 1]), "group"].unique()
-                refuse(
-                    list(torn),
-                    f"the split that was given tears {len(torn)} {self.asked['groups']}s",
-                    "leave out --groups, or mend it",
-                )
-            needed = list(splits.shares_of(**self.shares))
-            splits.check_classes(table[self.stratify], found["split"], needed)
-        if self.asked["folds"] > len(table):
-            raise UserError(f"--folds {self.asked['folds']}: there are {len(table)} recordings")
-        if self.asked["folds"]:
-            found["fold"] = splits.folds(table, k=self.asked["folds"], **options)
-        return found
-
-
-def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> dict[str, str]:
+def _write(
+    recordings: pd.DataFrame,
+    entries: pd.DataFrame,
+    how: division.Division,
+    asked: Mapping,
+    work: Work,
+    folder: Path,
+) -> dict[str, str]:
     """Divide the usable recordings and write all files of a data set; the hash of each split."""
     hashes = {}
-    found = job.recordings.merge(entries[["recording", "length", "digest"]], on="recording")
+    found = recordings.merge(entries[["recording", "length", "digest"]], on="recording")
     table = found[found["digest"].notna()].reset_index(drop=True)
     table["length"] = table["length"].astype("int64")
     first = table.groupby("digest")["recording"].transform("min")
     table["same_as"] = first.where(first != table["recording"], "")
-    table = table.join(job.divide(table, table["digest"]))
+    table = table.join(how.of(table, table["digest"]))
     for name, part in table.groupby("split"):
         hashes[datasets.file_name(name)] = datasets.write(
             folder / datasets.file_name(name),
             part,
             map(work.frames, part["recording"]),
-            job.asked["features"],
+            asked["features"],
             {
                 "split": name,
-                "corpus": job.asked["kind"],
-                "language": job.asked["language"],
-                "seed": job.asked["seed"],
+                "corpus": asked["kind"],
+                "language": asked["language"],
+                "seed": asked["seed"],
             },
         )
     columns = [name for name in SPLIT_COLUMNS if name in table]
@@ -250,7 +214,7 @@ def _write(job: _Job, entries: pd.DataFrame, work: Work, folder: Path) -> dict[s
     lost = entries[entries["digest"].isna()]
     lost[["recording", "path", "reason"]].to_csv(folder / "skipped.csv", index=False)
     entries[["recording", *FILE, "sha256"]].to_csv(folder / "sources.csv", index=False)
-    _tell_division(job, table)
+    how.tell(table)
     return hashes
 
 
@@ -281,7 +245,7 @@ def _draw(
             )
         drawn.append(part)
     if given is not None:
-        return _given(drawn, given, mixed, choice.split)
+        return division.recordings_of(drawn, given, mixed, choice.split)
     table = splits.mixture(drawn, choice.hours, seed, by) if mixed else drawn[0]
     if choice.groups and (table["group"] == "").all():
         raise UserError(
@@ -303,53 +267,6 @@ def _agreed(corpus: pd.DataFrame, letter: str, data: Path, choice: Choice) -> pd
         f"{choice.min_agreement:g} and are left out"
     )
     return corpus[kept].reset_index(drop=True)
-
-
-def _read_split(path: Path) -> pd.DataFrame:
-    """A split.csv: recording, split, and if there are quadrant and fold."""
-    table = read_csv(path, strip=False)
-    require(table, ["recording", "split"], path)
-    if "fold" in table:
-        wrong = table[~table["fold"].str.fullmatch(r"[1-9]\d*")]
-        refuse(list(wrong["fold"]), f"{path} has folds that are no numbers", "legal are 1, 2, …")
-    wrong = table[~table["split"].isin(splits.SPLITS)]
-    refuse(
-        [f"{r} ({s})" for r, s in zip(wrong["recording"], wrong["split"], strict=True)],
-        f"{path} has splits that do not exist",
-        f"legal are {', '.join(splits.SPLITS)}",
-    )
-    twice = table.loc[table["recording"].duplicated(), "recording"]
-    refuse(list(twice), f"{path} names recordings more than once", "keep one row of each")
-    if table.empty:
-        raise UserError(f"{path} names no recording")
-    return table
-
-
-def _given(
-    corpus: list[pd.DataFrame], given: pd.DataFrame, mixed: bool, path: Path
-) -> pd.DataFrame:
-    """The recordings that a split names, in its corpus or corpora."""
-    table = pd.concat(corpus, ignore_index=True)
-    if mixed:
-        table["recording"] = table["language"] + "/" + table["recording"]
-    missing = given.loc[~given["recording"].isin(table["recording"]), "recording"]
-    refuse(
-        list(missing),
-        f"{path} names {len(missing)} of {len(given)} recordings that the corpus does not have",
-        "bring them, or take the rows out",
-    )
-    found = table[table["recording"].isin(given["recording"])].reset_index(drop=True)
-    if len(found) < len(table):
-        say(f"{len(table) - len(found)} recordings of the corpus are not in {path}: left out")
-    if "quadrant" in given:
-        there = given.set_index("recording").loc[found["recording"], "quadrant"].to_numpy()
-        other = found[(there != found["quadrant"]) & (there != "")]
-        refuse(
-            list(other["recording"]),
-            f"{path} gives {len(other)} recordings another quadrant than the corpus",
-            "use the annotations that the split was made with",
-        )
-    return found
 
 
 def _fingerprint(recordings: pd.DataFrame) -> str:
@@ -432,47 +349,6 @@ def _check_losses(entries: pd.DataFrame, max_lost: float, allow: bool, folder: P
         f"({first}; all in {listing}): mend the corpus"
         + (", or accept the loss with --allow-skips" if len(skipped) < total else "")
     )
-
-
-def _tell_division(job: _Job, table: pd.DataFrame) -> None:
-    """Say which recordings are the same, what stays together, and how far shares are off."""
-    copies = table[table["same_as"] != ""]
-    if len(copies):
-        shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
-        say(
-            f"{len(copies)} recordings have the samples of another, kept on one side: {shown}"
-            + (", …" if len(copies) > 3 else "")
-        )
-        labels = table.groupby("digest")["quadrant"].nunique()
-        if (labels > 1).any():
-            say(f"  {(labels > 1).sum()} of these sounds have more than one quadrant: mend that")
-    if job.given is not None:
-        torn = {
-            what: int((table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum())
-            for what, column in (("groups", "group"), ("sounds", "digest"))
-        }
-        say(
-            f"split as given; {torn['groups']} groups (artist, speaker) and {torn['sounds']} "
-            "sounds are on more than one side"
-        )
-        return
-    if job.asked["groups"]:
-        known = table.loc[table["group"] != "", "group"]
-        alone = len(table) - len(known)
-        say(
-            f"{known.nunique()} {job.asked['groups']}s, each on one side"
-            + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
-        )
-    divisions = [("split", splits.shares_of(**job.shares))]
-    if job.asked["folds"]:
-        k = job.asked["folds"]
-        divisions.append(("fold", dict.fromkeys(range(1, k + 1), 1 / k)))
-    for column, wanted in divisions:
-        off, name, part = splits.deviation(table[job.stratify], table[column], wanted)
-        where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
-        say(
-            f"{column}s: off their shares by at most {off:.1f} of {len(table)} recordings ({where})"
-        )
 
 
 def _report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
