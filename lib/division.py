@@ -70,38 +70,36 @@ class Division:
         copies = table[table["same_as"] != ""]
         if len(copies):
             shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
-            say(
-                f"{len(copies)} recordings have the samples of another, kept on one side: {shown}"
-                + (", …" if len(copies) > 3 else "")
-            )
+            shown += ", …" if len(copies) > 3 else ""
+            kept = ", kept on one side" if self.given is None else ""
+            say(f"{len(copies)} recordings have the samples of another{kept}: {shown}")
             labels = table.groupby("digest")["quadrant"].nunique()
             if (labels > 1).any():
-                say(
-                    f"  {(labels > 1).sum()} of these sounds have more than one quadrant: mend that"
-                )
+                torn = (labels > 1).sum()
+                say(f"  {torn} of these sounds have more than one quadrant: mend that")
         if self.given is not None:
-            torn = {
-                what: int((table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum())
-                for what, column in (("groups", "group"), ("sounds", "digest"))
-            }
-            say(
-                f"split as given; {torn['groups']} groups (artist, speaker) and {torn['sounds']} "
-                "sounds are on more than one side"
+            groups, sounds = (
+                int((table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum())
+                for column in ("group", "digest")
             )
-            return
-        if self.groups:
+            say(
+                f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are on "
+                "more than one side"
+            )
+        elif self.groups:
             known = table.loc[table["group"] != "", "group"]
             alone = len(table) - len(known)
             say(
                 f"{known.nunique()} {self.groups}s, each on one side"
                 + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
             )
-        divisions = [("split", splits.shares_of(**self.shares))]
+        wanted = {}
+        if self.given is None:
+            wanted["split"] = splits.shares_of(**self.shares)
         if self.folds:
-            k = self.folds
-            divisions.append(("fold", dict.fromkeys(range(1, k + 1), 1 / k)))
-        for column, wanted in divisions:
-            off, name, part = splits.deviation(table[self.stratify], table[column], wanted)
+            wanted["fold"] = dict.fromkeys(range(1, self.folds + 1), 1 / self.folds)
+        for column, shares in wanted.items():
+            off, name, part = splits.deviation(table[self.stratify], table[column], shares)
             where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
             most = f"at most {off:.1f} of {len(table)} recordings"
             say(f"{column}s: off their shares by {most} ({where})")

@@ -666,6 +666,7 @@ def test_folds_of_a_given_split_keep_groups_where_asked(corpus, tmp_path, capsys
     assert generate_dataset.main([*MUSIC, "--groups", "artist", "-ps", str(tmp_path / "a")]) == 0
     line = [*MUSIC, "--split", str(tmp_path / "a" / "split.csv"), "--groups", "artist"]
     assert generate_dataset.main([*line, "--folds", "3", "-ps", str(tmp_path / "b")]) == 0
+    assert "folds: off their shares by at most" in capsys.readouterr().out
     split = pd.read_csv(tmp_path / "b" / "split.csv")
     assert split.groupby("group")["fold"].nunique().max() == 1
     split["split"] = ["train", "val", "test", "train"] * 8
