@@ -9,8 +9,8 @@ least of several rounds of each (and each keeps freed memory, so that none pays 
     (b) suite      lib.audio.stream and the packing of the data set file
     (c) floor      soundfile.read, mean of the channels, librosa.resample
 and how far the suite's frames, as stored, are from librosa's (off by), which share of them is
-transformed again in float64, and how far they would be off without that (alone). "44.1/2": ten clips of the music as
-stereo mp3 at 44.1 kHz, as music mostly comes.
+transformed again in float64, and how far frames would be off without that (alone). "44.1/2": ten
+clips of the music as stereo mp3 at 44.1 kHz, as music mostly comes.
 """
 
 import contextlib
@@ -103,9 +103,8 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     settings = cli.settings_from(args)
     data, features = cli.data_folder(settings), settings["features"]
-    print(
-        "CPU ms per minute     original   suite   floor   suite/floor  original/suite  off by   again  alone"
-    )
+    header = "CPU ms per minute     original   suite   floor   suite/floor  original/suite  off by"
+    print(header + "   again  alone")
     measured = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, paths in recordings(data, args.recordings, Path(folder)):

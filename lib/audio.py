@@ -33,9 +33,9 @@ SILENCE = 1e-4  # range of all samples below one step of 14 bits, our choice: si
 BLOCK = 65_536  # samples decoded at a time; fits the processor's cache
 BATCH = 256  # frames transformed at a time, likewise
 SPOOL_BYTES = 32 << 20  # of samples kept in memory (8 min at 16 kHz), longer ones in a file
-# A float32 FFT leaves rounding of up to 3e-8 of a frame's norm (L2) in a quiet mel band (found in
-# 800 recordings, docs/RESULTS.md). Where every band is above this share of the norm, the logarithm
-# is off by less than 6e-4; other frames (loud bass, empty treble) are transformed in float64.
+# A float32 FFT leaves rounding of up to 3e-8 of a frame's norm (L2) in a quiet mel band. Where each
+# is above this share of the norm, the logarithm is off by less than 6e-4; other frames (loud
+# bass, empty treble) are transformed again in float64 (benchmarks/bench_features.py, tests).
 FLOAT32_LEVEL = 5e-5
 
 
