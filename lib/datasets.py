@@ -9,7 +9,9 @@ Format (version 2)
                 arousal, valence (float64, NaN where unknown), length (int64, frames)
     attributes  format, version, split, corpus, language, seed, features (JSON), scale_factor,
                 add_offset, sha256 of all other attributes and columns, and so of the frames
-Windows are cut when read: nothing is stored twice. What is read is checked against the hashes.
+Windows are cut when read: nothing is stored twice. What is read is checked against the hashes, and
+the file's structure by the checksums that HDF5 has had for it since 1.10; strings are of fixed
+length, since those of variable length lie where it has none (damaged, they can hang the library).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from lib.packing import Packing, digest
 from lib.windows import OnDisk, Windows, offsets
 
 FORMAT, VERSION = "mer-frames", 2
+LAYOUT = ("v110", "v110")  # of HDF5: oldest and newest
 TEXT = ("recording", "language", "group", "quadrant", "digest")
 NUMBERS = ("arousal", "valence")
 
@@ -70,11 +73,11 @@ def write(
     columns["length"] = table["length"].to_numpy("int64")
     _check_room(path, sum(table["length"]) * features["n_mels"] * 2 + len(table) * 1024 + 2**17)
     sha256 = _sha256(attributes, columns)
-    with h5py.File(path, "w") as file:
-        file.attrs.update(attributes, sha256=sha256)
+    with h5py.File(path, "w", libver=LAYOUT) as file:
+        for name, value in {**attributes, "sha256": sha256}.items():
+            file.attrs[name] = _fixed(value) if isinstance(value, str) else value
         for name, values in columns.items():
-            kind = h5py.string_dtype() if name in TEXT else None
-            file.create_dataset(f"recordings/{name}", data=values, dtype=kind)
+            file[f"recordings/{name}"] = _fixed(values) if name in TEXT else values
         shape = (int(table["length"].sum()), features["n_mels"])
         target = file.create_dataset("frames", shape, dtype="uint16")
         row = 0
@@ -88,7 +91,7 @@ def file_hash(path: Path) -> str | None:
     """The hash that a data set file says it has, None where there is no such file."""
     try:
         with h5py.File(path, "r") as file:
-            return str(file.attrs["sha256"])
+            return _attributes(file)["sha256"]
     except DAMAGE:
         return None
 
@@ -158,7 +161,7 @@ def read(
     damaged = f"{path} is cut short or damaged"
     try:
         file = h5py.File(path, "r")
-        attributes = dict(file.attrs)
+        attributes = _attributes(file)
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
             raise UserError(
                 f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {broken}"
@@ -217,6 +220,17 @@ def read(
     packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))
     starts = local + first[recording]
     return Windows(frames, table, starts, recording, local, length, sha256, packing)
+
+
+def _fixed(text: str | list[str]) -> np.ndarray:
+    """Text as HDF5 strings of a fixed length, UTF-8."""
+    stored = np.char.encode(text, "utf-8")
+    return stored.astype(h5py.string_dtype("utf-8", max(1, stored.itemsize)))
+
+
+def _attributes(file: h5py.File) -> dict:
+    found = dict(file.attrs)
+    return {name: v.decode() if isinstance(v, bytes) else v for name, v in found.items()}
 
 
 def _check_room(path: Path, size: int) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +18,10 @@ import settings as defaults  # noqa: E402  found once the root is on the path
 from lib import cli  # noqa: E402
 
 cli.import_keras()
+
+# the same examples in every run: what fails here fails everywhere
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 SMALL = [
     "--epochs",
