@@ -33,7 +33,6 @@ from lib.packing import Packing, digest
 from lib.windows import OnDisk, Windows, offsets
 
 FORMAT, VERSION = "mer-frames", 2
-LAYOUT = ("v110", "v110")  # of HDF5: oldest and newest
 TEXT = ("recording", "language", "group", "quadrant", "digest")
 NUMBERS = ("arousal", "valence")
 
@@ -73,7 +72,7 @@ def write(
     columns["length"] = table["length"].to_numpy("int64")
     _check_room(path, sum(table["length"]) * features["n_mels"] * 2 + len(table) * 1024 + 2**17)
     sha256 = _sha256(attributes, columns)
-    with h5py.File(path, "w", libver=LAYOUT) as file:
+    with _new_file(path) as file:
         for name, value in {**attributes, "sha256": sha256}.items():
             file.attrs[name] = _fixed(value) if isinstance(value, str) else value
         for name, values in columns.items():
@@ -220,6 +219,19 @@ def read(
     packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))
     starts = local + first[recording]
     return Windows(frames, table, starts, recording, local, length, sha256, packing)
+
+
+def _new_file(path: Path) -> h5py.File:
+    """A file of the layout of HDF5 1.10, with the group of the columns. No times are stored: the
+    same data give the same bytes."""
+    kinds = (h5py.h5p.FILE_CREATE, h5py.h5p.FILE_ACCESS, h5py.h5p.GROUP_CREATE)
+    layout, access, group = map(h5py.h5p.create, kinds)
+    layout.set_obj_track_times(False)
+    group.set_obj_track_times(False)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    file = h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, layout, access)
+    h5py.h5g.create(file, b"recordings", gcpl=group)
+    return h5py.File(file)
 
 
 def _fixed(text: str | list[str]) -> np.ndarray:
