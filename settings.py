@@ -89,9 +89,17 @@ training = dict(
     plateau_epochs=5,  # epochs without a better validation loss before the rate is cut [paper]
     plateau_factor=0.5,  # the rate is multiplied by this [paper]
     stop_epochs=50,  # epochs without a better validation loss before training stops [paper]
-    predict_windows=512,  # windows per step when only predicting [ours]
-    checkpoint_seconds=60.0,  # s between saved states from which a killed run resumes [ours]
+    predict_windows=0,  # windows per step when only predicting [ours]; 0: measured
+    predict_dtype="float32",  # or bfloat16: test predictions and frozen codes about 1.4 times as
+    #   fast on CPUs with AVX-512 BF16, and off by some thousandths [ours]
+    xla="auto",  # compile a step with XLA: on, off, auto (measured) [ours]: TensorFlow on CPUs is
+    #   about four times slower with it
+    threads=0,  # of the CPU [ours]; 0: as many as this process may use
+    deterministic=False,  # same seed, same machine, same weights bit for bit (--deterministic)
+    tensorboard=False,  # event files in the run directory (--tensorboard)
+    checkpoint_seconds=0.0,  # s between saved states from which a killed run resumes [ours]; 0:
+    #   after every epoch
     memory_gb=0.0,  # GB of frames held per split; more are read by recording, shuffled in blocks
     #   of half of it [ours]; 0: a quarter of the machine's memory
-    xla=False,  # compile with XLA [ours]: on CPUs TensorFlow is about four times slower with it
+    codes_gb=4.0,  # GB of frozen encoders' codes kept beside a data set [ours]; 0: none
 )

@@ -27,8 +27,19 @@ from pathlib import Path
 from lib.errors import UserError
 from lib.registry import LANGUAGES, SHORT
 
-PACKAGES = ("tensorflow", "keras", "librosa", "numpy", "scikit-learn", "pandas", "h5py")
+PACKAGES = (
+    "tensorflow",
+    "jax",
+    "torch",
+    "keras",
+    "librosa",
+    "numpy",
+    "scikit-learn",
+    "pandas",
+    "h5py",
+)
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
+CODES = "codes"  # folder beside a data set: what frozen encoders made of it (lib.codes)
 
 
 def speech_run(models: str | Path, language: str, model: str, iteration: int) -> Path:
@@ -43,6 +54,11 @@ def transfer_run(
     pair = f"speech_{SHORT[speech] if speech else 'none'}_2_music_{SHORT[music]}"
     step = "" if mode == "scratch" else f".{mode}"
     return Path(models) / "models_trans" / pair / f"{model}{step}.it_{iteration}"
+
+
+def machine_file(models: str | Path) -> Path:
+    """Where it is kept what was measured on the machines that trained here."""
+    return Path(models) / "models" / "machine.json"
 
 
 @contextlib.contextmanager
@@ -176,7 +192,7 @@ def _move_over(old: Path, folder: Path) -> None:
     if not old.exists():
         return
     for path in old.iterdir():
-        if path.name != CHECKPOINT and not (folder / path.name).exists():
+        if path.name not in (CHECKPOINT, CODES) and not (folder / path.name).exists():
             os.replace(path, folder / path.name)
     shutil.rmtree(old, ignore_errors=True)
 
@@ -277,16 +293,21 @@ def load_model(path: Path, advice: str):
 
 def decisive(training: Mapping) -> dict:
     """The settings of `training` that change a result; the others only change its cost."""
-    cost = ("predict_windows", "checkpoint_seconds", "memory_gb", "xla")
-    return {key: value for key, value in training.items() if key not in cost}
+    changing = ("amsgrad", "epsilon", "plateau_epochs", "plateau_factor", "stop_epochs")
+    return {key: training[key] for key in (*changing, "predict_dtype")}
 
 
 def write_run(
-    folder: Path, inputs: Mapping, outcome: Mapping, history: list[dict], began: float
+    folder: Path,
+    inputs: Mapping,
+    outcome: Mapping,
+    history: list[dict],
+    execution: Mapping,
+    began: float,
 ) -> None:
     """Write history.csv and, last of all, run.json, which makes a run finished.
 
-    began : time.time() at the start
+    execution : how it was computed; began : time.time() at the start
     """
     import pandas as pd
 
@@ -298,6 +319,7 @@ def write_run(
         "seconds": round(now - began, 1),
         "outcome": dict(outcome),
         "inputs": dict(inputs),
+        "execution": dict(execution),
         "packages": packages(),
     }
     write_json(folder / "run.json", record)

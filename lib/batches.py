@@ -1,8 +1,10 @@
 """Batches for training: labelled windows or codes, denoising pairs, CPC sequences.
 
 All are keras.utils.PyDataset whose content is a function of (seed, epoch, index) alone, so that a
-resumed run sees the same batches as an uninterrupted one. Every item of a split is served exactly
-once per epoch; the last batch may be smaller.
+resumed run sees the same batches as an uninterrupted one. All batches have the same size, so that
+a step is compiled once. Every item of a split counts exactly once per epoch: the last batch is
+filled up with the epoch's first items, which batch norm sees, and whose weight in loss and measures
+is 0.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class Batches(keras.utils.PyDataset):
     Parameters
     ----------
     items : number of items
-    size : items per batch
+    size : items per batch; fewer where there are not as many
     seed : of the order (one per epoch) and of what a subclass draws
     shuffle : False serves items in order, and draws the same in every epoch (validation)
     order : random generator -> order of the items : int64 (items,), when shuffled; by default any
@@ -39,34 +41,47 @@ class Batches(keras.utils.PyDataset):
         order: Callable[[np.random.Generator], np.ndarray] | None = None,
     ):
         super().__init__()
-        self.items, self.size, self.seed, self.shuffle = items, size, seed, shuffle
+        self.items, self.size = items, max(1, min(size, items))
+        self.seed, self.shuffle = seed, shuffle
         self.order = order or (lambda rng: rng.permutation(items))
         self.epoch = 0  # set by training: Keras calls on_epoch_end more often than once per epoch
         self.drawn = (None, np.arange(items))  # (seed and epoch, its order)
 
+    windows = 1  # per item
+
     def __len__(self) -> int:
         return -(-self.items // self.size)
+
+    @property
+    def served(self) -> float:
+        """Items served per item: by this a mean over batches is too small, for the weights of 0."""
+        return len(self) * self.size / self.items
 
     def __getitem__(self, batch: int):
         epoch = self.epoch if self.shuffle else 0
         if self.shuffle and self.drawn[0] != (self.seed, epoch):
             self.drawn = (self.seed, epoch), self.order(np.random.default_rng([self.seed, epoch]))
-        chosen = self.drawn[1][batch * self.size : (batch + 1) * self.size]
-        return self.load(chosen, np.random.default_rng([self.seed, epoch, batch + 1]))
+        order, rng = self.drawn[1], np.random.default_rng([self.seed, epoch, batch + 1])
+        chosen = order[batch * self.size : (batch + 1) * self.size]
+        counts = (np.arange(self.size) < len(chosen)).astype(np.float32)
+        chosen = np.concatenate([chosen, order[: self.size - len(chosen)]])
+        return self.load(chosen, counts, rng)
 
-    def load(self, chosen: np.ndarray, rng: np.random.Generator):
-        """The batch of the items `chosen` : int64 (n,)."""
+    def load(self, chosen: np.ndarray, counts: np.ndarray, rng: np.random.Generator):
+        """The batch of the items `chosen` : int64 (n,), with weights from `counts` : float32 (n,),
+        which is 1, or 0 where an item only fills the batch up."""
         raise NotImplementedError
 
 
 class Inputs(Batches):
-    """Inputs alone, in order: `take(index)` gives them."""
+    """Inputs alone, in order: `take(index)` gives them. What fills the last batch up is at its end,
+    and so is what is predicted for it."""
 
     def __init__(self, take: Take, items: int, size: int):
         super().__init__(items, size)
         self.take = take
 
-    def load(self, chosen, rng):
+    def load(self, chosen, counts, rng):
         return (self.take(chosen),)
 
 
@@ -93,9 +108,9 @@ class Labelled(Batches):
         super().__init__(len(next(iter(labels.values()))), size, seed, shuffle, order)
         self.take, self.labels, self.weights = take, dict(labels), dict(weights)
 
-    def load(self, chosen, rng):
+    def load(self, chosen, counts, rng):
         y = {task: values[chosen] for task, values in self.labels.items()}
-        w = {task: self.weights[task][values] for task, values in y.items()}
+        w = {task: self.weights[task][values] * counts for task, values in y.items()}
         return self.take(chosen), y, w
 
 
@@ -127,11 +142,12 @@ class DenoisingPairs(Batches):
     ):
         order = partial(windows.shuffled, windows.recording)
         super().__init__(len(windows), size, seed, shuffle, order)
-        self.windows, self.noise = windows, np.float32(noise)
+        self.source, self.noise = windows, np.float32(noise)
 
-    def load(self, chosen, rng):
-        clean = self.windows.take(chosen)
-        return clean + self.noise * rng.standard_normal(clean.shape, dtype=np.float32), clean
+    def load(self, chosen, counts, rng):
+        clean = self.source.take(chosen)
+        noise = self.noise * rng.standard_normal(clean.shape, dtype=np.float32)
+        return clean + noise, clean, counts[:, None, None]
 
 
 class Sequences(Batches):
@@ -156,14 +172,14 @@ class Sequences(Batches):
         negatives: str = "order",
     ):
         self.past, self.future, self.negatives = past, future, negatives
+        self.windows = past + future
         self.first = sequence_starts(windows.recording, past + future)
         order = partial(windows.shuffled, windows.recording[self.first])
         super().__init__(len(self.first), size, seed, shuffle, order)
-        self.windows = windows
+        self.source = windows
 
-    def load(self, chosen, rng):
-        length = self.past + self.future
-        index = self.first[chosen][:, None] + np.arange(length)
+    def load(self, chosen, counts, rng):
+        index = self.first[chosen][:, None] + np.arange(self.windows)
         swap = self.epoch if self.shuffle else 0
         follows = (chosen + swap) % 2 == 0
         for row in np.flatnonzero(~follows):
@@ -171,24 +187,25 @@ class Sequences(Batches):
             follows[row] = other is None
             if other is not None:
                 index[row, self.past :] = other
-        x = self.windows.take(index.ravel())
-        return x.reshape(len(chosen), length, *x.shape[1:]), follows.astype(np.float32)[:, None]
+        x = self.source.take(index.ravel())
+        x = x.reshape(len(chosen), self.windows, *x.shape[1:])
+        return x, follows.astype(np.float32)[:, None], counts
 
     def _negative(
         self, true: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray | None:
         """Window numbers of a future that differs from the `true` one, or None."""
-        positive = self.windows.take(true)
+        positive = self.source.take(true)
         candidates = []
         if self.negatives == "order":
             candidates.append(true[_derangement(self.future, rng)])
         # elsewhere: any sequence, or, where each would be read from disk, one of this batch
-        pool = chosen if self.windows.on_disk else self.items
-        size = min(8, len(chosen) if self.windows.on_disk else self.items)
+        pool = chosen if self.source.on_disk else self.items
+        size = min(8, len(chosen) if self.source.on_disk else self.items)
         others = self.first[rng.choice(pool, size=size, replace=False)]
         candidates += [start + self.past + np.arange(self.future) for start in others]
         for candidate in candidates:
-            if not np.array_equal(self.windows.take(candidate), positive):
+            if not np.array_equal(self.source.take(candidate), positive):
                 return candidate
         return None
 

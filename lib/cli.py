@@ -63,6 +63,9 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
     for key in ("iterations", "seed"):
         if getattr(args, key) is not None:
             settings["run"][key] = getattr(args, key)
+    for key in ("deterministic", "tensorboard"):
+        if getattr(args, key, False):
+            settings["training"][key] = True
     if args.epochs is not None:
         for section in epochs:
             settings[section]["epochs"] = args.epochs

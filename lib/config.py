@@ -31,6 +31,10 @@ def _whole(low: int, high: int = 10**9) -> Legal:
     return Legal(int, f"a whole number from {low} to {high}", lambda x: low <= x <= high)
 
 
+def _one_of(*values: str) -> Legal:
+    return Legal(str, " or ".join(values), lambda x: x in values)
+
+
 POSITIVE = Legal(float, "a number above 0", lambda x: 0 < x < math.inf)
 FROM_ZERO = Legal(float, "a number, 0 or above", lambda x: 0 <= x < math.inf)
 SHARE = Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1)
@@ -39,8 +43,6 @@ SWITCH = Legal(bool, "True or False", lambda x: True)
 BANDS = Legal(  # the encoders pool mel bands by 64 in all
     int, "a multiple of 64, up to 1024", lambda x: 0 < x <= 1024 and x % 64 == 0
 )
-NEGATIVES = Legal(str, "order or elsewhere", lambda x: x in ("order", "elsewhere"))
-
 LEGAL = {
     "features.sample_rate": _whole(1, 192_000),
     "features.n_fft": _whole(2, 65_536),
@@ -64,7 +66,7 @@ LEGAL = {
     "cpc.future": _whole(2),
     "cpc.code": _whole(1, 16_384),
     "cpc.context": _whole(1, 16_384),
-    "cpc.negatives": NEGATIVES,
+    "cpc.negatives": _one_of("order", "elsewhere"),
     "network.dropout": SHARE_OR_ZERO,
     "network.momentum": SHARE,
     "heads.units": _whole(1, 16_384),
@@ -86,10 +88,15 @@ LEGAL = {
     "training.plateau_epochs": _whole(1),
     "training.plateau_factor": SHARE,
     "training.stop_epochs": _whole(1),
-    "training.predict_windows": _whole(1),
+    "training.predict_windows": _whole(0),
+    "training.predict_dtype": _one_of("float32", "bfloat16"),
+    "training.xla": _one_of("auto", "on", "off"),
+    "training.threads": _whole(0, 1024),
+    "training.deterministic": SWITCH,
+    "training.tensorboard": SWITCH,
     "training.checkpoint_seconds": FROM_ZERO,
     "training.memory_gb": FROM_ZERO,
-    "training.xla": SWITCH,
+    "training.codes_gb": FROM_ZERO,
 }
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 
 
 class UserError(Exception):
     """Something the user can mend: says what was found, what was expected and what to do."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a cluster's scheduler sends some time before it kills."""
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota, file-size limit
@@ -27,10 +33,15 @@ def _no_room(error: BaseException | None) -> bool:
     return False
 
 
+def _terminate(*_) -> None:
+    raise Terminated
+
+
 def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Decorate a script's `main`: failures that a user can mend become one line and status 2.
 
-    Anything else is a fault of the suite and keeps its traceback. Ctrl-C gives status 130.
+    Anything else is a fault of the suite and keeps its traceback. Ctrl-C gives status 130, SIGTERM
+    143, both after what was under way could put itself in order.
     """
 
     @functools.wraps(main)
@@ -38,13 +49,16 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
                 stream.reconfigure(errors="backslashreplace")
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             return main(argv)
         except UserError as error:
             message = str(error)
-        except KeyboardInterrupt:
-            print("\ninterrupted: nothing finished is lost; the same line goes on", file=sys.stderr)
-            return 130
+        except KeyboardInterrupt as stop:
+            saved = str(stop) or "nothing finished is lost; the same line goes on"
+            print(f"\ninterrupted: {saved}", file=sys.stderr)
+            return 143 if isinstance(stop, Terminated) else 130
         except BrokenPipeError:
             # `stage | head`: what is read is gone; keep Python from complaining when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -57,26 +57,31 @@ def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
     _save(figure, path)
 
 
-def curves(history: Sequence[Mapping], path: Path, title: str) -> None:
-    """Loss and, where there is one, accuracy over epochs; the best epoch is marked.
+def curves(
+    history: Sequence[Mapping],
+    path: Path,
+    title: str,
+    measure: str | None = None,
+    frozen: Sequence[Mapping] = (),
+) -> None:
+    """Loss and, where there is one, a measure over epochs; the best epoch is marked.
 
-    history : rows with epoch, loss, val_loss and any *accuracy, val_*accuracy
+    history : rows with epoch, loss, val_loss and the measure, its name with and without val_
+    frozen : those of the step with the encoder frozen, from which this one went on
     """
-    epochs = [row["epoch"] for row in history]
-    measures = [name for name in history[0] if name.endswith("accuracy") and name[:4] != "val_"]
-    # of several tasks, the quadrants stand for all
-    measures = [m for m in measures if "quadrants" in m] or measures
-    figure, axes = plt.subplots(
-        1, 1 + bool(measures), figsize=(5 + 4 * bool(measures), 3.5), squeeze=False
-    )
-    best = min(history, key=lambda row: row["val_loss"])["epoch"]
-    for axis, name in zip(axes[0], ["loss", *measures[:1]], strict=True):
+    rows = [*frozen, *history]
+    epochs = np.arange(1, len(rows) + 1)
+    best = len(frozen) + min(history, key=lambda row: row["val_loss"])["epoch"]
+    names = ["loss", *([measure] if measure else [])]
+    figure, axes = plt.subplots(1, len(names), figsize=(1 + 4.5 * len(names), 3.5), squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
         marker = "." if len(epochs) < 40 else None
-        axis.plot(epochs, [row[name] for row in history], marker=marker, label="training")
-        axis.plot(
-            epochs, [row[f"val_{name}"] for row in history], marker=marker, label="validation"
-        )
-        axis.axvline(best, color="grey", linestyle=":", label=f"best, epoch {best}")
+        axis.plot(epochs, [row[name] for row in rows], marker=marker, label="training")
+        axis.plot(epochs, [row[f"val_{name}"] for row in rows], marker=marker, label="validation")
+        axis.axvline(best, color="grey", linestyle=":", label=f"best, epoch {best - len(frozen)}")
+        if frozen:
+            axis.axvspan(0.5, len(frozen) + 0.5, color="grey", alpha=0.15, label="encoder frozen")
+            axis.axvline(len(frozen) + 0.5, color="black", linewidth=1, label="released")
         axis.set_xlabel("epoch")
         axis.set_ylabel(name.replace("_", " "))
         axis.xaxis.get_major_locator().set_params(integer=True)

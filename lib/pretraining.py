@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ from lib import artefacts, batches, cpc, datasets, plots, scae, training
 from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
+from lib.execution import Machine
 from lib.registry import LANGUAGES
 from lib.windows import Windows, budget
 
@@ -52,14 +54,14 @@ def pretrain(
     train, val = data["train"], data["val"]
     say(
         f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate"
-        f"{', read from disk as they are needed' if train.on_disk else ''} "
-        f"({keras.backend.backend()}, XLA {'on' if settings['training']['xla'] else 'off'})"
+        f"{', read from disk as they are needed' if train.on_disk else ''}"
     )
+    machine = Machine(settings["training"], artefacts.machine_file(settings["paths"]["models"]))
     runs = []
     for iteration in range(settings["run"]["iterations"]):
         run = artefacts.speech_run(settings["paths"]["models"], language, model, iteration)
         with artefacts.locked(run):
-            _pretrain_once(model, run, iteration, settings, train, val, overwrite)
+            _pretrain_once(model, run, iteration, settings, train, val, overwrite, machine)
         runs.append(run)
     return runs
 
@@ -72,6 +74,7 @@ def _pretrain_once(
     train: Windows,
     val: Windows,
     overwrite: bool,
+    machine: Machine,
 ) -> None:
     seed = training.run_seed(settings["run"]["seed"], iteration)
     recipe = RECIPES[model_name]
@@ -90,25 +93,30 @@ def _pretrain_once(
     began = time.time()
     keras.utils.set_random_seed(seed)
     model, encoder, train_batches, val_batches = recipe.build(settings, train, val, seed)
+    measure = recipe.measure().name if recipe.measure else None
     outcome, history = training.fit(
         model,
         train_batches,
         val_batches,
         run,
+        machine,
         loss=recipe.loss,
-        metrics=recipe.metrics,
+        metrics=[recipe.measure()] if recipe.measure else None,
+        measure=measure,
         section=settings["pretrain"],
         training=settings["training"],
         fingerprint=json.dumps(inputs, sort_keys=True),
+        advice=training.advice("pretrain", settings),
+        anew=overwrite,
     )
     title = f"{model_name}, {run.parent.name} speech, it_{iteration}"
     with artefacts.whole_folder(run) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
-        plots.curves(history, new / "curves.png", title)
+        plots.curves(history, new / "curves.png", title, measure)
         if recipe.draw:
             recipe.draw(model, val_batches, new, title)
-        artefacts.write_run(new, inputs, outcome, history, began)
+        artefacts.write_run(new, inputs, outcome, history, machine.chosen, began)
     say(f"best epoch {outcome['best_epoch']}, val_loss {outcome['best_loss']:.4f}: {run}")
 
 
@@ -163,7 +171,7 @@ def _draw_reconstructions(
     model: keras.Model, pairs: batches.DenoisingPairs, run: Path, title: str
 ) -> None:
     chosen = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
-    noisy, clean = pairs.load(chosen, np.random.default_rng(pairs.seed))
+    noisy, clean, _ = pairs.load(chosen, np.ones(len(chosen)), np.random.default_rng(pairs.seed))
     denoised = model.predict(noisy, verbose=0)
     plots.reconstructions(clean, noisy, denoised, run / "reconstructions.png", title)
 
@@ -174,18 +182,25 @@ class Recipe:
 
     build : (settings, train, val, seed) -> model, encoder, batches to train and to validate
     section : of the settings, beside those that all share
-    loss, metrics : as for keras.Model.compile
+    loss : as for keras.Model.compile
+    measure : makes a metric that is shown beside it
     draw : (model, validation batches, folder, title), a figure of its own
     """
 
     build: Callable
     section: str
     loss: str
-    metrics: list[str] | None = None
+    measure: Callable[[], keras.metrics.Metric] | None = None
     draw: Callable | None = None
 
 
 RECIPES = {
     "model_over": Recipe(_denoising, "scae", "mse", draw=_draw_reconstructions),
-    "model_cpc": Recipe(_predictive, "cpc", "binary_crossentropy", ["accuracy"]),
+    "model_cpc": Recipe(
+        _predictive,
+        "cpc",
+        "binary_crossentropy",
+        # share of the pairs of past and future told apart from false ones
+        partial(keras.metrics.BinaryAccuracy, name="told_apart"),
+    ),
 }

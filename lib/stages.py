@@ -16,6 +16,7 @@ def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -
     p = cli.parser(docstring)
     cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech")
     _model_and_folder(p, models, "speech")
+    _training_flags(p)
     args = p.parse_args(argv)
     settings = cli.settings_from(args, epochs=("pretrain",))
     folder = args.path_load or cli.dataset_folder(settings, "speech", args.speech)
@@ -40,6 +41,7 @@ def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> i
         choices=("y", "n"),
         help="y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)",
     )
+    _training_flags(p)
     args = p.parse_args(argv)
     settings = cli.settings_from(args, epochs=("transfer", "release"))
     folder = args.path_load or cli.dataset_folder(settings, "music", args.music)
@@ -60,3 +62,8 @@ def _model_and_folder(p, models: Iterable[str], kind: str) -> None:
         metavar="FOLDER",
         help=f"folder of the data set (default: <path_to_data>/features/{kind}/<language>)",
     )
+
+
+def _training_flags(p) -> None:
+    p.add_argument("--deterministic", action="store_true", help="the same weights, bit for bit")
+    p.add_argument("--tensorboard", action="store_true", help="event files in the run directory")

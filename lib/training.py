@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
+import sys
 import time
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
-from lib.artefacts import CHECKPOINT
+from lib import execution
+from lib.batches import Batches
+from lib.checkpoints import Checkpoints
+from lib.cli import say
 from lib.errors import UserError
+from lib.execution import Machine
+
+LINE_SECONDS = 60  # between lines about epochs where nobody watches
+LOOK_SECONDS = 2  # between looks at the loss within an epoch
 
 
 def run_seed(seed: int, iteration: int) -> int:
@@ -59,16 +64,31 @@ class Course(keras.callbacks.Callback):
 
     Parameters
     ----------
-    train : the training batches, which are told each epoch's number
-    folder : run directory, where an unfinished training keeps its saved state
+    train, valid : the batches; those of training are told each epoch's number
+    checkpoints : where the states of an unfinished training are saved
     training : section `training` of the settings
     epochs : at most
     fingerprint : identifies settings and data; a saved state of another one is not used
+    measure : what is shown beside the losses
+    advice : what to try when the loss is not finite
     """
 
-    def __init__(self, train, folder: Path, training: Mapping, epochs: int, fingerprint: str):
+    def __init__(
+        self,
+        train: Batches,
+        valid: Batches,
+        checkpoints: Checkpoints,
+        *,
+        training: Mapping,
+        epochs: int,
+        fingerprint: str,
+        measure: str | None,
+        advice: str,
+    ):
         super().__init__()
-        self.train, self.folder, self.training, self.epochs = train, folder, training, epochs
+        self.train, self.valid, self.checkpoints = train, valid, checkpoints
+        self.training, self.epochs = training, epochs
+        self.measure, self.advice = measure, advice
         self.state = {
             "fingerprint": fingerprint,
             "epoch": 0,
@@ -80,58 +100,69 @@ class Course(keras.callbacks.Callback):
             "history": [],
         }
         self.best: list[np.ndarray] | None = None
-        self.saved_at = time.monotonic()
+        self.saved_at = self.looked_at = time.monotonic()
+        self.told_at = -math.inf
+        self.bar = None
 
-    def resume(self) -> int:
+    def resume(self, anew: bool) -> int:
         """Load the saved state, if there is one; returns the epochs done.
 
-        Raises UserError when it is of a run with other settings or data.
+        anew : begin anew where it is of a run with other settings or data, instead of raising
+        UserError
         """
-        folder = self.folder / CHECKPOINT
-        if not folder.is_dir():
+        found = self.checkpoints.load()
+        if found is None:
             return 0
-        try:
-            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            with np.load(folder / "state.npz") as saved:
-                last = [saved[name] for name in self._names("last")]
-                best = [saved[name] for name in saved.files if name.startswith("best")]
-            same = state["fingerprint"] == self.state["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            print(f"{folder} cannot be read ({str(error)[:60]}); training starts anew")
+        state, arrays = found
+        if state["fingerprint"] != self.state["fingerprint"]:
+            if not anew:
+                raise UserError(
+                    f"{self.checkpoints.folder} is of an unfinished training with other settings "
+                    "or data: finish it with its own line, or begin anew with --overwrite"
+                )
+            self.checkpoints.remove()
             return 0
-        if not same:
-            raise UserError(
-                f"{folder} is of an unfinished training with other settings or data: finish it "
-                f"with its own line, or remove that folder"
-            )
-        for variable, array in zip(self._variables(), last, strict=True):
-            variable.assign(array)
-        self.best = best
+        for name, variable in zip(self._names("last"), self._variables(), strict=True):
+            variable.assign(arrays[name])
+        self.best = [arrays[name] for name in sorted(arrays) if name.startswith("best")]
         self.state = state
-        print(f"resuming after epoch {state['epoch']}")
+        say(f"resuming after epoch {state['epoch']}")
         return state["epoch"]
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch_began = time.monotonic()
         self.train.epoch = epoch
+        self.began = time.monotonic()
+        self.trained = None  # when the last step of the epoch was done
+        self.bar = tqdm(
+            desc=f"epoch {epoch + 1}", total=len(self.train), leave=False, disable=None, delay=2
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        now = time.monotonic()
+        if now - self.looked_at > LOOK_SECONDS:
+            self.looked_at = now
+            self._check(float(logs["loss"]))
+
+    def on_test_begin(self, logs=None):
+        self.trained = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self.bar.close()
+        self._check(*(float(logs[name]) for name in ("loss", "val_loss")))
         state, optimiser = self.state, self.model.optimizer
         rate = float(keras.ops.convert_to_numpy(optimiser.learning_rate))
-        if not math.isfinite(logs["loss"]) or not math.isfinite(logs["val_loss"]):
-            raise UserError(
-                f"the loss is not finite in epoch {epoch + 1}: try a lower learning rate (--set) "
-                f"or other features; the best weights are of epoch {state['best_epoch']}"
-            )
-        seconds = time.monotonic() - self.epoch_began
-        row = {"epoch": epoch + 1, **logs, "learning_rate": rate, "seconds": round(seconds, 2)}
+        row = {"epoch": epoch + 1}
+        for name, value in logs.items():  # means over what was served: per item that counts
+            served = (self.valid if name.startswith("val_") else self.train).served
+            row[name] = float(value) * (served if name.endswith("loss") else 1.0)
+        speed = self.train.items * self.train.windows / (self.trained - self.began)
+        row |= {"learning_rate": rate, "windows_per_second": round(speed, 1)}
+        row["seconds"] = round(time.monotonic() - self.began, 2)
         state["history"].append(row)
         state["epoch"] = epoch + 1
-        if logs["val_loss"] < state["best_loss"]:
-            state.update(
-                best_loss=logs["val_loss"], best_epoch=epoch + 1, since_best=0, since_cut=0
-            )
+        if row["val_loss"] < state["best_loss"]:
+            state.update(best_loss=row["val_loss"], best_epoch=epoch + 1, since_best=0, since_cut=0)
             self.best = self.model.get_weights()
         else:
             state["since_best"] += 1
@@ -141,24 +172,26 @@ class Course(keras.callbacks.Callback):
             state["since_cut"] = 0
         if state["since_best"] >= self.training["stop_epochs"]:
             state["stopped"] = self.model.stop_training = True
-        self._print(row)
+        self._tell(row)
         if time.monotonic() - self.saved_at >= self.training["checkpoint_seconds"]:
-            self.save()
+            self._save()
 
-    def save(self) -> None:
-        """Save the state beside the run, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        new = self.folder / f".partial-{os.getpid()}-{CHECKPOINT}"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        last = map(keras.ops.convert_to_numpy, self._variables())
-        arrays = dict(zip(self._names("last"), last, strict=True))
+    def _check(self, *losses: float) -> None:
+        if not all(map(math.isfinite, losses)):
+            self.bar.close()
+            self.checkpoints.wait()
+            kept = "no epoch was finished before"
+            if self.checkpoints.saved:
+                kept = f"epoch {self.checkpoints.saved} is kept in {self.checkpoints.folder}"
+            raise UserError(
+                f"the loss is not finite in epoch {self.state['epoch'] + 1}: {self.advice}, or "
+                f"look for odd recordings; {kept}"
+            )
+
+    def _save(self) -> None:
+        arrays = dict(zip(self._names("last"), self._values(), strict=True))
         arrays |= {f"best_{i:04d}": array for i, array in enumerate(self.best)}
-        np.savez(new / "state.npz", **arrays)
-        (new / "state.json").write_text(json.dumps(self.state), encoding="utf-8")
-        old = self.folder / CHECKPOINT
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(new, old)
+        self.checkpoints.save(self.state, arrays)
         self.saved_at = time.monotonic()
 
     def _variables(self) -> list:
@@ -166,85 +199,158 @@ class Course(keras.callbacks.Callback):
         # Keras's own weights files leave the random states of dropout out
         return [*self.model.variables, *self.model.optimizer.variables]
 
+    def _values(self) -> list[np.ndarray]:
+        return [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+
     def _names(self, prefix: str) -> list[str]:
         return [f"{prefix}_{i:04d}" for i in range(len(self._variables()))]
 
-    def _print(self, row: Mapping) -> None:
-        shown = " ".join(
-            f"{name} {value:.4f}"
-            for name, value in row.items()
-            if name in ("loss", "val_loss", "val_accuracy") or name.endswith("quadrants_accuracy")
-        )
+    def _tell(self, row: Mapping) -> None:
+        """A line about the epoch; where nobody watches, one a minute at most."""
+        now = time.monotonic()
+        if not sys.stdout.isatty() and now - self.told_at < LINE_SECONDS:
+            return
+        self.told_at = now
+        names = ["loss", "val_loss", *([f"val_{self.measure}"] if self.measure else [])]
+        shown = "  ".join(f"{name} {row[name]:.4f}" for name in names)
         mark = "*" if self.state["best_epoch"] == row["epoch"] else " "
         left = (self.epochs - row["epoch"]) * row["seconds"]
-        print(
-            f"epoch {row['epoch']:3d}/{self.epochs} {mark} {shown} rate {row['learning_rate']:.2g} "
-            f"{row['seconds']:.1f} s, at most {left / 60:.0f} min left",
-            flush=True,
+        say(
+            f"epoch {row['epoch']:3d}/{self.epochs} {mark} {shown}  rate "
+            f"{row['learning_rate']:.2g}  {row['windows_per_second']:.0f} windows/s, at most "
+            f"{_duration(left)} left"
         )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def fit(
     model: keras.Model,
-    train: keras.utils.PyDataset,
-    valid: keras.utils.PyDataset,
-    folder: Path,
+    train: Batches,
+    valid: Batches,
+    run: Path,
+    machine: Machine,
     *,
     loss: object,
-    metrics: object,
+    metrics: object = None,
+    measure: str | None = None,
     section: Mapping,
     training: Mapping,
     fingerprint: str,
+    advice: str = "try a lower learning rate",
+    anew: bool = False,
 ) -> tuple[dict, list[dict]]:
     """Train, and leave the best weights in `model`.
 
     Parameters
     ----------
     train, valid : batches; those of training are told their epoch
-    folder : run directory, where an unfinished training keeps its saved state
-    loss, metrics : as for keras.Model.compile
+    run : run directory, where an unfinished training keeps its saved states
+    machine : chooses how to compute, and is told
+    loss : as for keras.Model.compile
+    metrics : as `weighted_metrics` there: the weights of the batches say what counts
+    measure : the metric that is shown, by its name in the history
     section : epochs, learning_rate, decay
     training : section `training` of the settings
     fingerprint : identifies settings and data for resuming
+    advice : what to try when the loss is not finite
+    anew : do not refuse a saved state of other settings, but begin anew
 
     Returns the outcome {"epoch", "best_epoch", "best_loss", "stopped"} and the history, a row per
-    epoch. Raises UserError when the loss stops
-    being finite.
+    epoch. Raises UserError when the loss stops being finite, KeyboardInterrupt, with what is saved,
+    when it is interrupted.
     """
     # a twin over the same layers is compiled: `model` stays without optimiser and loss, so that
     # it can be saved, alone or inside another, and loaded without this project's code
-    model = keras.Model(model.input, model.output, name=model.name)
-    model.compile(
-        optimizer=optimizer(section, training),
-        loss=loss,
-        metrics=metrics,
+    twin = keras.Model(model.input, model.output, name=model.name)
+
+    def compiled(xla: bool) -> keras.Model:
         # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
-        jit_compile=training["xla"],
+        twin.compile(optimizer(section, training), loss, weighted_metrics=metrics, jit_compile=xla)
+        return twin
+
+    steps = len(train) * section["epochs"]
+    compiled(machine.xla(f"{model.name}, {train.size} at a time", steps, _speed(compiled, train)))
+    _build(twin, train)
+    say(machine.told())
+    checkpoints = Checkpoints(run)
+    course = Course(
+        train,
+        valid,
+        checkpoints,
+        training=training,
+        epochs=section["epochs"],
+        fingerprint=fingerprint,
+        measure=measure,
+        advice=advice,
     )
-    _build(model, train)
-    course = Course(train, folder, training, section["epochs"], fingerprint)
-    course.set_model(model)
-    done = course.resume()
+    course.set_model(twin)
+    callbacks = [course]
+    if training["tensorboard"]:
+        callbacks.append(_tensorboard(run))
+    done = course.resume(anew)
     if done < section["epochs"] and not course.state["stopped"]:
-        model.fit(
-            train,
-            validation_data=valid,
-            epochs=section["epochs"],
-            initial_epoch=done,
-            callbacks=[course],
-            shuffle=False,  # the batches are shuffled already, by seed and epoch
-            verbose=0,
-        )
+        try:
+            twin.fit(
+                train,
+                validation_data=valid,
+                epochs=section["epochs"],
+                initial_epoch=done,
+                callbacks=callbacks,
+                shuffle=False,  # the batches are shuffled already, by seed and epoch
+                verbose=0,
+            )
+        except KeyboardInterrupt as stop:
+            checkpoints.wait()
+            saved = "no epoch was finished; the same line begins anew"
+            if checkpoints.saved:
+                saved = f"epoch {checkpoints.saved} of at most {section['epochs']} is saved in "
+                saved += f"{checkpoints.folder}; the same line goes on from there"
+            raise type(stop)(saved) from stop
+    checkpoints.wait()
     model.set_weights(course.best)
     names = ("epoch", "best_epoch", "best_loss", "stopped")
     return {name: course.state[name] for name in names}, course.state["history"]
 
 
-def _build(model: keras.Model, train: keras.utils.PyDataset) -> None:
+def advice(section: str, settings: Mapping) -> str:
+    """What to try when the loss is not finite; `section` of the settings names the step."""
+    rate = settings[section]["learning_rate"]
+    return f"try a lower learning rate (--set {section}.learning_rate={rate / 10:g} --overwrite)"
+
+
+def _speed(compiled: Callable[[bool], keras.Model], train: Batches) -> Callable[[bool], float]:
+    """What measures the windows/s of a step of training with or without XLA, and leaves the model
+    as it was."""
+
+    def speed(xla: bool) -> float:
+        model = compiled(xla)
+        before = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables]
+        found = execution.speed_of(lambda: model.train_on_batch(*batch), train.size * train.windows)
+        for variable, value in before:
+            variable.assign(value)
+        return found
+
+    batch = train[0]
+    return speed
+
+
+def _tensorboard(run: Path) -> keras.callbacks.Callback:
+    try:
+        return keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)
+    except ImportError as error:
+        raise UserError(f"--tensorboard needs TensorFlow installed ({error})") from error
+
+
+def _build(model: keras.Model, train: Batches) -> None:
     """Create the variables of optimiser, loss and metrics now: a compiled step that creates them
     on its first call is traced twice, which costs seconds in every short run."""
-    x, y, *weights = (keras.tree.map_structure(lambda a: a[:1], part) for part in train[0])
-    weights = weights[0] if weights else None
+    x, y, weights = (keras.tree.map_structure(lambda a: a[:1], part) for part in train[0])
     predicted = model(x, training=False)
     model.optimizer.build(model.trainable_variables)
     model.compute_loss(x, y, predicted, weights)

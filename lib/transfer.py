@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,24 +17,30 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, batches, cnn, datasets, evaluation, heads, plots, training
+from lib import artefacts, batches, cnn, datasets, evaluation, execution, heads, plots, training
 from lib.audio import window_seconds
 from lib.cli import say
+from lib.codes import Cache
 from lib.config import Settings
 from lib.errors import UserError
+from lib.execution import Machine
 from lib.registry import BASELINES, DENOISERS, LANGUAGES, TASKS
 from lib.windows import Windows, budget
+
+MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is transferred to what; `speech` is None for the baseline."""
+    """What is transferred to what; `speech` is None for the baseline, `folder` of the music."""
 
     model: str
     speech: str | None
     music: str
     settings: Settings
+    folder: Path
     data: dict[str, Windows]
+    machine: Machine
     overwrite: bool
 
     def run(self, mode: str, iteration: int) -> Path:
@@ -86,7 +92,10 @@ def transfer(
         f"{LANGUAGES[music]} music: "
         + ", ".join(f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items())
     )
-    job = Job(model, None if baseline else speech, music, settings, data, overwrite)
+    machine = Machine(settings["training"], artefacts.machine_file(settings["paths"]["models"]))
+    job = Job(
+        model, None if baseline else speech, music, settings, folder, data, machine, overwrite
+    )
     runs = []
     for iteration in range(settings["run"]["iterations"]):
         if baseline:
@@ -207,13 +216,24 @@ def _train(
     seed = training.run_seed(job.settings["run"]["seed"], iteration)
     keras.utils.set_random_seed(seed)
     model = build()
-    outcome, history = _fit(job, model, run, mode == "feat_ext", section, seed, inputs)
+    size = _predict_windows(job, model)
+    trained, takes = model, {name: windows.take for name, windows in job.data.items()}
+    if mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
+        trained = model.get_layer("heads")
+        takes = _codes(job, model.get_layer("encoder"), inputs["encoder"], size)
+    outcome, history = _fit(job, trained, takes, run, section, seed, inputs, size)
     title = f"{run.parent.name}, {run.name}"
+    before = []
+    if mode == "full":
+        frozen = job.run("feat_ext", iteration) / "history.csv"
+        before = pd.read_csv(frozen).to_dict("records") if frozen.is_file() else []
     with artefacts.whole_folder(run) as new:
         model.save(new / "model.keras")
-        plots.curves(history, new / "curves.png", title)
-        levels = _evaluate(job, model, new, title)
-        artefacts.write_run(new, inputs, outcome, history, began)
+        plots.curves(history, new / "curves.png", title, MEASURE, before)
+        scored = execution.for_prediction(trained, job.settings["training"]["predict_dtype"])
+        probabilities = _predict(scored, takes["test"], len(job.data["test"]), size)
+        levels = _evaluate(job, probabilities, new, title)
+        artefacts.write_run(new, inputs, outcome, history, job.machine.chosen, began)
     f1 = ", ".join(f"{task} {levels['window'][task]['macro_f1']:.3f}" for task in TASKS)
     say(f"test, macro F1 per window: {f1} (chance and more in {run / 'report.txt'})")
 
@@ -221,66 +241,113 @@ def _train(
 def _fit(
     job: Job,
     model: keras.Model,
+    takes: dict[str, batches.Take],
     run: Path,
-    frozen: bool,
     section: str,
     seed: int,
     inputs: dict,
+    predict_windows: int,
 ) -> tuple[dict, list[dict]]:
-    """Train a classifier in place. With `frozen`, only the heads are trained, on codes that the
-    encoder computes once: as in predicting, without dropout and with fixed statistics."""
+    """Train what maps windows, or codes, to the tasks, in place; `takes` gives them by split."""
     settings = job.settings
-    trained, takes = model, {name: job.data[name].take for name in ("train", "val")}
-    if frozen:
-        encoder, trained = model.get_layer("encoder"), model.get_layer("heads")
-        for name in takes:
-            takes[name] = _codes(encoder, job.data[name], settings)
-    labels = {name: job.data[name].labels() for name in takes}
+    labels = {name: job.data[name].labels() for name in ("train", "val")}
     weights = batches.balanced_weights(
         labels["train"], {task: len(classes) for task, classes in TASKS.items()}
     )
+    sizes = {"train": settings[section]["batch_windows"], "val": predict_windows}
     served = {
         name: batches.Labelled(
             takes[name],
             labels[name],
             weights,
-            settings[section]["batch_windows"],
+            sizes[name],
             seed,
             shuffle=name == "train",
             order=partial(job.data[name].shuffled, job.data[name].recording),
         )
-        for name in takes
+        for name in labels
     }
+    # the weights of the batches balance the classes, in the loss and here
+    accuracy = partial(keras.metrics.SparseCategoricalAccuracy, name="balanced_accuracy")
     return training.fit(
-        trained,
+        model,
         served["train"],
         served["val"],
         run,
+        job.machine,
         loss=dict.fromkeys(TASKS, "sparse_categorical_crossentropy"),
-        metrics={task: ["accuracy"] for task in TASKS},
+        metrics={task: [accuracy()] for task in TASKS},
+        measure=MEASURE,
         section=settings[section],
         training=settings["training"],
         fingerprint=json.dumps(inputs, sort_keys=True),
+        advice=training.advice(section, settings),
+        anew=job.overwrite,
     )
 
 
-def _codes(encoder: keras.Model, windows: Windows, settings: Settings) -> batches.Take:
-    """What gives the codes of windows: all computed now, or, of frames on disk, when asked for."""
-    if windows.on_disk:
-        return lambda chosen: encoder.predict_on_batch(windows.take(chosen))
-    return _predict(encoder, windows, settings).__getitem__
+def _predict_windows(job: Job, model: keras.Model) -> int:
+    """Windows per step of prediction."""
+
+    def speed(size: int) -> float:
+        some = job.data["train"].take(np.arange(size) % len(job.data["train"]))
+        return execution.speed_of(lambda: model.predict_on_batch(some), size)
+
+    return job.machine.predict_windows(job.model, sum(map(len, job.data.values())), speed)
 
 
-def _predict(model: keras.Model, windows: Windows, settings: Settings):
-    size = settings["training"]["predict_windows"]
+def _codes(job: Job, encoder: keras.Model, sha256: str, size: int) -> dict[str, batches.Take]:
+    """What gives the codes of the windows of each split: computed once, as in predicting, without
+    dropout and with fixed statistics. They are kept beside the data set, or else in memory; where
+    they fit into neither, they are computed when asked for.
+
+    sha256 : of the encoder's file; size : windows per step
+    """
+    how = job.settings["training"]
+    encoder = execution.for_prediction(encoder, how["predict_dtype"])
+    cache, takes = Cache(job.folder, how["codes_gb"] * 1e9), {}
+    for name, windows in job.data.items():
+        of = {
+            "encoder": sha256,
+            "windows": windows.sha256,
+            "backend": keras.backend.backend(),
+            "dtype": how["predict_dtype"],
+        }
+        shape = (len(windows), encoder.output_shape[-1])
+        codes = cache.get(of)
+        if codes is None:
+            blocks = (np.asarray(block) for block in _blocks(encoder, windows, size))
+            if cache.put(of, blocks, shape):
+                codes = cache.get(of)
+            elif 4 * shape[0] * shape[1] <= budget(how["memory_gb"]):
+                codes = np.concatenate(list(blocks))
+        if codes is None:
+            say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")
+            takes[name] = lambda chosen, windows=windows: encoder.predict_on_batch(
+                windows.take(chosen)
+            )
+        else:
+            takes[name] = codes.__getitem__
+    return takes
+
+
+def _blocks(encoder: keras.Model, windows: Windows, size: int) -> Iterator[np.ndarray]:
+    """Codes of all windows, `size` at a time."""
     inputs = batches.Inputs(windows.take, len(windows), size)
-    return model.predict(inputs, verbose=0)
+    for number in range(len(inputs)):
+        codes = encoder.predict_on_batch(inputs[number][0])
+        yield codes[: len(windows) - number * inputs.size]
 
 
-def _evaluate(job: Job, model: keras.Model, folder: Path, title: str) -> dict:
+def _predict(model: keras.Model, take: batches.Take, items: int, size: int) -> dict:
+    """Probabilities : {task: float32 (items, classes)}, `size` items at a time."""
+    found = model.predict(batches.Inputs(take, items, size), verbose=0)
+    return {task: values[:items] for task, values in found.items()}
+
+
+def _evaluate(job: Job, probabilities: dict, folder: Path, title: str) -> dict:
     """Score every window of the test clips once; write predictions, metrics, report, figure."""
     windows = job.data["test"]
-    probabilities = _predict(model, windows, job.settings)
     true = windows.labels()
     levels = evaluation.evaluate(true, probabilities, windows.recording, TASKS)
     start = window_seconds(windows.local, job.settings["features"])

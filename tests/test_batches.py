@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -12,7 +13,11 @@ CLASSES = {task: len(names) for task, names in TASKS.items()}
 
 
 def served(dataset):
-    return [dataset[i] for i in range(len(dataset))]
+    """The batches, the last without what only fills it up."""
+    all_ = [dataset[i] for i in range(len(dataset))]
+    kept = dataset.items - (len(dataset) - 1) * dataset.size
+    all_[-1] = keras.tree.map_structure(lambda part: part[:kept], all_[-1])
+    return all_
 
 
 @pytest.mark.parametrize("size", [1, 7, 16, 1000])
@@ -33,6 +38,32 @@ def test_every_window_is_served_once_with_its_labels(windows, size, shuffle):
     for task in TASKS:
         np.testing.assert_array_equal(y[task], labels[task][order])
         np.testing.assert_array_equal(w[task], weights[task][y[task]])
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1000])
+def test_all_batches_have_one_shape_and_every_item_counts_once(windows, size):
+    labels = windows.labels()
+    ones = {task: np.ones(n, np.float32) for task, n in CLASSES.items()}
+    kinds = [
+        batches.Labelled(windows.take, labels, ones, size, seed=3, shuffle=True),
+        batches.DenoisingPairs(windows, 0.3, size, seed=3, shuffle=True),
+        batches.Sequences(windows, 4, 2, size, seed=3, shuffle=True),
+    ]
+    for data in kinds:
+        all_ = [data[i] for i in range(len(data))]
+        shapes = [keras.tree.map_structure(np.shape, batch) for batch in all_]
+        assert all(shape == shapes[0] for shape in shapes)
+        weights = [
+            batch[2]["arousal"] if isinstance(batch[2], dict) else batch[2] for batch in all_
+        ]
+        assert sum(w.sum() for w in weights) == data.items
+        assert data.served == sum(len(w) for w in weights) / data.items
+        filled = int((weights[-1] == 0).sum())
+        if filled:  # with the first items of the epoch
+            first, last = (keras.tree.map_structure(np.asarray, all_[i]) for i in (0, -1))
+            if not isinstance(data, batches.Labelled):
+                continue  # their noise and negatives are drawn anew
+            np.testing.assert_array_equal(last[0][-filled:], first[0][:filled])
 
 
 def test_weights_balance_the_classes(windows):
@@ -57,7 +88,7 @@ def test_order_depends_on_seed_and_epoch_alone(windows):
 
 def test_denoising_pairs(windows):
     data = batches.DenoisingPairs(windows, 0.3, 32, seed=0)
-    noisy, clean = data[0]
+    noisy, clean, _ = data[0]
     np.testing.assert_array_equal(clean, windows.take(np.arange(32)))
     noise = noisy - clean
     assert noise.std() == pytest.approx(0.3, rel=0.02) and abs(noise.mean()) < 0.01
@@ -100,7 +131,7 @@ def test_a_repeating_future_takes_its_negative_from_elsewhere(windows):
     start, length = int(windows.starts[windows.recording == 7][0]), 300
     frames[start : start + length] = frames[start]  # the last recording repeats one frame
     data = batches.Sequences(replace(windows, frames=frames), 4, 2, 100, seed=0)
-    x, follows = data[0]
+    x, follows, _ = data[0]
     for sequence in x[follows[:, 0] == 0]:
         repeating = np.array_equal(sequence[0], sequence[1])
         assert not (repeating and np.array_equal(sequence[4], sequence[0]))

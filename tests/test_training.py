@@ -1,33 +1,32 @@
 """Optimiser, plateaus, stopping, and a run that goes on after a kill as if nothing had happened."""
 
-import json
-
 import keras
 import numpy as np
 import pytest
 
 import settings as defaults
-from lib import batches, training
+from lib import batches, execution, training
 from lib.errors import UserError
+from lib.execution import Machine
 
-TRAINING = dict(defaults.training, plateau_epochs=1, checkpoint_seconds=0.0)
+TRAINING = dict(defaults.training, plateau_epochs=1)
 SECTION = {"epochs": 5, "learning_rate": 0.02, "decay": 0.01}
 
 
 class Regression(batches.Batches):
     """Batches of a linear problem; `stop_at` raises in the middle of that epoch."""
 
-    def __init__(self, shuffle, stop_at=None):
-        super().__init__(40, 8, seed=5, shuffle=shuffle)
+    def __init__(self, shuffle, stop_at=None, size=8):
+        super().__init__(40, size, seed=5, shuffle=shuffle)
         rng = np.random.default_rng(0)
         self.x = rng.normal(size=(40, 6)).astype(np.float32)
         self.y = self.x @ rng.normal(size=(6, 1)).astype(np.float32)
         self.stop_at = stop_at
 
-    def load(self, chosen, rng):
+    def load(self, chosen, counts, rng):
         if self.stop_at == self.epoch and 0 in chosen:
             raise RuntimeError("killed here")
-        return self.x[chosen], self.y[chosen]
+        return self.x[chosen], self.y[chosen], counts
 
 
 def model():
@@ -38,22 +37,29 @@ def model():
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
-def fit(net, folder, stop_at=None, section=SECTION, fingerprint="a", **changes):
+def fit(net, folder, stop_at=None, section=SECTION, fingerprint="a", anew=False, **changes):
     return training.fit(
         net,
         Regression(True, stop_at),
         Regression(False),
         folder,
+        Machine(TRAINING),
         loss="mse",
-        metrics=None,
         section=section,
         training=TRAINING | changes,
         fingerprint=fingerprint,
+        anew=anew,
     )
 
 
 def without_time(history):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+    times = ("seconds", "windows_per_second")
+    return [{k: v for k, v in row.items() if k not in times} for row in history]
+
+
+def saved(folder):
+    """The saved states, the newest last."""
+    return sorted((folder / "checkpoint").glob("epoch_*.npz"))
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
@@ -61,8 +67,10 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
     _, expected = fit(whole, tmp_path / "whole")
     with pytest.raises(Exception, match="killed here"):
         fit(parts, tmp_path / "parts", stop_at=3)
-    state = json.loads((tmp_path / "parts" / training.CHECKPOINT / "state.json").read_text())
-    assert state["epoch"] == 3
+    assert [path.name for path in saved(tmp_path / "parts")] == [
+        "epoch_00002.npz",
+        "epoch_00003.npz",
+    ]
     fresh = model()
     _, history = fit(fresh, tmp_path / "parts")
     assert len(history) == 5
@@ -72,13 +80,34 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+def test_losses_are_those_of_every_item_once(tmp_path):
+    """With 40 items in batches of 7, the last is filled up."""
+    net = model()
+    data = Regression(False, size=7)
+    _, history = training.fit(
+        net,
+        Regression(True, size=7),
+        data,
+        tmp_path,
+        Machine(TRAINING),
+        loss="mse",
+        metrics=[keras.metrics.MeanAbsoluteError(name="off")],
+        section={"epochs": 1, "learning_rate": 1e-12, "decay": 0.0},
+        training=TRAINING,
+        fingerprint="",
+    )
+    found = keras.ops.convert_to_numpy(net(data.x, training=False)) - data.y
+    assert history[0]["val_loss"] == pytest.approx(np.mean(found**2), rel=1e-4)
+    assert history[0]["val_off"] == pytest.approx(np.mean(abs(found)), rel=1e-4)
+
+
 def test_every_epoch_serves_its_own_order(tmp_path):
     orders = {}
 
     class Watched(Regression):
-        def load(self, chosen, rng):
+        def load(self, chosen, counts, rng):
             orders.setdefault(self.epoch, []).append(tuple(chosen))
-            return super().load(chosen, rng)
+            return super().load(chosen, counts, rng)
 
     data = Watched(True)
     training.fit(
@@ -86,8 +115,8 @@ def test_every_epoch_serves_its_own_order(tmp_path):
         data,
         Regression(False),
         tmp_path,
+        Machine(TRAINING),
         loss="mse",
-        metrics=None,
         section=SECTION,
         training=TRAINING,
         fingerprint="",
@@ -104,17 +133,34 @@ def test_a_saved_state_of_other_settings_is_kept_and_named(tmp_path):
         fit(model(), tmp_path, stop_at=2)
     with pytest.raises(UserError, match="unfinished training with other settings or data"):
         fit(model(), tmp_path, fingerprint="b")
-    assert (tmp_path / training.CHECKPOINT / "state.npz").is_file()
+    assert len(saved(tmp_path)) == 2
+    _, history = fit(model(), tmp_path, fingerprint="b", anew=True)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("name", ["state.npz", "state.json"])
-def test_a_damaged_saved_state_is_noticed(tmp_path, capsys, name):
+@pytest.mark.parametrize("damage", ["cut", "empty", "bytes"])
+def test_of_a_damaged_saved_state_the_one_before_is_used(tmp_path, capsys, damage):
+    _, expected = fit(model(), tmp_path / "whole")
     with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=2)
-    path = tmp_path / training.CHECKPOINT / name
-    path.write_bytes(path.read_bytes()[:40])
+        fit(model(), tmp_path, stop_at=3)
+    newest = saved(tmp_path)[-1]
+    content = bytearray(newest.read_bytes())
+    if damage == "bytes":
+        content[len(content) // 2] ^= 1
+    newest.write_bytes(content[: {"cut": len(content) // 2, "empty": 0}.get(damage)])
     _, history = fit(model(), tmp_path)
-    assert "cannot be read" in capsys.readouterr().out and len(history) == 5
+    printed = capsys.readouterr().out
+    assert "epoch_00003.npz is damaged" in printed and "resuming after epoch 2" in printed
+    assert without_time(history)[-1] == pytest.approx(without_time(expected)[-1], abs=1e-6)
+
+
+def test_where_no_saved_state_is_whole_training_begins_anew(tmp_path, capsys):
+    with pytest.raises(Exception, match="killed here"):
+        fit(model(), tmp_path, stop_at=3)
+    for path in saved(tmp_path):
+        path.write_bytes(b"")
+    _, history = fit(model(), tmp_path)
+    assert "resuming" not in capsys.readouterr().out and len(history) == 5
 
 
 def test_the_best_weights_are_left_in_the_model(tmp_path):
@@ -157,20 +203,87 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
         fit(model(), tmp_path, section=SECTION | {"learning_rate": 1e30})
 
 
+def test_a_loss_that_stops_being_finite_keeps_the_last_good_state(tmp_path):
+    class Odd(Regression):
+        def load(self, chosen, counts, rng):
+            x, y, w = super().load(chosen, counts, rng)
+            return x, y * np.float32(np.nan if self.epoch == 3 else 1), w
+
+    line = dict(loss="mse", section=SECTION, training=TRAINING, fingerprint="")
+    with pytest.raises(UserError, match="not finite in epoch 4.*epoch 3 is kept in .*checkpoint"):
+        training.fit(model(), Odd(True), Regression(False), tmp_path, Machine(TRAINING), **line)
+    assert saved(tmp_path)[-1].name == "epoch_00003.npz"
+    _, history = training.fit(
+        model(), Regression(True), Regression(False), tmp_path, Machine(TRAINING), **line
+    )
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
+
+
+def test_an_interruption_says_what_is_saved(tmp_path):
+    original = training.Course.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        original(self, batch, logs)
+        if self.state["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Course, "on_train_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt, match=r"epoch 2 of at most 5 is saved in .*goes on"):
+            fit(model(), tmp_path)
+    assert saved(tmp_path)[-1].name == "epoch_00002.npz"
+
+
 def test_runs_have_seeds_of_their_own():
     seeds = {training.run_seed(seed, run) for seed in range(20) for run in range(20)}
     assert len(seeds) == 400
     assert training.run_seed(7, 3) == training.run_seed(7, 3)
 
 
-def test_xla_is_off_unless_asked_for(tmp_path, monkeypatch):
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have no choice")
+@pytest.mark.parametrize(
+    "wish, speeds, chosen",
+    [("off", None, False), ("on", None, True)]
+    + [("auto", {False: 2.0, True: 1.0}, False), ("auto", {False: 1.0, True: 2.0}, True)],
+)
+def test_xla_is_as_asked_for_or_as_measured(tmp_path, monkeypatch, wish, speeds, chosen):
     asked = []
     original = keras.Model.compile
 
     def compile_(self, *args, **kwargs):
         asked.append(kwargs["jit_compile"])
-        return original(self, *args, **kwargs)
+        return original(self, *args, **(kwargs | {"jit_compile": False}))
 
     monkeypatch.setattr(keras.Model, "compile", compile_)
-    fit(model(), tmp_path, section=SECTION | {"epochs": 1})
-    assert asked == [False]
+    monkeypatch.setattr(execution, "STEPS", 1)
+    measured = []
+    monkeypatch.setattr(
+        training, "_speed", lambda *_: lambda xla: measured.append(xla) or speeds[xla]
+    )
+    machine, net = Machine(TRAINING | {"xla": wish}, tmp_path / "machine.json"), model()
+    for _ in range(2):
+        training.fit(
+            net,
+            Regression(True),
+            Regression(False),
+            tmp_path / "run",
+            machine,
+            loss="mse",
+            section=SECTION | {"epochs": 1},
+            training=TRAINING,
+            fingerprint="",
+        )
+    assert asked[-1] == chosen == machine.chosen["xla"]
+    assert measured == ([False, True] if speeds else [])  # once for the machine
+    assert f"XLA {'on' if chosen else 'off'}" in machine.told()
+
+
+def test_measuring_leaves_weights_and_random_states_alone(tmp_path):
+    """The same training with and without a measurement before it."""
+    _, expected = fit(model(), tmp_path / "a")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(execution, "STEPS", 1)
+        patch.setattr(execution.Machine, "xla", lambda self, what, steps, speed: speed(False) < 0)
+        _, history = fit(model(), tmp_path / "b")
+    for a, b in zip(without_time(history), without_time(expected), strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
