@@ -34,8 +34,14 @@ class Checkpoints:
 
     def __init__(self, run: Path):
         self.folder = run / artefacts.CHECKPOINT
-        self.writer, self.pending = ThreadPoolExecutor(1), None
-        self.saved = 0  # the last epoch that is on the disk
+        self.writer = ThreadPoolExecutor(1)
+        self.pending: Future | None = None
+
+    @property
+    def saved(self) -> int:
+        """The last epoch that is on the disk; 0: none."""
+        files = self._files()
+        return int(files[0].stem.split("_")[1]) if files else 0
 
     def save(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
         """Begin to save a state, once the one before is on the disk.
@@ -49,9 +55,9 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when all that was saved is on the disk; OSError when it cannot be."""
-        pending, self.pending = self.pending, None
-        if isinstance(pending, Future):
-            self.saved = pending.result()
+        if self.pending is not None:
+            self.pending.result()
+            self.pending = None
 
     def load(self) -> tuple[dict, dict[str, np.ndarray]] | None:
         """The newest whole state and its arrays, or None; files that are not whole are named."""
@@ -61,7 +67,6 @@ class Checkpoints:
                     # numpy compares each array with its checksum
                     arrays = {name: saved[name] for name in saved.files}
                 state = json.loads(arrays.pop("state").tobytes())
-                self.saved = state["epoch"]
                 return state, arrays
             except DAMAGE as error:
                 say(f"{path} is damaged ({str(error)[:60]}): going back to the one before")
@@ -72,7 +77,7 @@ class Checkpoints:
         self.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, state: str, arrays: Mapping[str, np.ndarray]) -> int:
+    def _write(self, state: str, arrays: Mapping[str, np.ndarray]) -> None:
         content = json.loads(state)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch_{content['epoch']:05d}.npz"
@@ -84,7 +89,6 @@ class Checkpoints:
             pd.DataFrame(content["history"]).to_csv(partial, index=False)
         for old in self._files()[KEPT:]:
             old.unlink()
-        return content["epoch"]
 
     def _files(self) -> list[Path]:
         """The newest first."""

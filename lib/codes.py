@@ -24,7 +24,7 @@ from lib.packing import digest
 
 
 class Cache:
-    """The codes beside the data set `folder`, at most `limit` bytes of them."""
+    """The codes beside the data set `folder`, at most `limit` bytes of them; 0: none are used."""
 
     def __init__(self, folder: Path, limit: float):
         self.folder, self.limit = folder / artefacts.CODES, limit
@@ -32,7 +32,7 @@ class Cache:
     def get(self, of: Mapping) -> np.ndarray | None:
         """The codes (n_windows, d) of what `of` says, mapped from their file, or None."""
         path = self._path(of)
-        record = _read(path.with_suffix(".json"))
+        record = _read(path.with_suffix(".json")) if self.limit else None
         if record is None:
             return None
         try:

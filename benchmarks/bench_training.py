@@ -1,0 +1,196 @@
+"""What training costs beside the network's own step, and what a frozen encoder saves.
+
+    python3 benchmarks/bench_training.py                    all; English below path_to_data
+    python3 benchmarks/bench_training.py --only scae cpc --rounds 5
+
+Needs the data sets of `generate_dataset.py -d s -l e` and `-d m -l e`. Measured in one process and
+in turn, round by round; medians of
+    epoch    windows/s of a whole epoch of training through the stage's own code: batches, steps,
+             callbacks, the saved state (validation is not in it: it has no step of training)
+    step     windows/s of the bare step on one batch that lies in memory
+    frozen   windows/s of an epoch of the heads on codes / with the encoder run in every step
+    predict  windows/s of the encoder by windows per step, and in bfloat16
+    step by  windows/s of a step with XLA and in bfloat16 / without
+"""
+
+import argparse
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lib import cli  # noqa: E402
+
+PARTS = ("pretrain", "heads", "released", "frozen")
+
+
+def parse_args(argv=None):
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    p.add_argument("--rounds", type=cli.at_least(2), default=5, help="in turn (default 5)")
+    p.add_argument("--windows", type=cli.at_least(512), default=2048, help="of an epoch, at most")
+    return p.parse_args(argv)
+
+
+args = parse_args()
+cli.import_keras()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from lib import artefacts, datasets, execution, pretraining, training, transfer  # noqa: E402
+from lib.errors import guard  # noqa: E402
+
+SECONDS = 4.0  # of every measurement of a bare step
+
+
+class Turns(training.Course):
+    """A course that measures its epochs, and before each one the bare step of its model."""
+
+    rounds = ()  # of the last training: windows/s of an epoch, and of the bare step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        size = self.train.size * self.train.windows
+        if epoch == 0:
+            Turns.rounds = ()
+            self.step = bare_step(self.model, self.train[0])
+        self.bare = rate(self.step, size)
+        super().on_epoch_begin(epoch, logs)
+        self.clock = time.perf_counter()
+
+    def on_test_begin(self, logs=None):
+        super().on_test_begin(logs)
+        self.spent = time.perf_counter() - self.clock
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.clock = time.perf_counter()
+        super().on_epoch_end(epoch, logs)
+        self.spent += time.perf_counter() - self.clock
+        windows = len(self.train) * self.train.size * self.train.windows
+        Turns.rounds += ((windows / self.spent, self.bare),)
+
+
+def bare_step(model, batch):
+    """A step of training on one batch, in the backend's own form; returns when it is done."""
+    import tensorflow as tf
+
+    function = tf.function(model.train_step, jit_compile=model.jit_compile)
+    tensors = keras.tree.map_structure(tf.constant, batch)
+    return lambda: float(function(tensors)["loss"])
+
+
+def rate(step, windows):
+    """Windows/s of a step of so many windows: the mean of some seconds, as an epoch's."""
+    step()
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < SECONDS:
+        step()
+        steps += 1
+    return steps * windows / (time.perf_counter() - began)
+
+
+def few(windows, most):
+    """At most about so many windows, of recordings spread over all."""
+    recordings = np.unique(windows.recording)
+    step = max(1, len(windows) // most)
+    index = np.flatnonzero(np.isin(windows.recording, recordings[::step]))
+    parts = {name: getattr(windows, name)[index] for name in ("starts", "recording", "local")}
+    return replace(windows, sha256=f"{windows.sha256}/{step}", **parts)
+
+
+def epochs(title, run):
+    """Print the epochs of a stage against the bare step; returns the windows/s of an epoch."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        run()
+    rounds = Turns.rounds[1:]  # the first compiles
+    whole, bare = (statistics.median(side) for side in zip(*rounds, strict=True))
+    ratio = statistics.median(a / b for a, b in rounds)
+    speeds = f"epoch {whole:7.0f}  step {bare:7.0f} windows/s"
+    print(f"{title:34} {speeds}  ratio {ratio:.3f}", flush=True)
+    return whole
+
+
+def compared(title, steps, windows):
+    """Windows/s of several steps (name -> step), measured in turn; the first is the reference."""
+    found = {name: [] for name in steps}
+    for _ in range(args.rounds):
+        for name, step in steps.items():
+            found[name].append(rate(step, windows[name]))
+    found = {name: statistics.median(speeds) for name, speeds in found.items()}
+    first = next(iter(found.values()))
+    shown = "  ".join(f"{name} {speed:.0f} ({speed / first:.2f})" for name, speed in found.items())
+    print(f"{title:34} {shown}", flush=True)
+    return found
+
+
+@guard
+def main(_=None) -> int:
+    settings = cli.settings_from(cli.parser(None).parse_args([]))
+    for section in ("pretrain", "transfer", "release"):
+        settings[section]["epochs"] = args.rounds + 1
+    settings["training"] |= {"xla": "off", "codes_gb": 0.0}
+    speech, music = (cli.dataset_folder(settings, kind, "e") for kind in ("speech", "music"))
+    training.Course = Turns
+    whole = datasets.read_folder
+    datasets.read_folder = lambda *a, **k: {
+        name: few(windows, args.windows) for name, windows in whole(*a, **k).items()
+    }
+    with tempfile.TemporaryDirectory() as models:
+        settings["paths"]["models"] = models
+        for kind in ("model_over", "model_cpc"):
+            kept(kind, settings, speech, music)
+    return 0
+
+
+def kept(kind, settings, speech, music):
+    """All measurements of one kind of encoder."""
+    epochs(f"{kind}, pretraining", lambda: pretraining.pretrain(kind, "e", settings, speech))
+    heads = epochs(
+        f"{kind}, heads on codes (-rel n)",
+        lambda: transfer.transfer(kind, "e", "e", False, settings, music),
+    )
+    epochs(
+        f"{kind}, released (-rel y)",
+        lambda: transfer.transfer(kind, "e", "e", True, settings, music),
+    )
+    run = artefacts.transfer_run(settings["paths"]["models"], "e", "e", kind, "feat_ext", 0)
+    frozen(kind, artefacts.load_model(run / "model.keras", ""), heads, settings, music)
+
+
+def frozen(kind, model, heads, settings, music):
+    """The heads on codes against the encoder in every step, and the encoder's predictions."""
+    windows = datasets.read_folder(music, ("train",), settings["features"], "music", "english", "")[
+        "train"
+    ]
+    size = settings["transfer"]["batch_windows"]
+    x = windows.take(np.arange(size))
+    y = {task: values[:size] for task, values in windows.labels().items()}
+    model.get_layer("encoder").trainable = False
+    model.compile(
+        training.optimizer(settings["transfer"], settings["training"]),
+        dict.fromkeys(y, "sparse_categorical_crossentropy"),
+        jit_compile=False,
+    )
+    step = bare_step(model, (x, y))
+    step()
+    every = statistics.median(rate(step, size) for _ in range(args.rounds))
+    print(f"{kind + ', frozen':34} heads on codes / encoder in every step: {heads / every:.1f}")
+    encoder = model.get_layer("encoder")
+    half = execution.for_prediction(encoder, "bfloat16")
+    some = np.resize(windows.take(np.arange(1024)), (1024, *x.shape[1:]))
+    steps = {str(n): lambda n=n: encoder.predict_on_batch(some[:n]) for n in execution.SIZES}
+    steps["bfloat16"] = lambda: half.predict_on_batch(some[:256])
+    windows = {name: int(name) if name.isdigit() else 256 for name in steps}
+    order = ["256", *(name for name in steps if name != "256")]
+    compared(f"{kind}, encoder's predictions", {name: steps[name] for name in order}, windows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
