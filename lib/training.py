@@ -18,6 +18,7 @@ from lib.checkpoints import Checkpoints
 from lib.cli import say
 from lib.errors import UserError
 from lib.execution import Machine
+from lib.feeding import feed
 
 LINE_SECONDS = 60  # between lines about epochs where nobody watches
 LOOK_SECONDS = 2  # between looks at the loss within an epoch
@@ -294,11 +295,12 @@ def fit(
     if training["tensorboard"]:
         callbacks.append(_tensorboard(run))
     done = course.resume(anew)
+    fed, fed_valid = feed(twin, train, valid)
     if done < section["epochs"] and not course.state["stopped"]:
         try:
             twin.fit(
-                train,
-                validation_data=valid,
+                fed,
+                validation_data=fed_valid,
                 epochs=section["epochs"],
                 initial_epoch=done,
                 callbacks=callbacks,
