@@ -18,7 +18,7 @@ $(VENV)/runtime: requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements-dask.txt $(VENV)/runtime
+$(VENV)/dev: requirements-dev.txt requirements-dask.txt requirements-tune.txt $(VENV)/runtime
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

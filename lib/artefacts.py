@@ -56,11 +56,6 @@ def transfer_run(
     return Path(models) / "models_trans" / pair / f"{model}{step}.it_{iteration}"
 
 
-def machine_file(models: str | Path) -> Path:
-    """Where it is kept what was measured on the machines that trained here."""
-    return Path(models) / "models" / "machine.json"
-
-
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` with its suffix; renamed to `path` if the block succeeds."""

@@ -20,17 +20,21 @@ from lib.errors import UserError
 from lib.registry import LANGUAGES
 
 
-def parser(docstring: str | None) -> argparse.ArgumentParser:
-    """A parser with the flags that every stage takes; `docstring` becomes the help text."""
+def parser(docstring: str | None, runs: bool = True) -> argparse.ArgumentParser:
+    """A parser with the flags that every stage takes; `docstring` becomes the help text.
+
+    runs : False leaves out the flags that speak of several runs and of finished ones
+    """
     p = argparse.ArgumentParser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
+    if runs:
+        p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
+        p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
     p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
-    p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument(
         "--set",
         action="append",
@@ -45,10 +49,14 @@ _ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4
 _EPOCHS = "at most so many epochs (1, 2, …)"
 
 
-def language_flag(p: argparse.ArgumentParser, *names: str, legal: str, of: str) -> None:
-    """Add a required flag for a language; `legal` holds its letters, for example "emx"."""
+def language_flag(
+    p: argparse.ArgumentParser, *names: str, legal: str, of: str, required: bool = True
+) -> None:
+    """Add a flag for a language; `legal` holds its letters, for example "emx"."""
     meaning = ", ".join(f"{letter} = {LANGUAGES[letter]}" for letter in legal)
-    p.add_argument(*names, required=True, choices=tuple(legal), help=f"language of {of}: {meaning}")
+    p.add_argument(
+        *names, required=required, choices=tuple(legal), help=f"language of {of}: {meaning}"
+    )
 
 
 def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Settings:
@@ -61,7 +69,7 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
     for item in args.set:
         config.override(settings, item)
     for key in ("iterations", "seed"):
-        if getattr(args, key) is not None:
+        if getattr(args, key, None) is not None:
             settings["run"][key] = getattr(args, key)
     for key in ("deterministic", "tensorboard"):
         if getattr(args, key, False):

@@ -112,7 +112,12 @@ def load() -> Settings:
     for what, names in (("lacks", set(LEGAL) - found), ("does not know", found - set(LEGAL))):
         if names:
             raise UserError(f"settings.py {what} {', '.join(sorted(names))}: undo the last edit")
-    settings["paths"] = {"data": _path(module, "path_to_data"), "models": str(models_folder())}
+    models = models_folder()
+    settings["paths"] = {
+        "data": _path(module, "path_to_data"),
+        "models": str(models),
+        "machine": str(models / "models" / "machine.json"),  # what was measured of machines
+    }
     return settings
 
 

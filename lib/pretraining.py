@@ -56,7 +56,7 @@ def pretrain(
         f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate"
         f"{', read from disk as they are needed' if train.on_disk else ''}"
     )
-    machine = Machine(settings["training"], artefacts.machine_file(settings["paths"]["models"]))
+    machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
     runs = []
     for iteration in range(settings["run"]["iterations"]):
         run = artefacts.speech_run(settings["paths"]["models"], language, model, iteration)

@@ -16,7 +16,7 @@ from lib import execution
 from lib.batches import Batches
 from lib.checkpoints import Checkpoints
 from lib.cli import say
-from lib.errors import UserError
+from lib.errors import Diverged, UserError
 from lib.execution import Machine
 from lib.feeding import feed
 
@@ -132,6 +132,9 @@ class Course(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.train.epoch = epoch
+        if keras.backend.backend() == "torch":
+            # dropout draws from one generator for all, which is no variable of the model
+            keras.utils.set_random_seed(run_seed(self.train.seed, epoch))
         self.began = time.monotonic()
         self.trained = None  # when the last step of the epoch was done
         self.bar = tqdm(
@@ -184,7 +187,7 @@ class Course(keras.callbacks.Callback):
             kept = "no epoch was finished before"
             if self.checkpoints.saved:
                 kept = f"epoch {self.checkpoints.saved} is kept in {self.checkpoints.folder}"
-            raise UserError(
+            raise Diverged(
                 f"the loss is not finite in epoch {self.state['epoch'] + 1}: {self.advice}, or "
                 f"look for odd recordings; {kept}"
             )

@@ -92,7 +92,7 @@ def transfer(
         f"{LANGUAGES[music]} music: "
         + ", ".join(f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items())
     )
-    machine = Machine(settings["training"], artefacts.machine_file(settings["paths"]["models"]))
+    machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
     job = Job(
         model, None if baseline else speech, music, settings, folder, data, machine, overwrite
     )

@@ -18,6 +18,7 @@ SCRIPTS = {
     "pretrain_cpc.py": ("-s {e,m,x}", "{model_cpc}"),
     "trans_train_denoise_multi.py": ("-m {e,m}", "{model_over,model_cnn}", "-rel {y,n}"),
     "trans_train_cpc_multi.py": ("-m {e,m}", "{model_cpc}", "-rel {y,n}"),
+    "tune.py": ("{pretrain_denoise,pretrain_cpc,trans_train_denoise_multi,", "--trials N"),
     "results_table.py": ("--out",),
     "make_demo_data.py": ("--out",),
 }
