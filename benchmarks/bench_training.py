@@ -1,16 +1,16 @@
 """What training costs beside the network's own step, and what a frozen encoder saves.
 
     python3 benchmarks/bench_training.py                    all; English below path_to_data
-    python3 benchmarks/bench_training.py --only scae cpc --rounds 5
+    python3 benchmarks/bench_training.py --only model_cpc --rounds 9
 
 Needs the data sets of `generate_dataset.py -d s -l e` and `-d m -l e`. Measured in one process and
 in turn, round by round; medians of
-    epoch    windows/s of a whole epoch of training through the stage's own code: batches, steps,
-             callbacks, the saved state (validation is not in it: it has no step of training)
-    step     windows/s of the bare step on one batch that lies in memory
-    frozen   windows/s of an epoch of the heads on codes / with the encoder run in every step
-    predict  windows/s of the encoder by windows per step, and in bfloat16
-    step by  windows/s of a step with XLA and in bfloat16 / without
+    epoch, step    windows/s of an epoch of training through the stage's own code (batches, steps,
+                   callbacks, saved state; without validation, which has no such step), and of the
+                   bare step on one batch in memory; and the ratio of the two, round by round
+    heads on codes windows/s of such an epoch with the encoder frozen / of the bare step with the
+                   frozen encoder run in it
+    predictions    windows/s of the encoder, by windows per step and in bfloat16
 """
 
 import argparse
@@ -28,14 +28,14 @@ sys.path.insert(0, str(ROOT))
 
 from lib import cli  # noqa: E402
 
-PARTS = ("pretrain", "heads", "released", "frozen")
+KINDS = ("model_over", "model_cpc")
 
 
 def parse_args(argv=None):
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
-    p.add_argument("--rounds", type=cli.at_least(2), default=5, help="in turn (default 5)")
-    p.add_argument("--windows", type=cli.at_least(512), default=2048, help="of an epoch, at most")
+    p.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="kinds of encoder")
+    p.add_argument("--rounds", type=cli.at_least(2), default=5, help="in turn (5)")
+    p.add_argument("--windows", type=cli.at_least(512), default=1024, help="of an epoch, about")
     return p.parse_args(argv)
 
 
@@ -48,7 +48,7 @@ import numpy as np  # noqa: E402
 from lib import artefacts, datasets, execution, pretraining, training, transfer  # noqa: E402
 from lib.errors import guard  # noqa: E402
 
-SECONDS = 4.0  # of every measurement of a bare step
+SECONDS = 3.0  # of every measurement of a bare step
 
 
 class Turns(training.Course):
@@ -136,32 +136,38 @@ def main(_=None) -> int:
     for section in ("pretrain", "transfer", "release"):
         settings[section]["epochs"] = args.rounds + 1
     settings["training"] |= {"xla": "off", "codes_gb": 0.0}
-    speech, music = (cli.dataset_folder(settings, kind, "e") for kind in ("speech", "music"))
     training.Course = Turns
-    whole = datasets.read_folder
-    datasets.read_folder = lambda *a, **k: {
-        name: few(windows, args.windows) for name, windows in whole(*a, **k).items()
-    }
-    with tempfile.TemporaryDirectory() as models:
-        settings["paths"]["models"] = models
-        for kind in ("model_over", "model_cpc"):
-            kept(kind, settings, speech, music)
+    datasets.read_folder = read_few
+    for kind in args.only:
+        with tempfile.TemporaryDirectory() as models:
+            settings["paths"]["models"] = models
+            measure(kind, settings)
     return 0
 
 
-def kept(kind, settings, speech, music):
+def read_few(*where, _read=datasets.read_folder, **how):
+    found = _read(*where, **how)
+    return {name: few(windows, most[0]) for name, windows in found.items()}
+
+
+def measure(kind, settings):
     """All measurements of one kind of encoder."""
+    speech, music = (cli.dataset_folder(settings, of, "e") for of in ("speech", "music"))
+
+    def transfer_(release):
+        transfer.transfer(kind, "e", "e", release, settings, music, overwrite=release)
+
+    most[0] = args.windows
     epochs(f"{kind}, pretraining", lambda: pretraining.pretrain(kind, "e", settings, speech))
-    heads = epochs(
-        f"{kind}, heads on codes (-rel n)",
-        lambda: transfer.transfer(kind, "e", "e", False, settings, music),
-    )
-    epochs(
-        f"{kind}, released (-rel y)",
-        lambda: transfer.transfer(kind, "e", "e", True, settings, music),
-    )
+    most[0] = 10**9  # an epoch of the heads is over in two seconds as it is
+    heads = epochs(f"{kind}, heads on codes (-rel n)", lambda: transfer_(False))
     run = artefacts.transfer_run(settings["paths"]["models"], "e", "e", kind, "feat_ext", 0)
     frozen(kind, artefacts.load_model(run / "model.keras", ""), heads, settings, music)
+    most[0] = args.windows
+    epochs(f"{kind}, released (-rel y)", lambda: transfer_(True))
+
+
+most = [args.windows]  # windows of an epoch
 
 
 def frozen(kind, model, heads, settings, music):

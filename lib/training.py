@@ -101,6 +101,7 @@ class Course(keras.callbacks.Callback):
             "history": [],
         }
         self.best: list[np.ndarray] | None = None
+        self.copies: list[list[np.ndarray]] = []
         self.saved_at = self.looked_at = time.monotonic()
         self.told_at = -math.inf
         self.bar = None
@@ -204,7 +205,17 @@ class Course(keras.callbacks.Callback):
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _values(self) -> list[np.ndarray]:
-        return [keras.ops.convert_to_numpy(variable) for variable in self._variables()]
+        """Copies, in memory that is used in turn: one set may be on its way to the disk, and new
+        memory costs twenty times the copying."""
+        values = map(keras.ops.convert_to_numpy, self._variables())
+        if not self.copies:
+            self.copies = [list(values)]
+            self.copies.append([np.empty_like(value) for value in self.copies[0]])
+            return self.copies[0]
+        self.copies.reverse()
+        for copy, value in zip(self.copies[0], values, strict=True):
+            np.copyto(copy, value)
+        return self.copies[0]
 
     def _names(self, prefix: str) -> list[str]:
         return [f"{prefix}_{i:04d}" for i in range(len(self._variables()))]
