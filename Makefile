@@ -18,7 +18,8 @@ $(VENV)/runtime: requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/dev: requirements-dev.txt requirements-dask.txt requirements-tune.txt $(VENV)/runtime
+EXTRAS := $(foreach extra,dask tune jax torch,requirements-$(extra).txt)
+$(VENV)/dev: requirements-dev.txt $(EXTRAS) $(VENV)/runtime
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

@@ -328,7 +328,8 @@ def fit(
                 saved = f"epoch {checkpoints.saved} of at most {section['epochs']} is saved in "
                 saved += f"{checkpoints.folder}; the same line goes on from there"
             raise type(stop)(saved) from stop
-    checkpoints.wait()
+        finally:
+            checkpoints.wait()
     model.set_weights(course.best)
     names = ("epoch", "best_epoch", "best_loss", "stopped")
     return {name: course.state[name] for name in names}, course.state["history"]

@@ -86,8 +86,8 @@ def test_flags_go_over_set_and_set_over_the_file():
     assert defaults.heads["units"] == 512
     found = settings_of("--epochs", "7", epochs=("release",))
     assert found["release"]["epochs"] == 7 and found["transfer"]["epochs"] == 100
-    typed = settings_of("--set", "training.xla=true", "--set", "scae.noise=0")
-    assert typed["training"]["xla"] is True and typed["scae"]["noise"] == 0.0
+    typed = settings_of("--set", "training.amsgrad=false", "--set", "scae.noise=0")
+    assert typed["training"]["amsgrad"] is False and typed["scae"]["noise"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,8 @@ def test_flags_go_over_set_and_set_over_the_file():
         ("units=3", "expected section.key=value"),
         ("heads.units=2.5", "heads.units is '2.5'; it must be a whole number from 1 to 16384"),
         ("heads.units=0", "heads.units is 0; it must be a whole number from 1"),
-        ("training.xla=1", "is '1'; it must be True or False"),
+        ("training.amsgrad=1", "is '1'; it must be True or False"),
+        ("training.xla=true", "is 'true'; it must be auto or on or off"),
         ("network.dropout=1.5", "a number from 0 to below 1"),
         ("network.dropout=-0.1", "a number from 0 to below 1"),
         ("scae.noise=nan", "a number, 0 or above"),
@@ -119,7 +120,7 @@ def test_illegal_settings_are_refused(item, message):
         ("pretrain", "epochs", "ten", "pretrain.epochs is 'ten'; it must be a whole number"),
         ("pretrain", "batch_windows", 32.5, "is 32.5; it must be a whole number"),
         ("features", "n_mels", True, "is True; it must be a multiple of 64"),
-        ("training", "xla", 0, "is 0; it must be True or False"),
+        ("training", "amsgrad", 0, "is 0; it must be True or False"),
         ("heads", "unit", 3, "does not know heads.unit"),
     ],
 )

@@ -29,11 +29,12 @@ class Regression(batches.Batches):
         return self.x[chosen], self.y[chosen], counts
 
 
-def model():
+def model(statistics=True):
     keras.utils.set_random_seed(3)
     inputs = keras.Input((6,))
     x = keras.layers.Dense(8, activation="relu")(inputs)
-    x = keras.layers.Dropout(0.3)(keras.layers.BatchNormalization()(x))
+    if statistics:
+        x = keras.layers.Dropout(0.3)(keras.layers.BatchNormalization()(x))
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
@@ -175,7 +176,8 @@ def test_the_best_weights_are_left_in_the_model(tmp_path):
 
 def test_rate_is_cut_on_plateaus_and_training_stops(tmp_path):
     section = {"epochs": 50, "learning_rate": 1e-12, "decay": 0.0}
-    outcome, history = fit(model(), tmp_path, section=section, stop_epochs=4)
+    net = model(statistics=False)  # batch norm's would move the validation loss at any rate
+    outcome, history = fit(net, tmp_path, section=section, stop_epochs=4)
     waits = [row["epoch"] for row in history if row["epoch"] > outcome["best_epoch"]]
     assert outcome["stopped"] and len(waits) == 4
     rates = [row["learning_rate"] for row in history[outcome["best_epoch"] :]]
@@ -191,7 +193,7 @@ def test_decay_divides_the_rate_by_the_steps():
         values = [0.0]
         for _ in range(4):
             optimiser.apply([keras.ops.ones(1)])
-            values.append(float(variable[0]))
+            values.append(keras.ops.convert_to_numpy(variable)[0])
         steps.append(-np.diff(values))
     # with a constant gradient every step of Adam is its rate
     np.testing.assert_allclose(steps[0], 0.1, rtol=1e-3)
