@@ -48,7 +48,7 @@ import numpy as np  # noqa: E402
 from lib import artefacts, datasets, execution, pretraining, training, transfer  # noqa: E402
 from lib.errors import guard  # noqa: E402
 
-SECONDS = 3.0  # of every measurement of a bare step
+SECONDS = 2.0  # of every measurement of a bare step
 
 
 class Turns(training.Course):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import keras
@@ -101,7 +101,7 @@ class Course(keras.callbacks.Callback):
             "history": [],
         }
         self.best: list[np.ndarray] | None = None
-        self.copies: list[list[np.ndarray]] = []
+        self.copy_all, self.copy_best = _Copies(), _Copies()
         self.saved_at = self.looked_at = time.monotonic()
         self.told_at = -math.inf
         self.bar = None
@@ -168,7 +168,7 @@ class Course(keras.callbacks.Callback):
         state["epoch"] = epoch + 1
         if row["val_loss"] < state["best_loss"]:
             state.update(best_loss=row["val_loss"], best_epoch=epoch + 1, since_best=0, since_cut=0)
-            self.best = self.model.get_weights()
+            self.best = self.copy_best(self.model.weights)
         else:
             state["since_best"] += 1
             state["since_cut"] += 1
@@ -194,7 +194,8 @@ class Course(keras.callbacks.Callback):
             )
 
     def _save(self) -> None:
-        arrays = dict(zip(self._names("last"), self._values(), strict=True))
+        copies = self.copy_all(self._variables())
+        arrays = dict(zip(self._names("last"), copies, strict=True))
         arrays |= {f"best_{i:04d}": array for i, array in enumerate(self.best)}
         self.checkpoints.save(self.state, arrays)
         self.saved_at = time.monotonic()
@@ -203,19 +204,6 @@ class Course(keras.callbacks.Callback):
         """All that changes in training: weights, statistics, random states, optimiser."""
         # Keras's own weights files leave the random states of dropout out
         return [*self.model.variables, *self.model.optimizer.variables]
-
-    def _values(self) -> list[np.ndarray]:
-        """Copies, in memory that is used in turn: one set may be on its way to the disk, and new
-        memory costs twenty times the copying."""
-        values = map(keras.ops.convert_to_numpy, self._variables())
-        if not self.copies:
-            self.copies = [list(values)]
-            self.copies.append([np.empty_like(value) for value in self.copies[0]])
-            return self.copies[0]
-        self.copies.reverse()
-        for copy, value in zip(self.copies[0], values, strict=True):
-            np.copyto(copy, value)
-        return self.copies[0]
 
     def _names(self, prefix: str) -> list[str]:
         return [f"{prefix}_{i:04d}" for i in range(len(self._variables()))]
@@ -235,6 +223,24 @@ class Course(keras.callbacks.Callback):
             f"{row['learning_rate']:.2g}  {row['windows_per_second']:.0f} windows/s, at most "
             f"{_duration(left)} left"
         )
+
+
+class _Copies:
+    """Copies of the values of variables, in memory that is used in turn: one set may be on its way
+    to the disk, and new memory costs twenty times the copying."""
+
+    def __init__(self):
+        self.sets: list[list[np.ndarray]] = []
+
+    def __call__(self, variables: Iterable) -> list[np.ndarray]:
+        values = map(keras.ops.convert_to_numpy, variables)
+        if len(self.sets) < 2:
+            self.sets.insert(0, list(values))
+            return self.sets[0]
+        self.sets.reverse()
+        for copy, value in zip(self.sets[0], values, strict=True):
+            np.copyto(copy, value)
+        return self.sets[0]
 
 
 def _duration(seconds: float) -> str:
