@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
 import time
@@ -364,10 +365,12 @@ def _speed(compiled: Callable[[bool], keras.Model], train: Batches) -> Callable[
 
 
 def _tensorboard(run: Path) -> keras.callbacks.Callback:
-    try:
-        return keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)
-    except ImportError as error:
-        raise UserError(f"--tensorboard needs TensorFlow installed ({error})") from error
+    for package in ("tensorboard", "tensorflow"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"--tensorboard needs {package}: pip install -r requirements-tensorboard.txt"
+            )
+    return keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)
 
 
 def _build(model: keras.Model, train: Batches) -> None:

@@ -236,6 +236,21 @@ def test_an_interruption_says_what_is_saved(tmp_path):
     assert saved(tmp_path)[-1].name == "epoch_00002.npz"
 
 
+def test_tensorboard_gets_losses_of_every_epoch(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    _, history = fit(model(), tmp_path, tensorboard=True)
+    events = EventAccumulator(str(tmp_path / "tensorboard/validation")).Reload()
+    found = [tensor.step for tensor in events.Tensors("epoch_loss")]
+    assert found == [0, 1, 2, 3, 4] and len(history) == 5
+
+
+def test_tensorboard_that_is_not_installed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs tensorboard: pip install -r"):
+        fit(model(), tmp_path, tensorboard=True)
+
+
 def test_runs_have_seeds_of_their_own():
     seeds = {training.run_seed(seed, run) for seed in range(20) for run in range(20)}
     assert len(seeds) == 400
