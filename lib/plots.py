@@ -71,14 +71,15 @@ def curves(
     """
     rows = [*frozen, *history]
     epochs = np.arange(1, len(rows) + 1)
-    best = len(frozen) + min(history, key=lambda row: row["val_loss"])["epoch"]
+    number = min(history, key=lambda row: row["val_loss"])["epoch"]
+    best = f"best, epoch {number}{' after release' if frozen else ''}"
     names = ["loss", *([measure] if measure else [])]
     figure, axes = plt.subplots(1, len(names), figsize=(1 + 4.5 * len(names), 3.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         marker = "." if len(epochs) < 40 else None
         axis.plot(epochs, [row[name] for row in rows], marker=marker, label="training")
         axis.plot(epochs, [row[f"val_{name}"] for row in rows], marker=marker, label="validation")
-        axis.axvline(best, color="grey", linestyle=":", label=f"best, epoch {best - len(frozen)}")
+        axis.axvline(len(frozen) + number, color="grey", linestyle=":", label=best)
         if frozen:
             axis.axvspan(0.5, len(frozen) + 0.5, color="grey", alpha=0.15, label="encoder frozen")
             axis.axvline(len(frozen) + 0.5, color="black", linewidth=1, label="released")

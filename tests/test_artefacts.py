@@ -90,12 +90,13 @@ def test_notes_of_the_user_are_kept(tmp_path):
         with artefacts.whole_folder(folder) as new:
             (new / "report.txt").write_text(text)
         (folder / "notes.txt").write_text("mine")
-        (folder / "checkpoint").mkdir(exist_ok=True)
+        for name in ("checkpoint", "codes"):
+            (folder / name).mkdir(exist_ok=True)
     assert (folder / "report.txt").read_text() == "second"
     with artefacts.whole_folder(folder):
         pass
     assert (folder / "notes.txt").read_text() == "mine"
-    assert not (folder / "checkpoint").exists()
+    assert not (folder / "checkpoint").exists() and not (folder / "codes").exists()
 
 
 def test_a_link_to_another_disk_stays_a_link(tmp_path):
