@@ -109,6 +109,9 @@ def import_keras() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with native_messages_aside():
         importlib.import_module("keras")
+        with contextlib.suppress(ImportError):
+            # on any backend Keras imports it, where it is installed, to seed it too
+            importlib.import_module("tensorflow")
 
 
 @contextlib.contextmanager
