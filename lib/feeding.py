@@ -1,9 +1,9 @@
 """Batches into the steps of a training, without cost beside the steps.
 
 Keras hands Python's batches to TensorFlow through tf.data, whose iterators at times make every step
-of an epoch wait: an epoch of a small network then takes three times as long (docs/RESULTS.md). Here
-TensorFlow's steps take the batches directly, and the next one is loaded while a step runs. The
-other backends iterate over batches in plain Python.
+of an epoch wait: an epoch of a small network then took up to three times as long. Here TensorFlow's
+steps take the batches directly, and the next one is loaded while a step runs. The other backends
+iterate over batches in plain Python.
 """
 
 from __future__ import annotations
