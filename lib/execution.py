@@ -86,8 +86,8 @@ class Machine:
         parts = [f"{found['backend']} on {found['device']}", f"{found['threads']} threads"]
         if "xla" in found:
             speeds = found["xla_windows_per_second"]
-            measured = f" ({speeds['True'] / speeds['False']:.2f} times as fast)" if speeds else ""
-            parts.append(f"XLA {'on' if found['xla'] else 'off'}{measured.replace(' (', ' (on: ')}")
+            on = f" (on: {speeds['True'] / speeds['False']:.2f} times as fast)" if speeds else ""
+            parts.append(f"XLA {'on' if found['xla'] else 'off'}{on}")
         if "predict_windows" in found:
             parts.append(f"predicting {found['predict_windows']} windows at a time")
         parts.append(f"predictions in {found['predict_dtype']}")
