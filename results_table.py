@@ -1,7 +1,11 @@
-"""Put all finished runs into the form of the paper's Table 2.
+"""Put all finished runs into the form of the paper's Table 2, and compare them.
 
-python3 results_table.py                     models_trans/ -> results/table.{md,csv,png}
+python3 results_table.py                     models_trans/ -> results/
 python3 results_table.py --out results/mine
+
+table.md has everything: the runs, the published figures beside them, differences from the baseline
+from scratch and the contrasts of languages with intervals, cross-validations, and what was left
+out. table.tex is for a paper, table.png and .pdf the figure; the .csv files have all numbers.
 """
 
 import argparse
@@ -30,8 +34,7 @@ def main(argv=None) -> int:
     from lib.tables import results
 
     out = args.out or models / "results"
-    cli.say("macro F1 per window, mean ± standard deviation over iterations", results(models, out))
-    cli.say(f"all measures, per window and per clip: {out / 'table.md'}, .csv; drawn: table.png")
+    cli.say(results(models, out), f"everything: {out / 'table.md'}; drawn: table.png; see --help")
     return 0
 
 

@@ -45,7 +45,7 @@ cli.import_keras()
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
-from lib import artefacts, datasets, execution, pretraining, training, transfer  # noqa: E402
+from lib import artefacts, datasets, execution, loading, pretraining, training, transfer  # noqa: E402
 from lib.errors import guard  # noqa: E402
 
 SECONDS = 2.0  # of every measurement of a bare step
@@ -162,7 +162,7 @@ def measure(kind, settings):
     most[0] = 10**9  # an epoch of the heads is over in two seconds as it is
     heads = epochs(f"{kind}, heads on codes (-rel n)", lambda: transfer_(False))
     run = artefacts.transfer_run(settings["paths"]["models"], "e", "e", kind, "feat_ext", 0)
-    frozen(kind, artefacts.load_model(run / "model.keras", ""), heads, settings, music)
+    frozen(kind, loading.load_model(run / "model.keras", ""), heads, settings, music)
     most[0] = args.windows
     epochs(f"{kind}, released (-rel y)", lambda: transfer_(True))
 

@@ -1,9 +1,10 @@
-"""Names and places of data sets and runs, atomic writes, run.json, loading models.
+"""Names and places of data sets and runs, atomic writes, run.json.
 
     <path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5
     <path_to_models>/models/speech/{english,mandarin,mix}/<model>.it_<n>/
     <path_to_models>/models_trans/speech_{eng,man,mix,none}_2_music_{eng,man}/
         <model>[.feat_ext|.full].it_<n>/        (speech_none: the baseline from scratch)
+        <model>[.feat_ext|.full].[artist_]folds_<k>.it_<n>/fold_<i>/      (cross-validation)
 
 run.json is written last: a run directory without it is unfinished.
 """
@@ -17,10 +18,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
-import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -38,6 +39,10 @@ PACKAGES = (
     "pandas",
     "h5py",
 )
+RUN = re.compile(  # <pair>/<name> of a transfer run: speech, music, model, mode, folds, iteration
+    r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?"
+    r"(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
+)
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
 CODES = "codes"  # folder beside a data set: what frozen encoders made of it (lib.codes)
 
@@ -48,12 +53,21 @@ def speech_run(models: str | Path, language: str, model: str, iteration: int) ->
 
 
 def transfer_run(
-    models: str | Path, speech: str | None, music: str, model: str, mode: str, iteration: int
+    models: str | Path,
+    speech: str | None,
+    music: str,
+    model: str,
+    mode: str,
+    iteration: int,
+    folds: str = "",
 ) -> Path:
-    """Run directory of a transfer; `speech` None and mode "scratch" for the baseline."""
+    """Run directory of a transfer; `speech` None and mode "scratch" for the baseline.
+
+    folds : of a cross-validation, as of lib.crossval.Folds.name
+    """
     pair = f"speech_{SHORT[speech] if speech else 'none'}_2_music_{SHORT[music]}"
-    step = "" if mode == "scratch" else f".{mode}"
-    return Path(models) / "models_trans" / pair / f"{model}{step}.it_{iteration}"
+    parts = [model, "" if mode == "scratch" else mode, folds, f"it_{iteration}"]
+    return Path(models) / "models_trans" / pair / ".".join(part for part in parts if part)
 
 
 @contextlib.contextmanager
@@ -250,42 +264,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 24 else text[:10] + "…"
 
 
-def load_encoder(run: Path, features: Mapping, make: str):
-    """Load `encoder.keras` of a finished pretraining run.
-
-    Raises UserError, naming the command to run, when the run is not there or not finished, when the
-    file is damaged or no encoder, or when it was pretrained on other features.
-    """
-    record = read_json(run / "run.json")
-    if record is None or not (run / "encoder.keras").is_file():
-        state = "is not finished" if run.is_dir() else "does not exist"
-        raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
-    differ = differences(record.get("inputs", {}).get("features", {}), features)
-    if differ:
-        raise UserError(
-            f"{run} was pretrained on other features ({'; '.join(differ)}): set them alike, or "
-            f"pretrain again with those of the music"
-        )
-    encoder = load_model(run / "encoder.keras", f"run again\n  {make} --overwrite")
-    size = (None, features["n_mels"], features["window_frames"], 1)
-    if encoder.input_shape != size or len(encoder.output_shape) != 2:
-        raise UserError(
-            f"{run / 'encoder.keras'} maps {encoder.input_shape} to {encoder.output_shape}; an "
-            f"encoder maps {size} to (None, d): run again\n  {make} --overwrite"
-        )
-    return encoder
-
-
-def load_model(path: Path, advice: str):
-    """Load a Keras model in safe mode; UserError with `advice` when it is missing or damaged."""
-    import keras
-
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is missing or damaged ({str(error)[:80]}): {advice}") from error
-
-
 def decisive(training: Mapping) -> dict:
     """The settings of `training` that change a result; the others only change its cost."""
     changing = ("amsgrad", "epsilon", "plateau_epochs", "plateau_factor", "stop_epochs")
@@ -296,17 +274,19 @@ def write_run(
     folder: Path,
     inputs: Mapping,
     outcome: Mapping,
-    history: list[dict],
+    history: list[dict] | None,
     execution: Mapping,
     began: float,
 ) -> None:
     """Write history.csv and, last of all, run.json, which makes a run finished.
 
-    execution : how it was computed; began : time.time() at the start
+    history : None for a cross-validation, whose folds have their own; execution : how it was
+    computed; began : time.time() at the start
     """
     import pandas as pd
 
-    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    if history is not None:
+        pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     now = time.time()
     record = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

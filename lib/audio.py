@@ -12,12 +12,14 @@ blocks, so its length does not matter to memory.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -80,9 +82,62 @@ def read_audio(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> np.n
     Returns samples : float32 (n,), in [-1, 1]. Raises UnusableRecording when the file cannot be
     decoded, is empty, silent or cut short, or holds samples that are not finite.
     """
+    with decoded(path, sample_rate, max_cut) as sound:
+        return np.concatenate(list(sound.blocks()))
+
+
+@contextlib.contextmanager
+def decoded(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> Iterator[Sound]:
+    """A sound file, decoded to mono at `sample_rate`; it is gone when the block is left.
+
+    The rest as of `read_audio`.
+    """
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         peak = _decode(path, sample_rate, max_cut, spool)
-        return np.concatenate(list(_samples(spool))) / peak
+        yield Sound(spool, peak, sample_rate, spool.tell() // np.float32().nbytes)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A decoded recording, divided by its peak; in a file where it is long.
+
+    spool       : its samples, as decoded : float32
+    peak        : the largest magnitude of them
+    sample_rate : Hz
+    samples     : how many
+    """
+
+    spool: BinaryIO
+    peak: np.float32
+    sample_rate: int
+    samples: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.sample_rate
+
+    def blocks(self, size: int = BLOCK) -> Iterator[np.ndarray]:
+        """Samples in [-1, 1] : float32 (up to size,) at a time."""
+        self.spool.seek(0)
+        while block := self.spool.read(size * np.float32().nbytes):
+            yield np.frombuffer(block, np.float32) / self.peak
+
+    def frames(self, features: Mapping) -> Iterator[np.ndarray]:
+        """Log-mel frames : float32 (up to BATCH, n_mels) at a time.
+
+        Raises UnusableRecording when there are not enough for one window.
+        """
+        found = 1 + self.samples // features["hop_length"]
+        if found < features["window_frames"]:
+            raise UnusableRecording(
+                f"shorter than one window: {found} of {features['window_frames']} frames"
+            )
+        return _frames(self.blocks(), features)
+
+    def envelope(self, points: int) -> np.ndarray:
+        """Lowest and highest sample of each part of the recording : float32 (up to points, 2)."""
+        size = math.ceil(self.samples / points)
+        return np.array([(block.min(), block.max()) for block in self.blocks(size)], np.float32)
 
 
 def write_audio(path: str | Path, samples: np.ndarray, sample_rate: int) -> None:
@@ -112,14 +167,8 @@ def stream(path: str | Path, features: Mapping, max_cut: float = 1.0) -> Iterato
 
     Raises UnusableRecording with the reason when there are none, or not enough for one window.
     """
-    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-        peak = _decode(path, features["sample_rate"], max_cut, spool)
-        found = 1 + spool.tell() // np.float32().nbytes // features["hop_length"]
-        if found < features["window_frames"]:
-            raise UnusableRecording(
-                f"shorter than one window: {found} of {features['window_frames']} frames"
-            )
-        yield from _frames((block / peak for block in _samples(spool)), features)
+    with decoded(path, features["sample_rate"], max_cut) as sound:
+        yield from sound.frames(features)
 
 
 def extract(path: str | Path, features: Mapping, max_cut: float = 1.0) -> np.ndarray:
@@ -212,13 +261,6 @@ def _promised(log: str) -> float:
         return 1.0
     promised, held = int(line[1]), int(line[2])
     return promised / held if held and promised < 0xFFFFFF00 else 1.0
-
-
-def _samples(spool: BinaryIO) -> Iterator[np.ndarray]:
-    """What `_decode` wrote : float32 (up to BLOCK,) at a time."""
-    spool.seek(0)
-    while block := spool.read(BLOCK * np.float32().nbytes):
-        yield np.frombuffer(block, np.float32)
 
 
 def _frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import keras
 
-from lib.blocks import trunk
+from lib.blocks import CHANNELS, trunk
 
 
 def build_encoder(
@@ -17,10 +17,11 @@ def build_encoder(
     code: int = 256,
     dropout: float = 0.25,
     momentum: float = 0.7,
+    norm_axis: int = CHANNELS,
 ) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, `code`)."""
     inputs = keras.Input((n_mels, frames, 1), name="log_mel")
-    x = trunk(inputs, pools=(4, 4, 2), dropout=dropout, momentum=momentum)
+    x = trunk(inputs, pools=(4, 4, 2), dropout=dropout, momentum=momentum, norm_axis=norm_axis)
     x = keras.layers.Flatten(name="flat")(x)
     x = keras.layers.Dense(code, activation="relu", name="fc1")(x)
     x = keras.layers.BatchNormalization(momentum=momentum, name="fc1_b1")(x)

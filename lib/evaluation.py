@@ -3,7 +3,8 @@
 Conventions: labels are class indices in the order of lib.registry.TASKS; probabilities are
 float (n, classes). Macro averages weigh classes alike, weighted ones by their number of items; a
 class that is never predicted has precision 0. A clip's probabilities are the mean over its windows
-(our choice).
+(our choice; docs/REPRODUCTION.md has the alternatives that were tried). Standard deviations have
+n - 1 in the denominator.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 MEASURES = ("precision", "recall", "f1")
+BINS = 15  # of confidence, equally wide (Guo 2017)
 
 
 def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict:
@@ -25,8 +27,9 @@ def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -
     probabilities : float (n, len(classes))
     classes : names in the order of the columns
 
-    Returns accuracy, macro_{precision,recall,f1}, weighted_{…}, items, per_class {name: {precision,
-    recall, f1, items}}, confusion (rows: true, columns: predicted; counts).
+    Returns accuracy, items, macro_{precision,recall,f1}, weighted_{…}, ece, per_class {name:
+    {precision, recall, f1, items}}, confusion (rows: true, columns: predicted; counts),
+    confusion_normalised (shares of each true class), reliability (as of `calibration`).
     """
     predicted = np.argmax(probabilities, axis=1)
     labels = np.arange(len(classes))
@@ -47,8 +50,45 @@ def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -
         }
         for name, p, r, f, n in zip(classes, *columns, strict=True)
     }
-    result["confusion"] = confusion_matrix(true, predicted, labels=labels).tolist()
+    counts = confusion_matrix(true, predicted, labels=labels)
+    result["confusion"] = counts.tolist()
+    result["confusion_normalised"] = shares(counts).tolist()
+    result["ece"], result["reliability"] = calibration(true, probabilities)
     return result
+
+
+def shares(confusion: np.ndarray) -> np.ndarray:
+    """Each row of counts : int (k, k) as shares of its sum; a row without any is 0."""
+    confusion = np.asarray(confusion, float)
+    return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+
+
+def calibration(true: np.ndarray, probabilities: np.ndarray) -> tuple[float, list[dict]]:
+    """Expected calibration error of the predicted class's probability (Guo 2017).
+
+    true : int (n,); probabilities : float (n, classes)
+
+    Returns the mean over all items of |accuracy - confidence| of their bin of confidence, and the
+    bins that hold any: {low, high, items, confidence, accuracy}.
+    """
+    confidence = probabilities.max(axis=1)
+    right = np.argmax(probabilities, axis=1) == true
+    edges = np.linspace(0, 1, BINS + 1)
+    place = np.clip(np.searchsorted(edges, confidence, "left") - 1, 0, BINS - 1)
+    bins = []
+    for k in np.unique(place):
+        chosen = place == k
+        bins.append(
+            {
+                "low": float(edges[k]),
+                "high": float(edges[k + 1]),
+                "items": int(chosen.sum()),
+                "confidence": float(confidence[chosen].mean()),
+                "accuracy": float(right[chosen].mean()),
+            }
+        )
+    error = sum(b["items"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(true)
+    return float(error), bins
 
 
 def evaluate(
@@ -85,6 +125,25 @@ def mean_by(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
     return sums / np.bincount(group, minlength=groups)[:, None]
 
 
+def over_folds(folds: Sequence[Mapping]) -> dict:
+    """Mean and standard deviation over folds, each as of `evaluate`.
+
+    Returns {level: {task: {measure: {"mean", "sd", "folds": [value of each]}}}} for accuracy and
+    the macro and weighted measures.
+    """
+    names = ["accuracy", *(f"{a}_{m}" for a in ("macro", "weighted") for m in MEASURES)]
+    found = {}
+    for level, tasks in folds[0].items():
+        found[level] = {}
+        for task in tasks:
+            values = {name: [fold[level][task][name] for fold in folds] for name in names}
+            found[level][task] = {
+                name: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1)), "folds": v}
+                for name, v in values.items()
+            }
+    return found
+
+
 def chance(items: Sequence[int]) -> dict[str, float]:
     """Macro measures of guessing all classes with the same probability.
 
@@ -100,9 +159,20 @@ def chance(items: Sequence[int]) -> dict[str, float]:
     }
 
 
-def report(levels: Mapping[str, Mapping[str, Mapping]], title: str) -> str:
-    """The measures as a text for the terminal; `levels` as of `evaluate`."""
+def report(
+    levels: Mapping[str, Mapping[str, Mapping]], title: str, folds: Mapping | None = None
+) -> str:
+    """The measures as a text for the terminal, from those of `evaluate` and of `over_folds`."""
     lines = [title, "=" * len(title)]
+    if folds:
+        lines += ["", "mean ± standard deviation over the folds", f"  {'':>20} {'accuracy':>13}"]
+        lines[-1] += f" {'macro F1':>15} {'weighted F1':>15}"
+        for level, tasks in folds.items():
+            for task, found in tasks.items():
+                lines.append(f"  {f'{task} per {level}':>20}")
+                for name in ("accuracy", "macro_f1", "weighted_f1"):
+                    lines[-1] += f"   {found[name]['mean']:.3f} ± {found[name]['sd']:.3f}"
+        lines += ["", "below: the test predictions of all folds taken together"]
     for level, tasks in levels.items():
         for task, result in tasks.items():
             lines += ["", f"{task} per {level} ({result['items']} {level}s)"]
@@ -113,11 +183,10 @@ def report(levels: Mapping[str, Mapping[str, Mapping]], title: str) -> str:
                 shown = "".join(f"{values[prefix + m]:8.3f}" for m in MEASURES)
                 lines.append(f"  {name:>14}  {shown}{values['items']:8d}")
             lines.append(f"  {'accuracy':>14}  {result['accuracy']:8.3f}")
+            lines.append(f"  {'calibration':>14}  {result['ece']:8.3f} expected calibration error")
             lines.append("  confusion, shares of each true class (rows: true)")
             names = list(result["per_class"])
             lines.append(f"  {'':>14}  " + "".join(f"{name:>9}" for name in names))
-            counts = np.asarray(result["confusion"], float)
-            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-            for name, row in zip(names, shares, strict=True):
+            for name, row in zip(names, result["confusion_normalised"], strict=True):
                 lines.append(f"  {name:>14}  " + "".join(f"{share:9.2f}" for share in row))
     return "\n".join(lines) + "\n"

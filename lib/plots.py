@@ -10,20 +10,29 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 
 from lib.artefacts import atomic
 
+# text in PDF files stays text (TrueType, which publishers ask for)
+plt.rcParams["pdf.fonttype"] = 42
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    with atomic(path) as partial:
-        figure.savefig(partial, dpi=150, bbox_inches="tight")
+
+def _save(figure: plt.Figure, path: Path, *, pdf: bool = False) -> None:
+    """Write a figure and close it; with `pdf` also as PDF for a paper, beside it."""
+    for target in (path, path.with_suffix(".pdf"))[: 1 + pdf]:
+        # without a date: the same figures give the same bytes
+        dated = {"metadata": {"CreationDate": None}} if target.suffix == ".pdf" else {}
+        with atomic(target) as partial:
+            figure.savefig(partial, dpi=150, bbox_inches="tight", **dated)
     plt.close(figure)
 
 
 def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
     """Confusion matrices: a row per level (window, clip), a column per task.
 
-    levels : as of lib.evaluation.evaluate; cells show the share of the true class and the count
+    levels : as of lib.evaluation.evaluate; cells show the share of the true class and the count.
+    Written as PNG and PDF.
     """
     tasks = list(next(iter(levels.values())))
     figure, axes = plt.subplots(
@@ -32,7 +41,7 @@ def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
     for row, (level, results) in zip(axes, levels.items(), strict=True):
         for axis, task in zip(row, tasks, strict=True):
             counts = np.asarray(results[task]["confusion"])
-            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            shares = np.asarray(results[task]["confusion_normalised"])
             names = list(results[task]["per_class"])
             axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
             for i in range(len(names)):
@@ -54,7 +63,45 @@ def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
             axis.set_title(f"{task} per {level}, macro F1 {f1:.2f}", fontsize=10)
     figure.suptitle(title)
     figure.tight_layout()
-    _save(figure, path)
+    _save(figure, path, pdf=True)
+
+
+def reliability(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
+    """Accuracy against confidence: a row per level, a column per task; PNG and PDF.
+
+    levels : as of lib.evaluation.evaluate; on the diagonal, probabilities mean what they say
+    """
+    tasks = list(next(iter(levels.values())))
+    figure, axes = plt.subplots(
+        len(levels), len(tasks), figsize=(3.6 * len(tasks), 3.4 * len(levels)), squeeze=False
+    )
+    for row, (level, results) in zip(axes, levels.items(), strict=True):
+        for axis, task in zip(row, tasks, strict=True):
+            bins = results[task]["reliability"]
+            low, high, items, accuracy, confidence = (
+                np.array([b[key] for b in bins])
+                for key in ("low", "high", "items", "accuracy", "confidence")
+            )
+            share = items / items.sum()
+            axis.bar(
+                low,
+                share,
+                high - low,
+                align="edge",
+                color="lightgrey",
+                label=f"share of {level}s",
+            )
+            axis.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
+            axis.plot(confidence, accuracy, "o-", markersize=4, label="accuracy")
+            axis.set_xlim(1 / len(results[task]["per_class"]) - 0.02, 1.01)
+            axis.set_ylim(0, 1.01)
+            axis.set_xlabel("probability of the predicted class")
+            axis.set_ylabel("accuracy, share")
+            axis.set_title(f"{task} per {level}, ECE {results[task]['ece']:.2f}", fontsize=10)
+    axes[0][0].legend(fontsize=7, loc="upper left")
+    figure.suptitle(title)
+    figure.tight_layout()
+    _save(figure, path, pdf=True)
 
 
 def curves(
@@ -164,37 +211,137 @@ def agreement(found: Mapping, path: Path, title: str) -> None:
     _save(figure, path)
 
 
-def table(rows: Sequence[Mapping], chance: Mapping[str, float], path: Path) -> None:
-    """Macro F1 of the quadrants: a group per language pair, a point per encoder and mode.
+def taggram(
+    envelope: np.ndarray,
+    start: np.ndarray,
+    quadrants: np.ndarray,
+    axes_values: Mapping[str, np.ndarray],
+    seconds: float,
+    path: Path,
+    title: str,
+) -> None:
+    """Emotion over time, below the waveform.
 
-    rows : pair, name, mean, sd, runs; chance : {music language: macro F1 of guessing}
+    Parameters
+    ----------
+    envelope : float (points, 2), lowest and highest sample along the recording
+    start : float (n,), seconds from the start of the recording to that of each window
+    quadrants : float (n, 4), probabilities
+    axes_values : {"arousal", "valence"}: float (n,), from -1 to 1
+    seconds : length of the recording
     """
-    pairs = list(dict.fromkeys(row["pair"] for row in rows))
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    figure, axis = plt.subplots(figsize=(1.5 * len(pairs) + 3.5, 4.2))
-    colours = plt.get_cmap("tab10")
-    for k, name in enumerate(names):
-        own = [row for row in rows if row["name"] == name]
-        x = [pairs.index(row["pair"]) + (k - (len(names) - 1) / 2) * 0.12 for row in own]
-        spread = [row["sd"] or 0 for row in own]
-        axis.errorbar(
-            x,
-            [row["mean"] for row in own],
-            yerr=spread,
-            fmt="o",
-            capsize=3,
-            color=colours(k),
-            label=name,
-        )
-    for i, pair in enumerate(pairs):
-        level = chance.get(pair.split(" ")[-1])
-        if level is not None:
-            label = "chance" if i == 0 else None
-            axis.plot([i - 0.4, i + 0.4], [level] * 2, color="grey", linestyle=":", label=label)
-    axis.set_xticks(range(len(pairs)), pairs)
-    axis.set_xlim(-0.6, len(pairs) - 0.4)
-    axis.set_ylim(0, 1)
-    axis.set_xlabel("language of speech → of music")
-    axis.set_ylabel("macro F1 of quadrants, per window")
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure, (wave, tags, lines) = plt.subplots(
+        3, 1, figsize=(10, 5.6), sharex=True, height_ratios=(1, 1.6, 1.6), layout="constrained"
+    )
+    x = np.linspace(0, seconds, len(envelope))
+    wave.fill_between(x, envelope[:, 0], envelope[:, 1], color="dimgrey", linewidth=0)
+    wave.set_ylim(-1.05, 1.05)
+    wave.set_ylabel("amplitude")
+    edges = np.append(start, seconds)
+    image = tags.pcolormesh(edges, np.arange(5), quadrants.T, vmin=0, vmax=1, cmap="viridis")
+    tags.set_yticks(np.arange(4) + 0.5, ("Q1  A+ V+", "Q2  A+ V–", "Q3  A– V–", "Q4  A– V+"))
+    tags.invert_yaxis()
+    figure.colorbar(image, ax=tags, label="probability", pad=0.01)
+    for name, values in axes_values.items():
+        # a value holds until the next window begins
+        lines.stairs(values, edges, baseline=None, label=name, linewidth=1.2)
+    lines.axhline(0, color="grey", linewidth=0.8)
+    lines.set_ylim(-1.05, 1.05)
+    lines.set_yticks((-1, 0, 1), ("negative", "0", "positive"))
+    lines.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    lines.set_xlim(0, seconds)
+    lines.xaxis.set_major_formatter(_clock)
+    lines.set_xlabel("time (min:s)" if seconds < 3600 else "time (h:min:s)")
+    figure.suptitle(title.replace("$", r"\$"), fontsize=11)
     _save(figure, path)
+
+
+def _clock(seconds: float, _: object) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> None:
+    """Macro F1 of the quadrants by language pair, per window and per clip; PNG and PDF.
+
+    cells : as of lib.tables.summarise; a point per encoder and mode with its 95 % interval over
+    clips, the baseline and chance as lines, the published runs of experiment 2 as crosses
+    modes, titles : how modes and encoders are called
+    """
+    part = cells[cells["task"] == "quadrants"]
+    transfers = part[~part["mode"].isin(["scratch", "chance"])]
+    names = list(transfers.groupby(["model", "mode"], sort=False).groups)
+    shown = transfers if len(transfers) else part
+    pairs = list(dict.fromkeys(zip(shown["speech"], shown["music"], strict=True)))
+    pairs.sort(key=lambda pair: (pair[1], ("eng", "man", "mix", "none").index(pair[0])))
+    levels = list(dict.fromkeys(part["level"]))
+    figure, axes = plt.subplots(
+        *(1, len(levels)),
+        figsize=(4 + 0.9 * len(pairs) * len(levels), 4.4),
+        sharey=True,
+        layout="constrained",
+    )
+    for axis, level in zip(np.atleast_1d(axes), levels, strict=True):
+        here = part[part["level"] == level]
+        for music in dict.fromkeys(music for _, music in pairs):
+            own = [i for i, pair in enumerate(pairs) if pair[1] == music]
+            ends = (own[0] - 0.45, own[-1] + 0.45)
+            for mode, style, colour in (("scratch", "--", "black"), ("chance", ":", "grey")):
+                for row in here[(here["mode"] == mode) & (here["music"] == music)].itertuples():
+                    axis.plot(ends, [row.f1_mean] * 2, style, color=colour, linewidth=1.2)
+                    if mode == "scratch":
+                        axis.fill_between(ends, row.f1_low, row.f1_high, color="black", alpha=0.08)
+        for k, (model, mode) in enumerate(names):
+            rows = here[(here["model"] == model) & (here["mode"] == mode)].to_dict("records")
+            x = [pairs.index((row["speech"], row["music"])) for row in rows]
+            x = np.array(x) + (k - (len(names) - 1) / 2) * 0.16
+            mean, low, high = (
+                np.array([row[key] for row in rows]) for key in ("f1_mean", "f1_low", "f1_high")
+            )
+            # a mean of several runs may lie outside an interval by rounding alone
+            bars = np.maximum([mean - low, high - mean], 0)
+            marker = "o" if mode == "full" else "s"
+            colour = f"C{list(titles).index(model) if model in titles else k}"
+            axis.errorbar(
+                *(x, mean, bars),
+                fmt=marker,
+                capsize=3,
+                color=colour,
+                mfc=colour if mode == "full" else "white",
+            )
+            if level == "window":
+                axis.plot(x, [row["published_2"] for row in rows], "x", color=colour, alpha=0.6)
+        axis.set_xticks(range(len(pairs)), [f"{s}\n→ {m}" if s != "none" else m for s, m in pairs])
+        axis.set_xlim(-0.6, len(pairs) - 0.4)
+        axis.set_ylim(0, 1)
+        axis.set_xlabel("language of speech → of music")
+        axis.set_title(f"per {level}", fontsize=10)
+        axis.grid(axis="y", alpha=0.3)
+    first = np.atleast_1d(axes)[0]
+    first.set_ylabel("macro F1 of the quadrants")
+    handles = []
+    for k, (model, mode) in enumerate(names):
+        colour = f"C{list(titles).index(model) if model in titles else k}"
+        handles.append(
+            plt.Line2D(
+                *([], []),
+                marker="o" if mode == "full" else "s",
+                linestyle="",
+                color=colour,
+                mfc=colour if mode == "full" else "white",
+                label=f"{titles.get(model, model)}, {modes[mode]}",
+            )
+        )
+    handles += [
+        plt.Line2D([], [], linestyle="--", color="black", label="CNN from scratch"),
+        plt.Line2D([], [], linestyle=":", color="grey", label="chance"),
+        plt.Line2D(
+            [], [], linestyle="", marker="x", color="grey", label="published (experiment 2)"
+        ),
+    ]
+    figure.legend(handles=handles, fontsize=8, loc="outside right upper")
+    figure.suptitle(
+        "points: mean of the runs; bars and band: 95 % interval over test clips", fontsize=9
+    )
+    _save(figure, path, pdf=True)

@@ -10,6 +10,7 @@ SHORT = {"e": "eng", "m": "man", "x": "mix"}
 DENOISERS = ("model_over",)
 PREDICTIVE = ("model_cpc",)
 BASELINES = ("model_cnn",)
+TITLES = {"model_over": "SCAE", "model_cpc": "CPC", "model_cnn": "CNN"}  # as the paper calls them
 
 TASKS = {  # task -> its classes, in the order of the outputs
     "quadrants": ("Q1", "Q2", "Q3", "Q4"),

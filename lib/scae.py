@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import keras
 
-from lib.blocks import WIDTHS, trunk
+from lib.blocks import CHANNELS, WIDTHS, trunk
 
 
 def build_encoder(
-    *, n_mels: int = 128, frames: int = 31, dropout: float = 0.25, momentum: float = 0.7
+    *,
+    n_mels: int = 128,
+    frames: int = 31,
+    dropout: float = 0.25,
+    momentum: float = 0.7,
+    norm_axis: int = CHANNELS,
 ) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, n_mels / 64 * frames * 128).
 
     Three blocks that pool mel by 4, 4 and 2, a last pooling by 2, flattened.
     """
     inputs = keras.Input((n_mels, frames, 1), name="log_mel")
-    x = trunk(inputs, pools=(4, 4, 2), dropout=dropout, momentum=momentum)
+    x = trunk(inputs, pools=(4, 4, 2), dropout=dropout, momentum=momentum, norm_axis=norm_axis)
     x = keras.layers.MaxPooling2D((2, 1), name="encod")(x)
     code = keras.layers.Flatten(name="code")(x)
     return keras.Model(inputs, code, name="scae_encoder")

@@ -41,17 +41,29 @@ def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> i
         choices=("y", "n"),
         help="y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)",
     )
+    p.add_argument("--folds", type=cli.at_least(2), metavar="K", help=_FOLDS)
+    p.add_argument("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
     _training_flags(p)
     args = p.parse_args(argv)
+    if args.groups and not args.folds:
+        p.error("--groups goes with --folds; for a single split, make the data set with --groups")
     settings = cli.settings_from(args, epochs=("transfer", "release"))
     folder = args.path_load or cli.dataset_folder(settings, "music", args.music)
     cli.import_keras()
 
+    from lib.crossval import Folds
     from lib.transfer import transfer as stage
 
     release = args.release == "y"
-    stage(args.model, args.speech, args.music, release, settings, folder, overwrite=args.overwrite)
+    stage(
+        *(args.model, args.speech, args.music, release, settings, folder),
+        folds=Folds(args.folds, args.groups) if args.folds else None,
+        overwrite=args.overwrite,
+    )
     return 0
+
+
+_FOLDS = "cross-validate with K folds of all clips instead of testing on the test split"
 
 
 def _model_and_folder(p, models: Iterable[str], kind: str) -> None:

@@ -1,76 +1,133 @@
-"""The table of results, in the form of the paper's Table 2, from the finished runs.
+"""The tables of results: the paper's Table 2 from the finished runs, and what it can be held to.
 
-Rows: encoder x mode x task. Columns: language pair. Cells: macro precision / recall / F1, each as
-mean ± standard deviation over iterations (n - 1 in the denominator). The baseline from scratch and
-chance stand in rows of their own.
+Rows: encoder x mode x task. Columns: language pair. Cells: macro precision / recall / F1, mean ±
+standard deviation over iterations (n - 1 in the denominator). Beside them the published figures,
+differences from the baseline from scratch and the contrasts that the paper asks for, with intervals
+(lib.comparison), and cross-validations. All is computed from the runs' predictions.csv.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, evaluation, plots
+from lib import artefacts, comparison, evaluation, scoring
+from lib.cli import say
+from lib.config import ROOT
 from lib.errors import UserError
 from lib.evaluation import MEASURES
-from lib.registry import BASELINES, DENOISERS, PREDICTIVE, SHORT, TASKS
+from lib.registry import SHORT, TASKS, TITLES
 
-RUN = re.compile(
-    r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?\.it_(0|[1-9]\d*)"
-)
-MODES = {"scratch": "from scratch", "feat_ext": "Feat. Ext.", "full": "Full"}
+PUBLISHED = ROOT / "docs" / "published_runs.csv"
+LEVELS = ("window", "clip")
+MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch"}
+KEYS = ["model", "mode", "speech", "music"]
+SEED = 0  # of the bootstrap
 
 
-def collect(models: Path) -> pd.DataFrame:
-    """Every finished transfer run below <models>/models_trans, in long form.
+@dataclass(frozen=True)
+class Cell:
+    """The iterations of one encoder, mode and language pair.
 
-    Returns columns speech, music, model, mode, iteration, inputs, level, task, precision, recall,
-    f1 (all macro), items (list: of each class). Says which directories are unfinished and left
-    out, and where the iterations of a cell differ in settings or data.
+    key        : model, mode, speech, music, as run directories spell them
+    iterations : their numbers
+    measures   : of each, as of lib.evaluation.evaluate
+    clips      : names of the test clips
+    counts     : {level: {task: of each iteration, int (clips, k, k)}}
     """
-    rows = []
+
+    key: tuple[str, str, str, str]
+    iterations: list[int]
+    measures: list[dict]
+    clips: list[str]
+    counts: dict[str, dict[str, list[np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that the tables show, each as a table in long form."""
+
+    cells: pd.DataFrame
+    differences: pd.DataFrame
+    contrasts: pd.DataFrame
+    folds: pd.DataFrame
+    notes: list[str]
+
+
+def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
+    """Every finished transfer run below <models>/models_trans.
+
+    Returns the cells, the cross-validations in long form, and notes on what was left out: runs that
+    are unfinished, and iterations of other settings or data than the most of their cell.
+    """
+    groups: dict[tuple, dict[int, tuple]] = {}
+    folds, notes = [], []
     for run in sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*.it_*")):
-        name = RUN.fullmatch(f"{run.parent.name}/{run.name}")
+        where = run.relative_to(models / "models_trans")
+        name = artefacts.RUN.fullmatch(where.as_posix())
         if name is None:
-            print(f"{run} is not named as a run and left out")
+            notes.append(f"{where} is not named as a run and left out")
             continue
-        metrics, record = (artefacts.read_json(run / f"{n}.json") for n in ("metrics", "run"))
-        if record is None or not metrics:
-            print(f"{run} is unfinished and left out")
+        record = artefacts.read_json(run / "run.json")
+        if record is None:
+            notes.append(f"{where} is unfinished and left out")
             continue
-        speech, music, model, mode, iteration = name.groups()
-        for level, tasks in metrics.items():
-            for task, result in tasks.items():
-                rows.append(
-                    {
-                        "speech": speech,
-                        "music": music,
-                        "model": model,
-                        "mode": mode or "scratch",
-                        "iteration": int(iteration),
-                        "inputs": _alike(record),
-                        "level": level,
-                        "task": task,
-                        **{m: result[f"macro_{m}"] for m in MEASURES},
-                        "items": [c["items"] for c in result["per_class"].values()],
-                    }
-                )
-    if not rows:
+        speech, music, model, mode, protocol, iteration = name.groups()
+        key = (model, mode or "scratch", speech, music)
+        table = scoring.read(run / scoring.PREDICTIONS)
+        if protocol:
+            folds += _folds(key, protocol, int(iteration), table)
+        else:
+            groups.setdefault(key, {})[int(iteration)] = (_alike(record), table)
+    cells = []
+    for key, runs in groups.items():
+        kept = _most_alike(runs)
+        out = sorted(set(runs) - set(kept))
+        if out:
+            notes.append(
+                f"{_named(key)}: iterations {_listed(out)} have other settings or data than "
+                f"{_listed(kept)} and are left out"
+            )
+        cells.append(_cell_of(key, {number: runs[number][1] for number in kept}))
+    if not cells and not folds:
         raise UserError(
             f"no finished run in {models / 'models_trans'}: train one first, for example\n"
             "  python3 trans_train_denoise_multi.py -s e -m e -mod model_over -rel n"
         )
-    runs = pd.DataFrame(rows)
-    for names, cell in runs.groupby(["speech", "music", "model", "mode"]):
-        if cell["inputs"].nunique() > 1:
-            print(f"the iterations of {' '.join(names)} differ in settings or data: a mean of them")
-            print("  mixes unlike runs; see their run.json")
-    return runs
+    order = list(TITLES)
+    cells.sort(
+        key=lambda cell: (order.index(cell.key[0]) if cell.key[0] in order else 99, cell.key)
+    )
+    return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), notes
+
+
+FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]
+
+
+def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> list[dict]:
+    """Macro F1 over the folds of a cross-validation, a row per level and task."""
+    found = evaluation.over_folds([scoring.measures(part) for _, part in table.groupby("fold")])
+    rows = []
+    for level, tasks in found.items():
+        for task, measures in tasks.items():
+            f1 = measures["macro_f1"]
+            values = (
+                *key,
+                protocol,
+                iteration,
+                level,
+                task,
+                len(f1["folds"]),
+                f1["mean"],
+                f1["sd"],
+            )
+            rows.append(dict(zip(FOLD_COLUMNS, values, strict=True)))
+    return rows
 
 
 def _alike(record: Mapping) -> str:
@@ -80,121 +137,226 @@ def _alike(record: Mapping) -> str:
     return json.dumps(inputs, sort_keys=True)
 
 
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over iterations of every cell, and chance.
+def _most_alike(runs: Mapping[int, tuple]) -> list[int]:
+    """The largest set of iterations with the same inputs; of equals the one with the lowest."""
+    sets: dict[str, list[int]] = {}
+    for number in sorted(runs):
+        sets.setdefault(runs[number][0], []).append(number)
+    return max(sets.values(), key=len)
 
-    Returns one row per level, model, mode, task, speech, music with runs, <measure>_mean and
-    <measure>_sd (NaN for a single run).
+
+def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
+    counts = {level: {task: [] for task in TASKS} for level in LEVELS}
+    clips = None
+    for table in tables.values():
+        names, recording = np.unique(table["recording"], return_inverse=True)
+        if clips is None:
+            clips = list(names)
+        for task, k in ((task, len(classes)) for task, classes in TASKS.items()):
+            true = scoring.labels_of(table)[task]
+            p = scoring.probabilities_of(table)[task]
+            _, first = np.unique(recording, return_index=True)
+            mean = evaluation.mean_by(p, recording, len(names))
+            for level, (of, t, guess) in {
+                "window": (recording, true, p.argmax(axis=1)),
+                "clip": (np.arange(len(names)), true[first], mean.argmax(axis=1)),
+            }.items():
+                found = np.zeros((len(names), k, k), np.int64)
+                np.add.at(found, (of, t, guess), 1)
+                counts[level][task].append(found)
+    return Cell(key, list(tables), [scoring.measures(t) for t in tables.values()], clips, counts)
+
+
+def summarise(cells: Sequence[Cell]) -> pd.DataFrame:
+    """A row per cell, level and task, and chance.
+
+    Columns: level, model, mode, speech, music, task, runs; <measure>_mean and _sd (NaN for a single
+    run) of macro precision, recall and F1, weighted F1 and accuracy; f1_low and f1_high, the 95 %
+    interval of macro F1 over clips; published_<1|2> and published_<1|2>_weighted, F1 per window.
     """
-    keys = ["level", "model", "mode", "task", "speech", "music"]
-    order = {name: i for i, name in enumerate((*DENOISERS, *PREDICTIVE, *BASELINES))}
-    runs = runs.sort_values("model", key=lambda names: names.map(order), kind="stable")
+    published = pd.read_csv(PUBLISHED)
+    shown = {f"macro_{m}": m for m in MEASURES} | {
+        "weighted_f1": "weighted_f1",
+        "accuracy": "accuracy",
+    }
+    shown |= {"ece": "ece"}
     rows = []
-    for names, cell in runs.groupby(keys, sort=False):
-        row = dict(zip(keys, names, strict=True)) | {"runs": len(cell)}
-        for measure in MEASURES:
-            row[f"{measure}_mean"] = cell[measure].mean()
-            row[f"{measure}_sd"] = cell[measure].std(ddof=1)
-        rows.append(row)
-    for (level, music, task), cell in runs.groupby(["level", "music", "task"], sort=False):
-        guess = evaluation.chance(cell["items"].iloc[0])
-        row = dict(zip(keys, (level, "chance", "chance", task, "none", music), strict=True))
-        row["runs"] = 0
-        for measure in MEASURES:
-            row |= {f"{measure}_mean": guess[measure], f"{measure}_sd": np.nan}
-        rows.append(row)
+    for level in LEVELS:
+        for cell in cells:
+            weights = comparison.draws(len(cell.clips), SEED)
+            for task in TASKS:
+                results = [one[level][task] for one in cell.measures]
+                row = {"level": level, **dict(zip(KEYS, cell.key, strict=True)), "task": task}
+                row["runs"] = len(results)
+                for name, short in shown.items():
+                    values = [result[name] for result in results]
+                    row[f"{short}_mean"] = np.mean(values)
+                    row[f"{short}_sd"] = np.std(values, ddof=1) if len(values) > 1 else np.nan
+                _, samples = comparison.resampled(cell.counts[level][task], weights)
+                row["f1_low"], row["f1_high"] = comparison.interval(samples)
+                if level == "window":
+                    row |= _published(published, row)
+                rows.append(row)
+    for music in dict.fromkeys(cell.key[3] for cell in cells):
+        cell = next(cell for cell in cells if cell.key[3] == music)
+        for level in LEVELS:
+            for task in TASKS:
+                items = [c["items"] for c in cell.measures[0][level][task]["per_class"].values()]
+                guess = evaluation.chance(items)
+                row = {"level": level, "model": "chance", "mode": "chance", "speech": "none"}
+                row |= {"music": music, "task": task, "runs": 0}
+                rows.append(row | {f"{m}_mean": guess[m] for m in MEASURES})
     return pd.DataFrame(rows)
 
 
-def markdown(summary: pd.DataFrame) -> str:
-    """The summary as Markdown: a table per level and music language."""
-    lines = ["# Results on the test clips", "", _LEGEND, ""]
-    for level in ("window", "clip"):
-        for music in [m for m in SHORT.values() if m in set(summary["music"])]:
-            part = summary[(summary["level"] == level) & (summary["music"] == music)]
-            speeches = [s for s in (*SHORT.values(), "none") if s in set(part["speech"])]
-            pairs = [f"{s} → {music}" if s != "none" else f"(no speech) {music}" for s in speeches]
-            lines += [f"## Per {level}, {music} music", ""]
-            lines += ["| encoder | mode | task | " + " | ".join(pairs) + " |"]
-            lines += ["|---|---|---|" + "---|" * len(pairs)]
-            for (model, mode), block in part.groupby(["model", "mode"], sort=False):
-                for task in TASKS:
-                    cells = []
-                    for speech in speeches:
-                        found = block[(block["task"] == task) & (block["speech"] == speech)]
-                        cells.append(_cell(found.iloc[0]) if len(found) else "–")
-                    title = MODES.get(mode, "")
-                    lines.append(f"| {model} | {title} | {task} | " + " | ".join(cells) + " |")
-            lines.append("")
-    return "\n".join(lines)
+def _published(table: pd.DataFrame, row: Mapping) -> dict:
+    """The published F1 of a cell, by experiment; NaN where none was released."""
+    same = table[(table[[*KEYS, "task"]] == [row[k] for k in (*KEYS, "task")]).all(axis=1)]
+    found = {}
+    for experiment in (1, 2):
+        one = same[same["experiment"] == experiment]
+        found[f"published_{experiment}"] = one["macro_f1"].item() if len(one) else np.nan
+        found[f"published_{experiment}_weighted"] = (
+            one["weighted_f1"].item() if len(one) else np.nan
+        )
+    return found
 
 
-_LEGEND = (
-    "Macro precision / recall / **F1**, mean ± standard deviation over the iterations; [n] is the "
-    "number of runs behind a cell, – a cell without any. Chance: every class guessed with the same "
-    "probability."
-)
+def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
+    """Macro F1 of every transfer minus that of the baseline from scratch, on the same clips.
+
+    Returns a row per level, task and cell with difference, low, high (95 %), all_low, all_high
+    (95 %, all cells of the same music, level and task at once) and p (corrected likewise); and
+    notes on cells that cannot be compared.
+    """
+    rows, notes = [], []
+    for music in dict.fromkeys(cell.key[3] for cell in cells):
+        here = [cell for cell in cells if cell.key[3] == music]
+        base = next((cell for cell in here if cell.key[1] == "scratch"), None)
+        transfers = [cell for cell in here if cell.key[1] != "scratch"]
+        if base is None:
+            notes.append(f"no baseline from scratch of {music} music: no differences from it")
+            continue
+        other = [cell for cell in transfers if cell.clips != base.clips]
+        notes += [f"{_named(c.key)} was tested on other clips than the baseline" for c in other]
+        transfers = [cell for cell in transfers if cell.clips == base.clips]
+        weights = comparison.draws(len(base.clips), SEED)
+        for level in LEVELS:
+            for task in TASKS:
+                value, drawn = comparison.resampled(base.counts[level][task], weights)
+                pairs = [comparison.resampled(c.counts[level][task], weights) for c in transfers]
+                found = [(v - value, d - drawn) for v, d in pairs]
+                told = comparison.simultaneous(*zip(*found, strict=True)) if found else []
+                for cell, (difference, _), about in zip(transfers, found, told, strict=True):
+                    row = {"level": level, **dict(zip(KEYS, cell.key, strict=True)), "task": task}
+                    row |= {"runs": len(cell.iterations), "baseline_runs": len(base.iterations)}
+                    rows.append(row | {"clips": len(base.clips), "difference": difference} | about)
+    return pd.DataFrame(rows, columns=[*DIFFERENCE]), notes
 
 
-def _cell(row: Mapping) -> str:
-    def number(measure: str) -> str:
-        spread = row[f"{measure}_sd"]
-        return f"{row[f'{measure}_mean']:.2f}" + ("" if np.isnan(spread) else f" ± {spread:.2f}")
+DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", "difference"]
+DIFFERENCE += ["low", "high", "all_low", "all_high", "p"]
 
-    runs = f" [{row['runs']}]" if row["runs"] else ""
-    return f"{number('precision')} / {number('recall')} / **{number('f1')}**{runs}"
-
-
-def terminal(summary: pd.DataFrame) -> str:
-    """Macro F1 per window as a plain table for the terminal."""
-    part = summary[summary["level"] == "window"].copy()
-    part["pair"] = [
-        m if s == "none" else f"{s} → {m}"
-        for s, m in zip(part["speech"], part["music"], strict=True)
-    ]
-    part["f1"] = [
-        f"{m:.2f}" + ("" if np.isnan(s) else f" ± {s:.2f}")
-        for m, s in zip(part["f1_mean"], part["f1_sd"], strict=True)
-    ]
-    part["mode"] = part["mode"].map(MODES).fillna("")
-    order = part["pair"].drop_duplicates()
-    wide = part.pivot(index=["model", "mode", "task"], columns="pair", values="f1")
-    wide = wide.reindex(columns=order).reindex(part.set_index(wide.index.names).index.unique())
-    wide.columns.name = None
-    return wide.fillna("–").to_string()
+# question -> (speech languages with +, with -) for a language of music and the other one
+QUESTIONS = {
+    "intra- minus cross-linguistic": lambda own, other: ([own], [other]),
+    "mixture minus single language": lambda own, other: (["mix"], [own, other]),
+}
 
 
-def figure(summary: pd.DataFrame, path: Path) -> None:
-    """Draw macro F1 of the quadrants per window, by language pair."""
-    part = summary[(summary["level"] == "window") & (summary["task"] == "quadrants")]
-    chance = part[part["model"] == "chance"].set_index("music")["f1_mean"].to_dict()
+def contrasts(cells: Sequence[Cell]) -> pd.DataFrame:
+    """The questions of the paper as contrasts of macro F1 of the quadrants.
+
+    For each encoder, mode and music that has all cells of a contrast, and their mean; with the
+    published values of the same contrast (experiment 2), which have no intervals. A row per level,
+    question, model, mode, music: columns as of `differences`; model "all" is the mean.
+    """
+    by_key = {cell.key: cell for cell in cells}
+    published = pd.read_csv(PUBLISHED)
+    published = published[(published["experiment"] == 2) & (published["task"] == "quadrants")]
+    printed = published.set_index(KEYS)["macro_f1"].to_dict()
     rows = []
-    for row in part[part["model"] != "chance"].to_dict("records"):
-        speeches = list(SHORT.values()) if row["speech"] == "none" else [row["speech"]]
-        present = set(part.loc[part["music"] == row["music"], "speech"])
-        # the baseline has no speech: it stands beside every pair of its music
-        for speech in [s for s in speeches if s in present] or ["none"]:
-            rows.append(
-                {
-                    "pair": f"{speech} → {row['music']}",
-                    "name": f"{row['model']}, {MODES[row['mode']]}",
-                    "mean": row["f1_mean"],
-                    "sd": 0 if np.isnan(row["f1_sd"]) else row["f1_sd"],
-                }
-            )
-    pairs = [f"{s} → {m}" for m in SHORT.values() for s in (*SHORT.values(), "none")]
-    rows.sort(key=lambda row: pairs.index(row["pair"]))
-    plots.table(rows, chance, path)
+    for level in LEVELS:
+        found = []
+        for question, of in QUESTIONS.items():
+            every = []
+            for model, mode, music in dict.fromkeys((k[0], k[1], k[3]) for k in by_key):
+                other = "man" if music == "eng" else "eng"
+                signed = [[(model, mode, s, music) for s in part] for part in of(music, other)]
+                keys = [key for part in signed for key in part]
+                if mode == "scratch" or not all(key in by_key for key in keys):
+                    continue
+                if len({tuple(by_key[key].clips) for key in keys}) > 1:
+                    continue
+                # each music has draws of its own; those of its cells are paired
+                seed = SEED + list(SHORT.values()).index(music)
+                weights = comparison.draws(len(by_key[keys[0]].clips), seed)
+                plus, minus = (
+                    [comparison.resampled(by_key[k].counts[level]["quadrants"], weights) for k in p]
+                    for p in signed
+                )
+                value, drawn = (
+                    np.mean([side[i] for side in plus], axis=0)
+                    - np.mean([side[i] for side in minus], axis=0)
+                    for i in (0, 1)
+                )
+                there = [[printed.get(key, np.nan) for key in part] for part in signed]
+                row = {"level": level, "question": question, "model": model, "mode": mode}
+                row |= {"music": music, "published": np.mean(there[0]) - np.mean(there[1])}
+                every.append((row, float(value), drawn))
+            if len(every) > 1:
+                row = {"level": level, "question": question, "model": "all", "mode": "all"}
+                row |= {"music": "all", "published": np.mean([r["published"] for r, _, _ in every])}
+                mean = (
+                    np.mean([v for _, v, _ in every]),
+                    np.mean([d for _, _, d in every], axis=0),
+                )
+                every.append((row, float(mean[0]), mean[1]))
+            found += every
+        told = comparison.simultaneous([v for _, v, _ in found], [d for _, _, d in found])
+        rows += [r | {"difference": v} | t for (r, v, _), t in zip(found, told, strict=True)]
+    columns = ["level", "question", "model", "mode", "music", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "all_low", "all_high", "p", "published"])
+
+
+def gather(models: Path) -> Results:
+    """All tables, from the finished runs below <models>/models_trans."""
+    cells, folds, notes = collect(models)
+    differ, more = differences(cells)
+    return Results(summarise(cells), differ, contrasts(cells), folds, notes + more)
+
+
+def _named(key: tuple) -> str:
+    model, mode, speech, music = key
+    pair = f"{speech} → {music}" if speech != "none" else music
+    return f"{TITLES.get(model, model)} {MODES.get(mode, '')} {pair}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def results(models: Path, out: Path) -> str:
-    """Write table.md, table.csv and table.png to `out`; returns the text for the terminal."""
-    summary = summarise(collect(models))
+    """Write all tables and the figure to `out`; returns the text for the terminal."""
+    from lib import plots, typeset
+
+    found = gather(models)
+    for note in found.notes:
+        say(note)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{out} cannot be made: a file stands in its way") from error
-    artefacts.write_text(out / "table.md", markdown(summary))
-    artefacts.write_text(out / "table.csv", summary.to_csv(index=False, float_format="%.6g"))
-    figure(summary, out / "table.png")
-    return terminal(summary)
+    artefacts.write_text(out / "table.md", typeset.markdown(found))
+    artefacts.write_text(out / "table.tex", typeset.latex(found))
+    for name, table in (
+        ("table", found.cells),
+        ("differences", found.differences),
+        ("contrasts", found.contrasts),
+        ("folds", found.folds),
+    ):
+        text = table.to_csv(index=False, float_format="%.6g")
+        artefacts.write_text(out / f"{name}.csv", text)
+    if len(found.cells):
+        plots.table(found.cells, MODES, TITLES, out / "table.png")
+    return typeset.terminal(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,22 +17,37 @@ import keras
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, batches, cnn, datasets, evaluation, execution, heads, plots, training
-from lib.audio import window_seconds
+from lib import (
+    artefacts,
+    batches,
+    cnn,
+    crossval,
+    datasets,
+    execution,
+    heads,
+    loading,
+    plots,
+    scoring,
+    training,
+)
 from lib.cli import say
 from lib.codes import Cache
 from lib.config import Settings
+from lib.crossval import Folds, Part
 from lib.errors import UserError
 from lib.execution import Machine
 from lib.registry import BASELINES, DENOISERS, LANGUAGES, TASKS
-from lib.windows import Windows, budget
+from lib.windows import Windows, budget, pooled
 
 MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is transferred to what; `speech` is None for the baseline, `folder` of the music."""
+    """What is transferred to what; `speech` is None for the baseline, `folder` of the music.
+
+    In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`.
+    """
 
     model: str
     speech: str | None
@@ -42,11 +57,25 @@ class Job:
     data: dict[str, Windows]
     machine: Machine
     overwrite: bool
+    folds: Folds | None = None
+    pool: Windows | None = None
+    part: Part | None = None
+
+    def whole(self, mode: str, iteration: int) -> Path:
+        """The run directory of a step; in a cross-validation, that of all folds."""
+        names = (self.speech, self.music, self.model, mode, iteration)
+        folds = self.folds.name if self.folds else ""
+        return artefacts.transfer_run(self.settings["paths"]["models"], *names, folds)
 
     def run(self, mode: str, iteration: int) -> Path:
-        """The run directory of a step."""
-        where = self.settings["paths"]["models"]
-        return artefacts.transfer_run(where, self.speech, self.music, self.model, mode, iteration)
+        """The run directory of a step; in a cross-validation, that of the fold."""
+        whole = self.whole(mode, iteration)
+        return whole / f"fold_{self.part.number}" if self.part else whole
+
+    def fold(self, part: Part) -> Job:
+        """The job of one fold."""
+        data = {name: self.pool.subset(rows) for name, rows in part.rows.items()}
+        return replace(self, data=data, part=part)
 
 
 def transfer(
@@ -57,6 +86,7 @@ def transfer(
     settings: Settings,
     folder: Path,
     *,
+    folds: Folds | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
     """Train and score a classifier, `settings["run"]["iterations"]` times.
@@ -69,6 +99,7 @@ def transfer(
     release : True for "Full" (the frozen step is trained first where it is not finished), False
         for "Feat. Ext."
     folder : of the music data set
+    folds : cross-validate instead of testing on the data set's test split
     overwrite : train again what is finished
 
     Returns the run directories.
@@ -79,6 +110,7 @@ def transfer(
     if baseline:
         say(f"{model} is trained from scratch on music: -s {speech} is ignored")
     make = f"python3 generate_dataset.py -d m -l {music}"
+    memory = budget(settings["training"]["memory_gb"])
     data = datasets.read_folder(
         folder,
         ("train", "val", "test"),
@@ -86,7 +118,7 @@ def transfer(
         "music",
         LANGUAGES[music],
         make,
-        budget(settings["training"]["memory_gb"]),
+        memory / 3 if folds else memory,  # the folds are of all three
     )
     say(
         f"{LANGUAGES[music]} music: "
@@ -96,14 +128,36 @@ def transfer(
     job = Job(
         model, None if baseline else speech, music, settings, folder, data, machine, overwrite
     )
-    runs = []
-    for iteration in range(settings["run"]["iterations"]):
-        if baseline:
-            runs.append(_scratch(job, iteration))
-            continue
-        runs.append(_feat_ext(job, iteration, wanted=not release))
-        if release:
-            runs[-1] = _full(job, iteration, runs[-1])
+    iterations = range(settings["run"]["iterations"])
+    one = _one
+    if folds:
+        job, one = replace(job, folds=folds, pool=pooled(list(data.values()))), _cross_validate
+    return [list(one(job, iteration, release).values())[-1] for iteration in iterations]
+
+
+def _one(job: Job, iteration: int, release: bool) -> dict[str, Path]:
+    """All steps of one iteration (of one fold); the run directory of each."""
+    if job.speech is None:
+        return {"scratch": _scratch(job, iteration)}
+    runs = {"feat_ext": _feat_ext(job, iteration, wanted=not release)}
+    if release:
+        runs["full"] = _full(job, iteration, runs["feat_ext"])
+    return runs
+
+
+def _cross_validate(job: Job, iteration: int, release: bool) -> dict[str, Path]:
+    """One iteration of every fold, and what they give together, of each step."""
+    began, found = time.time(), []
+    share, seed = job.settings["dataset"]["val"], job.settings["run"]["seed"]
+    for part in crossval.divide(job.pool, job.folds, job.folder, share, seed):
+        sizes = ", ".join(f"{len(rows)} clips ({name})" for name, rows in part.rows.items())
+        say(f"fold {part.number} of {job.folds.count}: {sizes}")
+        found.append(_one(job.fold(part), iteration, release))
+    runs = {mode: job.whole(mode, iteration) for mode in found[0]}
+    for mode, run in runs.items():
+        with artefacts.locked(run):
+            folds = [one[mode] for one in found]
+            crossval.summarise(run, folds, {"model": job.model, "iteration": iteration}, began)
     return runs
 
 
@@ -125,17 +179,17 @@ def _feat_ext(job: Job, iteration: int, wanted: bool) -> Path:
     """The frozen step; `wanted` is False when it only prepares the released one."""
     chosen = job.settings["transfer"]["encoder_iteration"]
     number = iteration if chosen < 0 else chosen
-    parent = artefacts.speech_run(job.settings["paths"]["models"], job.speech, job.model, number)
     script = "pretrain_denoise.py" if job.model in DENOISERS else "pretrain_cpc.py"
     runs = f" --iterations {number + 1}" if number else ""
     make = f"python3 {script} -s {job.speech} -mod {job.model}{runs}"
-    encoder = artefacts.load_encoder(parent, job.settings["features"], make)
+    models, features = Path(job.settings["paths"]["models"]), job.settings["features"]
+    encoder, path = loading.load_encoder(models, job.speech, job.model, number, features, make)
 
     def build() -> keras.Model:
         return _classifier(encoder, job.settings)
 
     inputs = _inputs(job, iteration, "heads", "transfer")
-    inputs["encoder"] = artefacts.file_hash(parent / "encoder.keras")
+    inputs["encoder"] = artefacts.file_hash(path)
     finished = artefacts.read_json(job.run("feat_ext", iteration) / "run.json")
     if finished and not wanted:  # --epochs then speaks of the released step alone
         epochs = finished.get("inputs", {}).get("transfer", {}).get("epochs")
@@ -147,7 +201,7 @@ def _full(job: Job, iteration: int, parent: Path) -> Path:
     """The released step, from the finished frozen run `parent`."""
 
     def build() -> keras.Model:
-        return artefacts.load_model(
+        return loading.load_model(
             parent / "model.keras", "train that step again (-rel n --overwrite)"
         )
 
@@ -220,9 +274,10 @@ def _train(
     trained, takes = model, {name: windows.take for name, windows in job.data.items()}
     if mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
         trained = model.get_layer("heads")
-        takes = _codes(job, model.get_layer("encoder"), inputs["encoder"], size)
+        takes = _coded(job, model.get_layer("encoder"), inputs["encoder"], size)
     outcome, history = _fit(job, trained, takes, run, section, seed, inputs, size)
-    title = f"{run.parent.name}, {run.name}"
+    title = f"{job.whole(mode, iteration).parent.name}, {job.whole(mode, iteration).name}"
+    title += f", fold {job.part.number}" if job.part else ""
     before = []
     if mode == "full":
         frozen = job.run("feat_ext", iteration) / "history.csv"
@@ -232,10 +287,13 @@ def _train(
         plots.curves(history, new / "curves.png", title, MEASURE, before)
         scored = execution.for_prediction(trained, job.settings["training"]["predict_dtype"])
         probabilities = _predict(scored, takes["test"], len(job.data["test"]), size)
-        levels = _evaluate(job, probabilities, new, title)
+        table = scoring.predictions(job.data["test"], probabilities, job.settings["features"])
+        levels = scoring.write(table, new, title)
         artefacts.write_run(new, inputs, outcome, history, job.machine.chosen, began)
-    f1 = ", ".join(f"{task} {levels['window'][task]['macro_f1']:.3f}" for task in TASKS)
-    say(f"test, macro F1 per window: {f1} (chance and more in {run / 'report.txt'})")
+    for level, tasks in levels.items():
+        f1 = ", ".join(f"{task} {result['macro_f1']:.3f}" for task, result in tasks.items())
+        say(f"test, macro F1 per {level}: {f1}")
+    say(f"more in {run / 'report.txt'}")
 
 
 def _fit(
@@ -296,39 +354,48 @@ def _predict_windows(job: Job, model: keras.Model) -> int:
     return job.machine.predict_windows(job.model, sum(map(len, job.data.values())), speed)
 
 
-def _codes(job: Job, encoder: keras.Model, sha256: str, size: int) -> dict[str, batches.Take]:
-    """What gives the codes of the windows of each split: computed once, as in predicting, without
-    dropout and with fixed statistics. They are kept beside the data set, or else in memory; where
-    they fit into neither, they are computed when asked for.
+def _coded(job: Job, encoder: keras.Model, sha256: str, size: int) -> dict[str, batches.Take]:
+    """What gives the codes of the windows of each split; `sha256` of the encoder's file.
 
-    sha256 : of the encoder's file; size : windows per step
+    In a cross-validation the codes are those of the pool, which all folds share.
+    """
+    if job.pool is None:
+        return {n: _codes(job, w, n, encoder, sha256, size) for n, w in job.data.items()}
+    codes = _codes(job, job.pool, "all clips", encoder, sha256, size)
+    own = {name: job.pool.windows_of(rows) for name, rows in job.part.rows.items()}
+    return {name: lambda chosen, own=own[name]: codes(own[chosen]) for name in own}
+
+
+def _codes(
+    job: Job, windows: Windows, name: str, encoder: keras.Model, sha256: str, size: int
+) -> batches.Take:
+    """What gives the codes of windows: computed once, as in predicting, without dropout and with
+    fixed statistics. They are kept beside the data set, or else in memory; where they fit into
+    neither, they are computed when asked for.
+
+    name : of the windows, for messages; sha256 : of the encoder's file; size : windows per step
     """
     how = job.settings["training"]
     encoder = execution.for_prediction(encoder, how["predict_dtype"])
-    cache, takes = Cache(job.folder, how["codes_gb"] * 1e9), {}
-    for name, windows in job.data.items():
-        of = {
-            "encoder": sha256,
-            "windows": windows.sha256,
-            "backend": keras.backend.backend(),
-            "dtype": how["predict_dtype"],
-        }
-        shape = (len(windows), encoder.output_shape[-1])
-        codes = cache.get(of)
-        if codes is None:
-            blocks = (np.asarray(block) for block in _blocks(encoder, windows, size))
-            if cache.put(of, blocks, shape):
-                codes = cache.get(of)
-            elif 4 * shape[0] * shape[1] <= budget(how["memory_gb"]):
-                codes = np.concatenate(list(blocks))
-        if codes is None:
-            say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")
-            takes[name] = lambda chosen, windows=windows: encoder.predict_on_batch(
-                windows.take(chosen)
-            )
-        else:
-            takes[name] = codes.__getitem__
-    return takes
+    cache = Cache(job.folder, how["codes_gb"] * 1e9)
+    of = {
+        "encoder": sha256,
+        "windows": windows.sha256,
+        "backend": keras.backend.backend(),
+        "dtype": how["predict_dtype"],
+    }
+    shape = (len(windows), encoder.output_shape[-1])
+    codes = cache.get(of)
+    if codes is None:
+        blocks = (np.asarray(block) for block in _blocks(encoder, windows, size))
+        if cache.put(of, blocks, shape):
+            codes = cache.get(of)
+        elif 4 * shape[0] * shape[1] <= budget(how["memory_gb"]):
+            codes = np.concatenate(list(blocks))
+    if codes is None:
+        say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")
+        return lambda chosen: encoder.predict_on_batch(windows.take(chosen))
+    return codes.__getitem__
 
 
 def _blocks(encoder: keras.Model, windows: Windows, size: int) -> Iterator[np.ndarray]:
@@ -343,24 +410,3 @@ def _predict(model: keras.Model, take: batches.Take, items: int, size: int) -> d
     """Probabilities : {task: float32 (items, classes)}, `size` items at a time."""
     found = model.predict(batches.Inputs(take, items, size), verbose=0)
     return {task: values[:items] for task, values in found.items()}
-
-
-def _evaluate(job: Job, probabilities: dict, folder: Path, title: str) -> dict:
-    """Score every window of the test clips once; write predictions, metrics, report, figure."""
-    windows = job.data["test"]
-    true = windows.labels()
-    levels = evaluation.evaluate(true, probabilities, windows.recording, TASKS)
-    start = window_seconds(windows.local, job.settings["features"])
-    columns = {
-        "recording": windows.table["recording"].to_numpy()[windows.recording],
-        "start_seconds": np.round(start, 3),
-    }
-    for task, classes in TASKS.items():
-        columns[task] = np.array(classes)[true[task]]
-        for k, name in enumerate(classes):
-            columns[f"p_{task}_{name}"] = probabilities[task][:, k]
-    pd.DataFrame(columns).to_csv(folder / "predictions.csv", index=False, float_format="%.6g")
-    artefacts.write_json(folder / "metrics.json", levels)
-    artefacts.write_text(folder / "report.txt", evaluation.report(levels, title))
-    plots.confusions(levels, folder / "confusion.png", title)
-    return levels

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -134,13 +135,63 @@ class Windows:
         block[order] = (ends - 1) // self.block
         return np.lexsort((rng.random(len(recording)), block[recording]))
 
+    def frames_of(self, number: int) -> np.ndarray:
+        """frames (length, n_mels) of one recording, as they are stored."""
+        first = self.starts[np.searchsorted(self.recording, number)]
+        if self.on_disk:
+            return self.frames.load(int(np.searchsorted(self.frames.offsets, first, "right")) - 1)
+        return self.frames[first : first + self.table["length"].iloc[number]]
+
+    def windows_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Which windows are of the recordings `numbers` : int64, rising."""
+        return np.flatnonzero(np.isin(self.recording, numbers))
+
+    def subset(self, numbers: np.ndarray) -> Windows:
+        """The windows of the recordings `numbers` : int64, rising; frames are shared."""
+        place = np.zeros(len(self.table), np.int64)
+        place[numbers] = np.arange(len(numbers))
+        chosen = self.windows_of(numbers)
+        table = self.table.iloc[numbers].reset_index(drop=True)
+        content = "\0".join([self.sha256, *table["recording"]])
+        return replace(
+            self,
+            table=table,
+            starts=self.starts[chosen],
+            recording=place[self.recording[chosen]],
+            local=self.local[chosen],
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+        )
+
     def _recordings(self) -> Iterator[np.ndarray]:
-        first = offsets(self.table["length"])
-        for number, length in enumerate(self.table["length"]):
-            if self.on_disk:
-                yield self.frames.load(number)
-            else:
-                yield self.frames[first[number] : first[number] + length]
+        return map(self.frames_of, range(len(self.table)))
+
+
+def pooled(parts: Sequence[Windows]) -> Windows:
+    """The windows of several splits as one, in their order; on disk if one of them is."""
+    tables = [part.table for part in parts]
+    first_row = offsets([len(table) for table in tables])
+    first_frame = offsets([table["length"].sum() for table in tables])
+    table = pd.concat(tables, ignore_index=True)
+
+    def load(number: int) -> np.ndarray:
+        part = int(np.searchsorted(first_row, number, "right")) - 1
+        return parts[part].frames_of(number - first_row[part])
+
+    keep = [part.frames.keep for part in parts if part.on_disk]
+    if keep:
+        frames = OnDisk(load, table["length"].to_numpy(), max(keep))
+    else:
+        frames = np.concatenate([part.frames for part in parts])
+    pairs = list(zip(parts, first_frame, first_row, strict=True))
+    return replace(
+        parts[0],
+        frames=frames,
+        table=table,
+        starts=np.concatenate([part.starts + frame for part, frame, _ in pairs]),
+        recording=np.concatenate([part.recording + row for part, _, row in pairs]),
+        local=np.concatenate([part.local for part in parts]),
+        sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+    )
 
 
 def offsets(lengths: Sequence[int]) -> np.ndarray:

@@ -1,0 +1,87 @@
+"""Comparisons of runs on the same clips: paired bootstrap over clips; pure functions on arrays.
+
+A run's test is given as counts : int (clips, k, k), the confusion matrix of each clip (rows: true,
+columns: predicted), of its windows or of its one answer. Clips are drawn with replacement (Efron
+1979), the same for all runs, so that what is hard for all cancels; windows of a clip stay together,
+since they are not independent. Iterations of a run are averaged, not drawn: their spread is told as
+a standard deviation elsewhere.
+
+Several differences are corrected for their number by the largest studentised deviation of all of
+them in each draw (Westfall & Young 1993; Romano & Wolf 2005): with 95 % probability all
+simultaneous intervals hold at once, and correlated comparisons cost little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+DRAWS = 10_000  # our choice: the ends of an interval move by some thousandths between seeds
+LEVEL = 0.95
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Macro F1 of confusion matrices : (…, k, k); (…). A class without items or guesses has 0."""
+    right = np.diagonal(confusion, axis1=-2, axis2=-1)
+    total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    f1 = np.divide(2 * right, total, out=np.zeros(total.shape), where=total > 0)
+    return f1.mean(axis=-1)
+
+
+@lru_cache(maxsize=4)
+def draws(clips: int, seed: int, number: int = DRAWS) -> np.ndarray:
+    """How often each clip is in each draw : float64 (number, clips)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(clips, np.full(clips, 1 / clips), size=number).astype(float)
+
+
+def resampled(counts: Sequence[np.ndarray], weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Macro F1, mean over iterations, and what each draw makes of it.
+
+    counts : of each iteration, int (clips, k, k); weights : (draws, clips), as of `draws`
+
+    Returns the value and its draws : float64 (draws,).
+    """
+    value = np.mean([macro_f1(one.sum(axis=0)) for one in counts])
+    each = []
+    for one in counts:
+        flat = one.reshape(len(one), -1).astype(float)
+        each.append(macro_f1((weights @ flat).reshape(len(weights), *one.shape[1:])))
+    return float(value), np.mean(each, axis=0)
+
+
+def interval(samples: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile interval of draws : (n,)."""
+    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def simultaneous(values: Sequence[float], samples: Sequence[np.ndarray]) -> list[dict]:
+    """Intervals of differences, alone and all at once.
+
+    Parameters
+    ----------
+    values : the differences
+    samples : the draws of each : (n,), the draws of all numbered alike
+
+    Returns for each: low, high (95 %, alone), all_low, all_high (95 %, all at once) and p, of no
+    difference, corrected likewise.
+    """
+    if not len(values):
+        return []
+    value, drawn = np.asarray(values, float)[:, None], np.stack(samples)
+    spread = drawn.std(axis=1, ddof=1, keepdims=True)
+    still = spread < 1e-12  # the same predictions in both runs
+    largest = (np.abs(drawn - value) / np.where(still, np.inf, spread)).max(axis=0)
+    reach = np.quantile(largest, LEVEL) * spread
+    found = []
+    for d, own, s, r, same in zip(
+        value[:, 0], drawn, spread[:, 0], reach[:, 0], still[:, 0], strict=True
+    ):
+        low, high = interval(own)
+        p = 1.0 if same else (1 + np.sum(largest >= abs(d) / s)) / (1 + len(largest))
+        names = ("low", "high", "all_low", "all_high", "p")
+        found.append(dict(zip(names, map(float, (low, high, d - r, d + r, p)), strict=True)))
+    return found

@@ -1,0 +1,141 @@
+"""Cross-validation of a transfer: folds of all recordings of a data set, and what they give.
+
+Every recording is in the test of one fold. Of a fold's other recordings a share (dataset.val) is
+for validation, the rest for training; both draws are stratified by quadrant and, where asked for,
+keep artists on one side. Recordings with the same samples never part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import artefacts, scoring, splits
+from lib.annotations import read_csv
+from lib.cli import say
+from lib.errors import UserError
+from lib.registry import TASKS
+from lib.windows import Windows
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How a data set is cross-validated.
+
+    count : of folds
+    groups : "artist" keeps the recordings of each on one side; None does not
+    """
+
+    count: int
+    groups: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How run directories call it."""
+        return f"{self.groups}_folds_{self.count}" if self.groups else f"folds_{self.count}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold: its number from 1 on, and the recordings of each split, as rows of the pool."""
+
+    number: int
+    rows: Mapping[str, np.ndarray]
+
+
+def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> Iterator[Part]:
+    """The folds of a data set.
+
+    Parameters
+    ----------
+    pool : all of its recordings
+    folder : of the data set; the folds of its split.csv are used if there are as many as asked for
+    val : share of the recordings outside the test for validation
+    seed : of the draws
+
+    Raises UserError when artists are asked for and not known, or are torn by given folds, and when
+    a class does not reach every split.
+    """
+    table = pool.table
+    if folds.count > len(table):
+        raise UserError(f"--folds {folds.count}: there are {len(table)} recordings")
+    if folds.groups and (table["group"] == "").all():
+        raise UserError(
+            f"no {folds.groups} is known of any of the {len(table)} recordings: leave out "
+            "--groups, or make the data set from a table with a column group"
+        )
+    by = "group" if folds.groups else None
+    same = table["digest"] if "digest" in table else table["recording"]
+    together = splits.kept_together(table, by, same)
+    fold = _given(folder, table, folds.count)
+    if fold is None:
+        fold = splits.folds(
+            table, stratify="quadrant", k=folds.count, seed=seed, together=together
+        ).to_numpy()
+    torn = pd.Series(fold).groupby(together.to_numpy()).nunique() > 1
+    if torn.any():
+        what = folds.groups or "set of equal recordings"
+        raise UserError(
+            f"the folds in {folder / 'split.csv'} tear {torn.sum()} {what}s: leave out --groups, "
+            "ask for another number of folds, or make the data set anew with --groups"
+        )
+    for number in range(1, folds.count + 1):
+        test = fold == number
+        rest = table[~test]
+        split = splits.split(
+            rest, stratify="quadrant", test=0, val=val, seed=seed, together=together[~test]
+        )
+        rows = {name: rest.index[split == name].to_numpy() for name in ("train", "val")}
+        yield Part(number, rows | {"test": np.flatnonzero(test)})
+
+
+def _given(folder: Path, table: pd.DataFrame, count: int) -> np.ndarray | None:
+    """The folds of the data set's split.csv : int64 (n,), if there are `count` of them."""
+    path = folder / "split.csv"
+    if not path.is_file():
+        return None
+    given = read_csv(path, strip=False)
+    if not {"recording", "fold"} <= set(given):
+        return None
+    fold = given.drop_duplicates("recording").set_index("recording")["fold"]
+    found = pd.to_numeric(fold.reindex(table["recording"]), errors="coerce").to_numpy()
+    if set(found) != set(range(1, count + 1)):
+        say(f"the folds in {path} are not 1 to {count} for every recording: others are drawn")
+        return None
+    say(f"folds as in {path}")
+    return found.astype(np.int64)
+
+
+def summarise(run: Path, parts: list[Path], inputs: Mapping, began: float) -> dict:
+    """Write what the folds of a run give together to its directory; returns the measures.
+
+    Parameters
+    ----------
+    run : the directory that holds the folds
+    parts : the finished run directory of each fold
+    inputs : what the folds have in common
+    began : time.time() at the start
+    """
+    records = [artefacts.read_json(part / "run.json") for part in parts]
+    whole = json.loads(json.dumps(inputs | {"folds": [record["inputs"] for record in records]}))
+    there = artefacts.read_json(run / "run.json")
+    tables = [scoring.read(part / scoring.PREDICTIONS) for part in parts]
+    together = pd.concat(
+        [table.assign(fold=number) for number, table in enumerate(tables, 1)], ignore_index=True
+    )
+    title = f"{run.parent.name}, {run.name}"
+    if there is None or there.get("inputs") != whole:
+        levels = scoring.write(together, run, title)
+        outcome = {"folds": [record["outcome"] for record in records]}
+        artefacts.write_run(run, whole, outcome, None, records[0]["execution"], began)
+    else:
+        levels = artefacts.read_json(run / "metrics.json")
+    f1 = {task: levels["folds"]["clip"][task]["macro_f1"] for task in TASKS}
+    shown = ", ".join(f"{task} {v['mean']:.3f} ± {v['sd']:.3f}" for task, v in f1.items())
+    say(f"{len(parts)} folds, macro F1 per clip: {shown} (more in {run / 'report.txt'})")
+    return levels

@@ -1,0 +1,269 @@
+"""The authors' released models: weights of Keras 2 files in the networks of this suite.
+
+    python3 -m lib.legacy FILE.hdf5 OUT/
+
+writes OUT/ as a run directory: with model.keras for a transferred model (models_trans/…), with
+encoder.keras for a pretrained one (models/…). Without conversion, predict.py takes the former and
+the transfer scripts the latter where the authors' archives put them.
+
+Weights are read by the names of layers, however they are nested (`time_distributed`), and each is
+checked; of the architecture only two facts are used, both from JSON. Nothing in a file is executed:
+the pickled lambda of the CPC files is never touched. The originals compute channels first, with
+batch norm over time (ICASSP 2021's code); the networks here channels last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+
+from lib import artefacts, cli
+from lib.errors import UserError, guard
+from lib.registry import TASKS
+
+if TYPE_CHECKING:
+    import keras
+
+# what the released models were trained on: the same for all, and written in none
+FEATURES = {
+    "sample_rate": 16000,
+    "n_fft": 2048,
+    "win_length": 1024,
+    "hop_length": 512,
+    "n_mels": 128,
+    "window_frames": 31,
+    "window_hop": 15,
+}
+# names of their layers, where they differ from those here
+CPC_LAYERS = {"fc1": "b3_fc1", "fc1_b1": "b3_b3", "code": "encod"}
+HEAD_LAYERS = {f"shared_fc{i}": f"b9_fc{i}" for i in (1, 2, 3)}
+for number, task in enumerate(TASKS, 10):
+    HEAD_LAYERS |= {f"{task}_fc{i}": f"b{number}_fc{i}" for i in (1, 2)}
+
+Found = dict[str, dict[str, h5py.Dataset]]  # {layer: {variable: its values in the file}}
+
+
+def load(path: Path, classifier: bool | None = None) -> keras.Model:
+    """The network of a released model, on (batch, 128, 31, 1) float32.
+
+    classifier : what it must be: a transferred model (True), a pretrained one (False), either
+
+    Returns the classifier of a transferred file, as of lib.heads.classifier, or the encoder of a
+    pretrained one. Raises UserError when the file is missing, damaged or of another network, naming
+    the layer that differs.
+    """
+    if not path.is_file():
+        raise UserError(f"no file {path}: expected a released model, .hdf5")
+    try:
+        with h5py.File(path, "r") as file:
+            found = _weights(file)
+            if classifier is not None and classifier != _has_heads(found):
+                raise UserError(
+                    f"{path} is a {'pretrained' if classifier else 'transferred'} model: expected "
+                    f"a {'transferred' if classifier else 'pretrained'} one"
+                )
+            return _network(path, found, _flattened_channels_first(file, path))
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a model file of Keras 2, or is damaged ({str(error)[:80]}): get it "
+            "again"
+        ) from error
+
+
+def pretrained(folder: Path, model: str, iteration: int) -> Path | None:
+    """The released file of a pretraining in `folder`, models/speech/<language>/."""
+    return _only(folder, f"{model}.it_{iteration}.*.hdf5", "")
+
+
+def transferred(folder: Path, model: str, mode: str, iteration: int) -> Path | None:
+    """The released file of a transfer in `folder`, models_trans/speech_…_2_music_…/.
+
+    Their names tell the frozen from the released step by the learning rate alone.
+    """
+    rate = {"full": ".lr_5e-05"}.get(mode, ".lr_0.001")
+    return _only(folder, f"{model}.*it_{iteration}.*.hdf5", rate)
+
+
+def _only(folder: Path, pattern: str, needed: str) -> Path | None:
+    found = sorted(path for path in folder.glob(pattern) if needed in path.name)
+    best = [path for path in found if ".best." in path.name] or found
+    if len(best) > 1:
+        names = ", ".join(path.name for path in best)
+        raise UserError(f"{folder} holds several released models ({names}): keep one there")
+    return best[0] if best else None
+
+
+def _has_heads(found: Found) -> bool:
+    return "quadrants" in found
+
+
+def _weights(file: h5py.File) -> Found:
+    """All variables of all layers; a layer that occurs twice must hold the same."""
+    found: Found = {}
+
+    def visit(name: str, item: object) -> None:
+        parts = name.split("/")
+        if not isinstance(item, h5py.Dataset) or len(parts) < 2 or parts[0] == "optimizer_weights":
+            return
+        layer, variable = parts[-2], parts[-1].split(":")[0]
+        if variable in found.setdefault(layer, {}):
+            if not np.array_equal(found[layer][variable][()], item[()]):
+                raise UserError(
+                    f"{file.filename} holds two layers {layer} that differ: expected the network "
+                    "of a released model"
+                )
+        found[layer][variable] = item
+
+    file.get("model_weights", file).visititems(visit)
+    return found
+
+
+def _flattened_channels_first(file: h5py.File, path: Path) -> bool:
+    """Whether maps were flattened one after the other, in the order of channels-first data.
+
+    Keras's Flatten moves the channels last if it is told that they come first, as all released
+    models are.
+    """
+    text = file.attrs.get("model_config")
+    sibling = path.with_suffix(".json")
+    if text is None and sibling.is_file():
+        text = sibling.read_text(encoding="utf-8")
+    if text is None:
+        return False
+    formats = set()
+
+    def look(item: object) -> None:
+        if isinstance(item, Mapping):
+            if item.get("class_name") == "Flatten":
+                formats.add(item.get("config", {}).get("data_format", "channels_last"))
+            item = item.values()
+        if not isinstance(item, (str, int, float, type(None))):
+            for part in item:
+                look(part)
+
+    look(json.loads(text))
+    if len(formats) > 1:
+        raise UserError(f"{path} flattens in two orders: expected the network of a released model")
+    return formats == {"channels_last"}
+
+
+def _network(path: Path, found: Found, flat_first: bool) -> keras.Model:
+    """Build the network that the layers in `found` are of, with their weights."""
+    import keras
+
+    from lib import cpc, heads, scae
+
+    has_heads = _has_heads(found)
+    is_cpc = "b3_fc1" in found
+    sizes = {"n_mels": FEATURES["n_mels"], "frames": FEATURES["window_frames"]}
+    sizes["norm_axis"] = _norm_axis(found)
+    if is_cpc:
+        encoder = cpc.build_encoder(code=_units(path, found, "encod"), **sizes)
+    else:
+        encoder = scae.build_encoder(**sizes)
+    names, model = dict(CPC_LAYERS) if is_cpc else {}, encoder
+    if has_heads:
+        units = _units(path, found, "b9_fc1")
+        model = heads.classifier(encoder, heads.build(encoder.output_shape[-1], TASKS, units=units))
+        names |= HEAD_LAYERS
+    after_flatten = "fc1" if is_cpc else "shared_fc1"
+    used = set()
+    for layer in model._flatten_layers(include_self=False):
+        if not layer.variables or isinstance(layer, (keras.Model, keras.layers.Dropout)):
+            continue
+        source = names.get(layer.name, layer.name)
+        used.add(source)
+        for variable in layer.variables:
+            values = _values(path, found, source, variable.name, tuple(variable.shape))
+            if flat_first and layer.name == after_flatten and variable.name == "kernel":
+                maps = encoder.get_layer("b3_d1" if is_cpc else "encod").output.shape[1:]
+                mel, frames, channels = maps
+                values = values.reshape(channels, mel, frames, -1).transpose(1, 2, 0, 3)
+                values = values.reshape(variable.shape)
+            variable.assign(values)
+    left = sorted(name for name, values in found.items() if values and name not in used)
+    if has_heads and left:
+        raise UserError(
+            f"{path} is of another network: its layer {left[0]} is not one of the released models'"
+        )
+    return model
+
+
+def _values(path: Path, found: Found, layer: str, variable: str, shape: tuple) -> np.ndarray:
+    """One variable : float32 of the shape expected; UserError names the layer that differs."""
+    stored = found.get(layer, {}).get(variable)
+    if stored is None:
+        raise UserError(
+            f"{path} is of another network: it has no {variable} of a layer {layer}; expected a "
+            "released model (SCAE, CNN or CPC, pretrained or transferred)"
+        )
+    if stored.shape != shape or stored.dtype.kind != "f":
+        raise UserError(
+            f"{path} is of another network: {variable} of its layer {layer} is {stored.dtype} "
+            f"{stored.shape}, expected float32 {shape}"
+        )
+    values = stored[()].astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"{path}: layer {layer} holds numbers that are not finite: get it again")
+    return values
+
+
+def _norm_axis(found: Found) -> int:
+    """The axis of batch norm: over time in the released models, else over channels."""
+    from lib.blocks import CHANNELS, TIME
+
+    size = getattr(found.get("b1_b2", {}).get("gamma"), "shape", None)
+    return TIME if size == (FEATURES["window_frames"],) else CHANNELS
+
+
+def _units(path: Path, found: Found, layer: str) -> int:
+    """The units of a dense layer."""
+    bias = found.get(layer, {}).get("bias")
+    if bias is None or len(bias.shape) != 1 or not 0 < bias.shape[0] <= 16_384:
+        raise UserError(f"{path} is of another network: it has no dense layer {layer}")
+    return int(bias.shape[0])
+
+
+def convert(path: Path, out: Path) -> Path:
+    """Write a released model as a run directory `out`; returns it.
+
+    What stands there already is left alone: UserError.
+    """
+    began = time.time()
+    if out.exists():
+        raise UserError(f"{out} is there already: name a new folder")
+    model = load(path)
+    name = "model.keras" if isinstance(model.output, Mapping) else "encoder.keras"
+    with artefacts.whole_folder(out) as new:
+        model.save(new / name)
+        inputs = {"legacy": path.name, "sha256": artefacts.file_hash(path), "features": FEATURES}
+        artefacts.write_run(new, inputs, {}, None, {}, began)
+    return out
+
+
+@guard
+def main(argv: list[str] | None = None) -> int:
+    p = argparse.ArgumentParser(
+        "python3 -m lib.legacy",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("file", type=Path, metavar="FILE.hdf5", help="a released model")
+    p.add_argument("out", type=Path, metavar="OUT", help="new folder for the converted model")
+    args = p.parse_args(argv)
+    cli.import_keras()
+    out = convert(args.file, args.out)
+    cli.say(f"{out}: " + ", ".join(sorted(path.name for path in out.iterdir())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

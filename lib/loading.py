@@ -1,0 +1,220 @@
+"""Models from disk: encoders to transfer, classifiers to predict with. Nothing in them is executed.
+
+A classifier is a finished run directory of a transfer, a .keras file, or a released model of the
+authors' (.hdf5). Those are also found where the authors' archives put them, in place of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from lib import artefacts, legacy
+from lib.config import ROOT
+from lib.errors import UserError
+from lib.registry import BASELINES, TASKS
+
+SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
+CODE = (
+    "Lambda",
+    "TorchModuleWrapper",
+    "TFSMLayer",
+    "JaxLayer",
+    "FlaxLayer",
+)  # layers that run code
+RUN = re.compile(
+    r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?"
+    r"(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
+)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model that predicts emotion, and what it was made for.
+
+    model    : (batch, n_mels, window_frames, 1) float32 -> {task: (batch, classes)}
+    features : feature settings of its windows
+    path     : where it was read from
+    sha256   : of that file
+    """
+
+    model: keras.Model
+    features: Mapping
+    path: Path
+    sha256: str
+
+
+def load_model(path: Path, advice: str) -> keras.Model:
+    """Load a .keras file; UserError with `advice` when it is missing, damaged or holds code."""
+    try:
+        _refuse_code(path)
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is missing or damaged ({str(error)[:80]}): {advice}") from error
+
+
+def load_encoder(
+    models: Path, language: str, model: str, iteration: int, features: Mapping, make: str
+) -> tuple[keras.Model, Path]:
+    """The encoder of a finished pretraining run, or of the authors' file in its place.
+
+    Parameters
+    ----------
+    models : folder that holds models/
+    language, model, iteration : of the pretraining, as of lib.artefacts.speech_run
+    features : the feature settings of the music
+    make : the command that makes the run, for the messages
+
+    Returns the encoder and its file. Raises UserError, naming the command to run, when the run is
+    not there or not finished, when the file is damaged or no encoder, or when it was pretrained on
+    other features.
+    """
+    run = artefacts.speech_run(models, language, model, iteration)
+    path = run / "encoder.keras"
+    record = artefacts.read_json(run / "run.json")
+    released = None if run.is_dir() else legacy.pretrained(run.parent, model, iteration)
+    if released:
+        path, pretrained_on = released, legacy.FEATURES
+    elif record is None or not path.is_file():
+        state = "is not finished" if run.is_dir() else "does not exist"
+        raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
+    else:
+        pretrained_on = record.get("inputs", {}).get("features", {})
+    differ = artefacts.differences(pretrained_on, features)
+    if differ:
+        raise UserError(
+            f"{path} was pretrained on other features ({'; '.join(differ)}): set them alike, or "
+            f"pretrain again with those of the music"
+        )
+    if released:
+        return legacy.load(path, classifier=False), path
+    encoder = load_model(path, f"run again\n  {make} --overwrite")
+    size = (None, features["n_mels"], features["window_frames"], 1)
+    if encoder.input_shape != size or len(encoder.output_shape) != 2:
+        raise UserError(
+            f"{path} maps {encoder.input_shape} to {encoder.output_shape}; an "
+            f"encoder maps {size} to (None, d): run again\n  {make} --overwrite"
+        )
+    return encoder, path
+
+
+def classifier(path: Path, features: Mapping) -> Classifier:
+    """Load a classifier.
+
+    Parameters
+    ----------
+    path : run directory, .keras file, or a released model of the authors' (.hdf5)
+    features : feature settings of a .keras file that has no run.json beside it
+
+    Raises UserError when there is none, or when it is unfinished, damaged, holds code or is no
+    classifier of this suite.
+    """
+    if path.suffix in (".hdf5", ".h5"):
+        model = legacy.load(path, classifier=True)
+        return Classifier(model, legacy.FEATURES, path, artefacts.file_hash(path))
+    file = path
+    if path.is_dir():
+        file = path / "model.keras"
+        if sorted(path.glob("fold_*")):
+            raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
+        if not (path / "run.json").is_file() or not file.is_file():
+            raise UserError(
+                f"{path} is not a finished run (it lacks model.keras or run.json): run the line "
+                "that trains it again, it goes on where it was"
+            )
+    elif path.suffix != ".keras" or not path.is_file():
+        raise UserError(
+            f"no model {path}: expected a run directory, a .keras file, or an .hdf5 file of the "
+            "authors'"
+        )
+    record = artefacts.read_json(file.parent / "run.json") or {}
+    features = record.get("inputs", {}).get("features", features)
+    model = load_model(file, "train it again, or name another model")
+    _check_classifier(model, features, file)
+    return Classifier(model, features, path, artefacts.file_hash(file))
+
+
+def find(
+    models: Path, speech: str | None, music: str, model: str, release: bool, iteration: int
+) -> Path:
+    """The run directory of a transfer, or the authors' file in its place.
+
+    The rest as of lib.artefacts.transfer_run. Raises UserError with what exists where it does not.
+    """
+    mode = "scratch" if model in BASELINES else "full" if release else "feat_ext"
+    speech = None if mode == "scratch" else speech
+    run = artefacts.transfer_run(models, speech, music, model, mode, iteration)
+    if run.is_dir():
+        return run
+    released = legacy.transferred(run.parent, model, mode, iteration)
+    if released:
+        return released
+    there = [path.relative_to(models) for path in trained(models)]
+    listed = "\n  ".join(map(str, there)) or "(none)"
+    raise UserError(
+        f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
+        "Choose one with -s, -m, -mod, -rel and --iteration, or with --model; without any of them, "
+        "the model that comes with the suite is used"
+    )
+
+
+def siblings(path: Path) -> list[Path]:
+    """All iterations of a run, or all folds of a cross-validation; UserError if it is neither."""
+    folds = [fold for fold in path.glob("fold_*") if re.fullmatch(r"fold_\d+", fold.name)]
+    if folds:
+        return sorted(folds, key=lambda fold: int(fold.name.removeprefix("fold_")))
+    name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", path.name)
+    if name is None:
+        raise UserError(f"--ensemble averages the iterations of a run; {path} is not one of them")
+    same = re.compile(re.escape(name[1]) + r"\d+" + re.escape(name[2] or ""))
+    return sorted(other for other in path.parent.iterdir() if same.fullmatch(other.name))
+
+
+def trained(models: Path) -> list[Path]:
+    """The finished transfer runs below `models`, and the authors' files in their places."""
+
+    def usable(path: Path) -> bool:
+        run = (path / "model.keras").is_file() and (path / "run.json").is_file()
+        return run or path.suffix == ".hdf5"
+
+    return sorted(filter(usable, (models / "models_trans").glob("speech_*_2_music_*/[!.]*")))
+
+
+def _refuse_code(path: Path) -> None:
+    """Raise UserError when a .keras file names anything but Keras's own layers and functions."""
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+
+    def look(item: object) -> None:
+        if isinstance(item, Mapping):
+            name, module = item.get("class_name"), item.get("module")
+            own = module is None or module == "keras" or str(module).startswith("keras.")
+            if name in CODE or (isinstance(name, str) and not own) or name == "function":
+                raise UserError(
+                    f"{path} wants to execute code of its own ({module}.{name}): refused; a model "
+                    "of this suite has layers of Keras alone"
+                )
+            item = item.values()
+        if not isinstance(item, (str, int, float, type(None))):
+            for part in item:
+                look(part)
+
+    look(config)
+
+
+def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None:
+    wanted = (None, features["n_mels"], features["window_frames"], 1)
+    outputs = model.output_shape if isinstance(model.output, Mapping) else {}
+    sizes = {task: (None, len(classes)) for task, classes in TASKS.items()}
+    if model.input_shape != wanted or dict(outputs) != sizes:
+        found = dict(outputs) if outputs else model.output_shape
+        raise UserError(
+            f"{path} maps {model.input_shape} to {found}; a classifier of this suite maps {wanted} "
+            f"to {sizes}: name one that trans_train_*.py made"
+        )

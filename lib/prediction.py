@@ -1,0 +1,381 @@
+"""The emotion of sound files: windows, clip and tag-gram, for any number of files with one model.
+
+    from lib.prediction import Predictor, predict_file
+    table = predict_file("song.mp3")                  # pandas, with the model of the suite
+    emotion = Predictor.load("models_trans/speech_eng_2_music_eng/model_over.full.it_0")
+    table, summary = emotion.table("song.mp3"), emotion.predict("song.mp3").summary
+
+A window's row: start_seconds, end_seconds; p_<task>_<class>, the probability of each class; the
+likeliest quadrant; arousal and valence = p(positive) - p(negative), from -1 (surely negative) to 1
+(surely positive). A clip's probabilities are the mean over its windows, its quadrant, arousal and
+valence follow from those. With several models, probabilities are averaged first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from lib import artefacts, audio, config, loading, plots
+from lib.audio import UnusableRecording
+from lib.cli import say
+from lib.errors import UserError
+from lib.loading import Classifier
+from lib.registry import QUADRANTS, TASKS
+from lib.scoring import columns_of
+
+SIZE = 64  # windows per step: as fast as more (docs/RESULTS.md), and little to fill up at the end
+POINTS = 1500  # of the waveform in a figure
+SOUND = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64")
+SUMMARY = "summary.csv"
+PER_FILE = (".csv", ".png", ".json")  # in the order of writing: the last one makes it finished
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted for one file.
+
+    table    : a row per window, as told at the top of this file
+    summary  : of the clip, for JSON: seconds, windows, quadrant, p_quadrants, arousal, valence, …
+    envelope : float32 (points, 2), lowest and highest sample along the file, in [-1, 1]
+    """
+
+    table: pd.DataFrame
+    summary: dict
+    envelope: np.ndarray
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One or several classifiers, loaded once.
+
+    classifiers : their probabilities are averaged
+    hop         : frames between windows
+    """
+
+    classifiers: tuple[Classifier, ...]
+    hop: int
+
+    @classmethod
+    def load(
+        cls, *models: str | Path, hop: float | None = None, features: Mapping | None = None
+    ) -> Predictor:
+        """Load classifiers, as of lib.loading.classifier; without any, the one of the suite.
+
+        Parameters
+        ----------
+        hop : seconds between windows, rounded to frames; None: as long as a window, so that they
+            do not overlap (as in the authors' predictor)
+        features : feature settings of .keras files that lie in no run directory; None: settings.py
+
+        Raises UserError when a model cannot be used, or when they are of different features.
+        """
+        features = features or config.load()["features"]
+        paths = [Path(model) for model in models] or [loading.SHIPPED]
+        found = tuple(loading.classifier(path, features) for path in paths)
+        first = found[0].features
+        for other in found[1:]:
+            differ = artefacts.differences(first, other.features)
+            if differ:
+                raise UserError(f"{other.path} is of other features ({'; '.join(differ)})")
+        frame = first["hop_length"] / first["sample_rate"]
+        frames = first["window_frames"] if hop is None else max(1, round(hop / frame))
+        return cls(found, frames)
+
+    @property
+    def features(self) -> Mapping:
+        return self.classifiers[0].features
+
+    @property
+    def frame(self) -> float:
+        """Seconds from one frame to the next."""
+        return self.features["hop_length"] / self.features["sample_rate"]
+
+    @property
+    def identity(self) -> dict:
+        """All that decides a prediction, besides the file."""
+        return {
+            "models": [str(one.path) for one in self.classifiers],
+            "sha256": [one.sha256 for one in self.classifiers],
+            "hop_seconds": round(self.hop * self.frame, 6),
+            "window_seconds": round(self.features["window_frames"] * self.frame, 6),
+        }
+
+    def table(self, path: str | Path) -> pd.DataFrame:
+        """The windows of a sound file; UnusableRecording when it cannot be used."""
+        return self.predict(path).table
+
+    def predict(self, path: str | Path) -> Prediction:
+        """All about a sound file of any length; UnusableRecording when it cannot be used."""
+        length = self.features["window_frames"]
+        with audio.decoded(path, self.features["sample_rate"]) as sound:
+            parts = [
+                self._probabilities(windows)
+                for windows in cut(sound.frames(self.features), length, self.hop, SIZE)
+            ]
+            envelope, seconds = sound.envelope(POINTS), sound.seconds
+        found = {task: np.concatenate([part[task] for part in parts]) for task in TASKS}
+        start = np.arange(len(found["quadrants"])) * self.hop * self.frame
+        columns = {"start_seconds": start.round(3)}
+        columns["end_seconds"] = np.minimum(start + length * self.frame, seconds).round(3)
+        for task in TASKS:
+            columns |= dict(zip(columns_of(task), found[task].T, strict=True))
+        columns["quadrant"] = np.array(QUADRANTS)[found["quadrants"].argmax(axis=1)]
+        for axis in ("arousal", "valence"):
+            columns[axis] = found[axis][:, 1] - found[axis][:, 0]
+        clip = {task: values.mean(axis=0, dtype=np.float64) for task, values in found.items()}
+        summary = {
+            "seconds": round(seconds, 3),
+            "windows": len(start),
+            "quadrant": QUADRANTS[int(clip["quadrants"].argmax())],
+            "p_quadrants": dict(zip(QUADRANTS, clip["quadrants"].round(6).tolist(), strict=True)),
+            "arousal": round(float(clip["arousal"][1] - clip["arousal"][0]), 6),
+            "valence": round(float(clip["valence"][1] - clip["valence"][0]), 6),
+        }
+        return Prediction(pd.DataFrame(columns), summary, envelope)
+
+    def _probabilities(self, windows: np.ndarray) -> dict[str, np.ndarray]:
+        """Probabilities : {task: float32 (n, classes)} of windows (n, n_mels, length, 1)."""
+        full = np.zeros((SIZE, *windows.shape[1:]), np.float32)  # one shape: traced once
+        full[: len(windows)] = windows
+        found = [one.model.predict_on_batch(full) for one in self.classifiers]
+        return {
+            task: np.mean([np.asarray(one[task])[: len(windows)] for one in found], axis=0)
+            for task in TASKS
+        }
+
+
+def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Iterator[np.ndarray]:
+    """Windows of frames that come in blocks : float32 (n, n_mels).
+
+    Returns windows : float32 (up to size, n_mels, length, 1), `hop` frames apart, as many as fit.
+    """
+    step = size * hop  # frames from one set of windows to the next
+    need = max(step, step - hop + length)
+    rest = np.zeros((0, 0), np.float32)
+    for block in frames:
+        rest = np.concatenate([rest, block]) if rest.size else block
+        while len(rest) >= need:
+            yield _windows(rest[: step - hop + length], length, hop)
+            rest = rest[step:]
+    if len(rest) >= length:
+        yield _windows(rest, length, hop)
+
+
+def _windows(frames: np.ndarray, length: int, hop: int) -> np.ndarray:
+    view = np.lib.stride_tricks.sliding_window_view(frames, length, axis=0)[::hop]
+    return np.ascontiguousarray(view)[..., None]
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Predictor:
+    return Predictor.load()
+
+
+def predict_file(path: str | Path, predictor: Predictor | None = None) -> pd.DataFrame:
+    """The emotion of a sound file over time.
+
+    Parameters
+    ----------
+    path : of a sound file
+    predictor : None takes the model that comes with the suite
+
+    Returns a row per window, as told at the top of this file. Raises UnusableRecording, with the
+    reason, when the file cannot be decoded, is silent or shorter than a window.
+    """
+    return (predictor or _shipped()).table(path)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to predict: where it is, what it is called, what its outputs are called."""
+
+    path: Path
+    name: str
+    stem: str
+
+
+def inputs(given: Sequence[str], stream: BinaryIO, folder: Path) -> tuple[list[Input], list[str]]:
+    """The sound files among files, folders and "-", and what is wrong with the others.
+
+    stream : what "-" stands for, kept as a file in `folder`. Outputs are called after their file,
+    with its suffix where that tells two apart.
+    """
+    found, failed = [], []
+    for text in given:
+        path = Path(text)
+        if text == "-":
+            path = folder / "stdin"
+            with open(path, "wb") as file:
+                shutil.copyfileobj(stream, file)
+            found.append((path, Path("stdin"), "-"))
+        elif path.is_dir():
+            inside = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SOUND]
+            inside = [p for p in inside if not p.name.startswith(".") and p.is_file()]
+            found += [(p, p.relative_to(path), str(p)) for p in inside]
+            if not inside:
+                failed.append(f"{path}: no sound files in this folder ({' '.join(SOUND)})")
+        else:
+            found.append((path, Path(path.name), text))
+    stems = pd.Series([str(name.with_suffix("")) for _, name, _ in found], dtype=object)
+    own = ~stems.duplicated(keep=False) & (stems != Path(SUMMARY).stem)
+    names = [s if o else str(n) for s, o, (_, n, _) in zip(stems, own, found, strict=True)]
+    result = []
+    for (path, _, text), name in zip(found, names, strict=True):
+        if names.count(name) > 1 and name in [one.stem for one in result]:
+            failed.append(f"{text}: another input has the outputs {name}.*: predict it on its own")
+        else:
+            result.append(Input(path, text, name))
+    return result, failed
+
+
+def predict_all(
+    given: Sequence[str],
+    predictor: Predictor,
+    out: Path | None,
+    stream: BinaryIO,
+    *,
+    overwrite: bool = False,
+    as_json: bool = False,
+) -> list[str]:
+    """Predict files and folders; returns what could not be done, a line each.
+
+    Parameters
+    ----------
+    given : paths of files and folders; "-" for `stream`
+    out : folder for <name>.csv, .json, .png of each, and summary.csv where a folder was given;
+        None writes none
+    overwrite : replace files that stand in `out`
+    as_json : print a line of JSON per file, with its windows, instead of messages
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found, failed = inputs(given, stream, Path(folder))
+        table_wanted = out is not None and any(Path(text).is_dir() for text in given)
+        if table_wanted and not overwrite:
+            _check_summary(out / SUMMARY)
+        rows = []
+        for one in found:
+            try:
+                summary, said = _predict_one(one, predictor, out, overwrite, as_json)
+                rows.append(summary)
+                say(said)
+            except (UnusableRecording, UserError) as error:
+                failed.append(f"{one.name}: {error}{_advice(one.path, error)}")
+        if table_wanted and rows:
+            table = pd.DataFrame([_row(summary) for summary in rows], columns=COLUMNS)
+            artefacts.write_text(out / SUMMARY, table.to_csv(index=False))
+            if not as_json:
+                say(f"{len(rows)} files: {out / SUMMARY}")
+    return failed
+
+
+def _predict_one(
+    one: Input, predictor: Predictor, out: Path | None, overwrite: bool, as_json: bool
+) -> tuple[dict, str]:
+    """Predict a file and write its outputs, unless they stand there.
+
+    Returns its summary, and what to print of it.
+    """
+    began = time.perf_counter()
+    about = {"file": one.name}
+    if out is not None:
+        target = out / one.stem
+        about["sha256"] = artefacts.file_hash(one.path) if one.path.is_file() else None
+        about["model"] = predictor.identity
+        there = [path for s in PER_FILE if (path := target.with_name(target.name + s)).exists()]
+        if there and not overwrite:
+            record = _record(target)
+            same = record and all(record.get(k) == about[k] for k in ("sha256", "model"))
+            if same and len(there) == len(PER_FILE) and not as_json:
+                return record, f"{one.name}: finished already, {_told(record)}"
+            if not same:
+                raise UserError(f"{there[0]} stands there already: --overwrite replaces it")
+    prediction = predictor.predict(one.path)
+    summary = about | prediction.summary
+    if out is not None:
+        artefacts.check_place(target)
+        for suffix, write in (
+            (".csv", lambda path: _write_csv(prediction.table, path)),
+            (".png", lambda path: _draw(prediction, path, one.name)),
+            (".json", lambda path: artefacts.write_json(path, summary)),
+        ):
+            write(target.with_name(target.name + suffix))
+    if as_json:
+        windows = prediction.table.to_json(orient="records", double_precision=6)
+        return summary, json.dumps(summary | {"table": json.loads(windows)}, ensure_ascii=False)
+    took = time.perf_counter() - began
+    speed = (
+        f"{summary['seconds']:.1f} s in {took:.1f} s ({summary['seconds'] / took:.0f} x real time)"
+    )
+    return summary, f"{one.name}: {_told(summary)}; {speed}"
+
+
+def _told(summary: Mapping) -> str:
+    share = summary["p_quadrants"][summary["quadrant"]]
+    return (
+        f"{summary['quadrant']} ({share:.2f}), arousal {summary['arousal']:+.2f}, "
+        f"valence {summary['valence']:+.2f}"
+    )
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    artefacts.write_text(path, table.to_csv(index=False, float_format="%.6g"))
+
+
+def _draw(prediction: Prediction, path: Path, name: str) -> None:
+    quadrants = prediction.table[columns_of("quadrants")].to_numpy()
+    title = f"{Path(name).name}: {_told(prediction.summary)}"
+    plots.taggram(
+        *(prediction.envelope, prediction.table["start_seconds"].to_numpy(), quadrants),
+        {axis: prediction.table[axis].to_numpy() for axis in ("arousal", "valence")},
+        prediction.summary["seconds"],
+        path,
+        title,
+    )
+
+
+def _record(target: Path) -> dict | None:
+    """The summary of an earlier prediction, or None where there is none that is whole."""
+    try:
+        return artefacts.read_json(target.with_name(target.name + ".json"))
+    except UserError:
+        return None
+
+
+COLUMNS = ["file", "seconds", "windows", "quadrant", *(f"p_{q}" for q in QUADRANTS)]
+COLUMNS += ["arousal", "valence"]
+
+
+def _row(summary: Mapping) -> dict:
+    shares = {f"p_{name}": value for name, value in summary["p_quadrants"].items()}
+    return {name: value for name, value in (summary | shares).items() if name in COLUMNS}
+
+
+def _check_summary(path: Path) -> None:
+    """Raise UserError when a summary.csv that is not of this suite stands in the way."""
+    if not path.exists():
+        return
+    try:
+        with open(path, encoding="utf-8") as file:
+            own = file.readline().strip() == ",".join(COLUMNS)
+    except (OSError, UnicodeError):
+        own = False
+    if not own:
+        raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
+
+
+def _advice(path: Path, error: Exception) -> str:
+    if "cannot be decoded" in str(error) and path.suffix.lower() not in SOUND:
+        wav = path.with_suffix(".wav").name
+        return f"; of a video or another format, take the sound first: ffmpeg -i {path.name} {wav}"
+    return ""

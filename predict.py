@@ -1,0 +1,94 @@
+"""Predict the emotion of sound files: quadrant, arousal and valence, over time and as a whole.
+
+    python3 predict.py -i song.mp3 -o out/                       the model that comes with the suite
+    python3 predict.py -s e -m e -i song.mp3 folder/ -o out/     one that you trained
+    python3 predict.py -s x -m m -mod model_cpc -rel n --ensemble -i folder/ -o out/
+    python3 predict.py --model models_trans/…/model_cnn.it_0 -i song.mp3 -o out/
+    ffmpeg -i talk.mp4 -f wav - | python3 predict.py -i - --json
+
+Writes per file <name>.csv (a row per window: start, end, every probability), <name>.json (the whole
+file: quadrant; arousal and valence from -1 to 1) and <name>.png (both over time), for a folder also
+summary.csv. What cannot be read is told at the end, and the exit status is then 2.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lib import cli, config
+from lib.errors import UserError, guard
+from lib.registry import BASELINES, DENOISERS, PREDICTIVE
+
+
+def parse_args(argv=None):
+    p = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = p.add_argument
+    add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
+    add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
+    cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech", required=False)
+    cli.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
+    models = (*DENOISERS, *PREDICTIVE, *BASELINES)
+    add("-mod", "--model-name", choices=models, help="which encoder (default: model_over)")
+    add("-rel", "--release", choices=("y", "n"), help="y = Full (default), n = Feat. Ext.")
+    add("--iteration", type=cli.at_least(0), metavar="N", help="which run (default: 0)")
+    add("--model", type=Path, metavar="PATH", help="a run directory, .keras or .hdf5 file")
+    add("--ensemble", action="store_true", help="average all iterations (or folds) of the model")
+    add("--hop", type=cli.number(0.01, 3600), metavar="S", help=_HOP)
+    add("--json", action="store_true", help="print a line of JSON per file, with its windows")
+    add("--overwrite", action="store_true", help="replace results that stand there")
+    args = p.parse_args(argv)
+    if args.out is None and not args.json:
+        p.error("name a folder for the results with -o, or print them with --json")
+    chosen = (args.music, args.model_name, args.release, args.iteration)
+    named = args.speech or any(value is not None for value in chosen)
+    if args.model and named:
+        p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
+    if named and not args.music:
+        p.error("-m is needed to choose a model (with -s, unless it is model_cnn)")
+    if named and not args.speech and args.model_name not in BASELINES:
+        p.error("-s is needed to choose a model that was pretrained")
+    return args
+
+
+_INPUT = "sound files, folders of them, or - for standard input"
+_HOP = "seconds between windows (default: as long as a window, about 1)"
+
+
+@guard
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    if args.out and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"-o {args.out} is a file: name a folder")
+    models = config.models_folder()
+    cli.import_keras()
+
+    from lib import loading, prediction
+
+    path = args.model
+    if args.music:
+        names = (args.speech, args.music, args.model_name or DENOISERS[0])
+        release = args.release != "n"
+        path = loading.find(models, *names, release, args.iteration or 0)
+    paths = [path] if path else []
+    if args.ensemble:
+        paths = loading.siblings(path or loading.SHIPPED)
+    predictor = prediction.Predictor.load(*paths, hop=args.hop)
+    failed = prediction.predict_all(
+        args.input,
+        predictor,
+        args.out,
+        sys.stdin.buffer,
+        overwrite=args.overwrite,
+        as_json=args.json,
+    )
+    if failed:
+        raise UserError(f"{len(failed)} could not be predicted:\n  " + "\n  ".join(failed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
