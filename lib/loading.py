@@ -210,10 +210,11 @@ def _refuse_code(path: Path) -> None:
 
 def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None:
     wanted = (None, features["n_mels"], features["window_frames"], 1)
-    outputs = model.output_shape if isinstance(model.output, Mapping) else {}
     sizes = {task: (None, len(classes)) for task, classes in TASKS.items()}
-    if model.input_shape != wanted or dict(outputs) != sizes:
-        found = dict(outputs) if outputs else model.output_shape
+    found = model.output_shape
+    if isinstance(model.output, Mapping):
+        found = {name: tuple(output.shape) for name, output in model.output.items()}
+    if model.input_shape != wanted or found != sizes:
         raise UserError(
             f"{path} maps {model.input_shape} to {found}; a classifier of this suite maps {wanted} "
             f"to {sizes}: name one that trans_train_*.py made"

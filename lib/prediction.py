@@ -38,7 +38,7 @@ SIZE = 64  # windows per step: as fast as more (docs/RESULTS.md), and little to 
 POINTS = 1500  # of the waveform in a figure
 SOUND = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64")
 SUMMARY = "summary.csv"
-PER_FILE = (".csv", ".png", ".json")  # in the order of writing: the last one makes it finished
+PER_FILE = (".json", ".csv", ".png")  # in the order of writing: the first says whose they are
 
 
 @dataclass(frozen=True)
@@ -304,20 +304,19 @@ def _predict_one(
     summary = about | prediction.summary
     if out is not None:
         artefacts.check_place(target)
-        for suffix, write in (
-            (".csv", lambda path: _write_csv(prediction.table, path)),
-            (".png", lambda path: _draw(prediction, path, one.name)),
-            (".json", lambda path: artefacts.write_json(path, summary)),
-        ):
+        writers = (
+            lambda path: artefacts.write_json(path, summary),
+            lambda path: _write_csv(prediction.table, path),
+            lambda path: _draw(prediction, path, one.name),
+        )
+        for suffix, write in zip(PER_FILE, writers, strict=True):
             write(target.with_name(target.name + suffix))
     if as_json:
         windows = prediction.table.to_json(orient="records", double_precision=6)
         return summary, json.dumps(summary | {"table": json.loads(windows)}, ensure_ascii=False)
-    took = time.perf_counter() - began
-    speed = (
-        f"{summary['seconds']:.1f} s in {took:.1f} s ({summary['seconds'] / took:.0f} x real time)"
-    )
-    return summary, f"{one.name}: {_told(summary)}; {speed}"
+    took, length = time.perf_counter() - began, summary["seconds"]
+    speed = f"{length:.1f} s in {took:.1f} s, {length / took:.0f} times real time"
+    return summary, f"{one.name}: {_told(summary)} ({speed})"
 
 
 def _told(summary: Mapping) -> str:

@@ -47,7 +47,7 @@ def read(path: Path) -> pd.DataFrame:
     """A predictions.csv; UserError when it is missing or not one."""
     needed = ["recording", *TASKS, *(name for task in TASKS for name in columns_of(task))]
     try:
-        table = pd.read_csv(path, dtype={"recording": str}, float_precision="round_trip")
+        table = pd.read_csv(path, dtype={"recording": str})
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): train that run again") from error
     lacks = [name for name in needed if name not in table]

@@ -209,7 +209,8 @@ def _pair(row: Mapping) -> str:
 
 
 def _musics(table: pd.DataFrame) -> list[str]:
-    return [music for music in SHORT.values() if music in set(table["music"])]
+    there = set(table["music"]) if len(table) else set()
+    return [music for music in SHORT.values() if music in there]
 
 
 def _mean(row: Mapping, measure: str) -> str:

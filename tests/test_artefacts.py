@@ -128,33 +128,6 @@ def test_a_place_is_checked_before_the_work(tmp_path):
         artefacts.check_place(tmp_path / "file" / "below" / "it_0")
 
 
-def test_a_missing_encoder_names_the_command(tmp_path, features):
-    run = tmp_path / "it_0"
-    with pytest.raises(UserError, match="does not exist: run first\n  python3 pretrain"):
-        artefacts.load_encoder(run, features, "python3 pretrain_cpc.py -s e -mod model_cpc")
-    (run / "checkpoint").mkdir(parents=True)
-    with pytest.raises(UserError, match="is not finished"):
-        artefacts.load_encoder(run, features, "")
-    (run / "encoder.keras").write_bytes(b"PK damaged")
-    (run / "run.json").write_text(json.dumps({"inputs": {"features": features}}))
-    with pytest.raises(UserError, match="is missing or damaged"):
-        artefacts.load_encoder(run, features, "")
-    with pytest.raises(UserError, match="other features .hop_length: 512 there, 256 asked"):
-        artefacts.load_encoder(run, features | {"hop_length": 256}, "")
-
-
-def test_what_is_no_encoder_is_refused(tmp_path, features):
-    import keras
-
-    from lib import scae
-
-    (tmp_path / "run.json").write_text(json.dumps({"inputs": {"features": features}}))
-    scae.build()[0].save(tmp_path / "encoder.keras")
-    with pytest.raises(UserError, match="an encoder maps .* to .None, d"):
-        artefacts.load_encoder(tmp_path, features, "")
-    keras.backend.clear_session()
-
-
 def test_a_users_files_survive_a_swap_that_fails(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()

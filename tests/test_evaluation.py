@@ -75,6 +75,37 @@ def test_a_clip_is_the_mean_of_its_windows(truth):
     assert levels["clip"]["arousal"]["accuracy"] == 0.75
 
 
+def test_calibration_by_hand():
+    # ten answers with 0.9, of which five are right: off by 0.4; ten with 0.55, all right: 0.45
+    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.55, 0.45]] * 10)
+    true = np.array([0] * 5 + [1] * 5 + [0] * 10)
+    error, bins = evaluation.calibration(true, probabilities)
+    assert error == pytest.approx((0.4 + 0.45) / 2)
+    assert [b["items"] for b in bins] == [10, 10]
+    assert [b["accuracy"] for b in bins] == pytest.approx([1, 0.5])
+    assert [b["confidence"] for b in bins] == pytest.approx([0.55, 0.9])
+    assert all(b["low"] < b["confidence"] <= b["high"] for b in bins)
+    sure = evaluation.calibration(np.zeros(3, int), one_hot([0, 0, 0], 2))
+    assert sure[0] == 0 and sure[1][0]["high"] == 1
+
+
+def test_normalised_confusion_has_shares_of_the_true_class():
+    true = np.array([0, 0, 0, 1])
+    result = evaluation.score(true, one_hot([0, 0, 1, 1], 3), ("a", "b", "c"))
+    assert result["confusion_normalised"] == [[2 / 3, 1 / 3, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_folds_have_mean_and_standard_deviation(truth):
+    good = evaluation.evaluate(truth, perfect(truth), CLIPS, TASKS)
+    swapped = perfect(truth)
+    swapped["arousal"], swapped["valence"] = swapped["valence"], swapped["arousal"]
+    bad = evaluation.evaluate(truth, swapped, CLIPS, TASKS)
+    found = evaluation.over_folds([good, bad])["clip"]["arousal"]["accuracy"]
+    assert found == {"mean": 0.75, "sd": pytest.approx(0.25 * 2**0.5), "folds": [1.0, 0.5]}
+    text = evaluation.report(good, "ten folds", evaluation.over_folds([good, bad]))
+    assert "arousal per clip   0.750 ± 0.354" in text
+
+
 def test_chance_is_what_guessing_gives():
     assert evaluation.chance([25, 25, 25, 25]) == {"precision": 0.25, "recall": 0.25, "f1": 0.25}
     items = [600, 200, 100, 100]
@@ -91,3 +122,4 @@ def test_the_report_names_what_it_shows(truth):
     for words in ("a run", "valence per window (12 windows)", "arousal per clip (4 clips)"):
         assert words in text
     assert text.count("macro") == text.count("weighted") == 6
+    assert text.count("expected calibration error") == 6

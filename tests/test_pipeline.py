@@ -20,7 +20,8 @@ from lib.registry import TASKS
 
 PRETRAINED = {"model.keras", "encoder.keras", "history.csv", "run.json", "curves.png"}
 TRANSFERRED = {"model.keras", "history.csv", "run.json", "curves.png", "confusion.png"}
-TRANSFERRED |= {"metrics.json", "report.txt", "predictions.csv"}
+TRANSFERRED |= {"metrics.json", "report.txt", "predictions.csv", "confusion.pdf"}
+TRANSFERRED |= {"reliability.png", "reliability.pdf"}
 PAIR = "models_trans/speech_eng_2_music_eng"
 TRANSFERS = [
     f"{PAIR}/model_over.feat_ext.it_0",
@@ -197,7 +198,7 @@ def test_the_table_shows_what_the_runs_measured(pipeline, capsys, tmp_path):
     assert row["runs"].item() == 1 and row["f1_sd"].isna().item()
     assert f"{f1:.2f}" in printed and "chance" in printed
     text = (tmp_path / "table" / "table.md").read_text()
-    assert "| model_cnn | from scratch | quadrants |" in text
+    assert "| CNN | from scratch | quadrants |" in text
     assert (tmp_path / "table" / "table.png").stat().st_size > 10_000
 
 

@@ -1,74 +1,189 @@
-"""The table of results from runs whose measures are known."""
+"""The tables of results from runs whose predictions are known."""
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from lib import tables
-from lib.registry import TASKS
+from lib import scoring, tables, typeset
+from lib.errors import UserError
+from lib.registry import PLANE, TASKS
+
+CLIPS = 40
 
 
-def run(models, pair, name, f1, finished=True, inputs="{}"):
+def predictions(right, seed=0, clips=CLIPS):
+    """Windows of `clips` clips, three each, of which the share `right` is told rightly."""
+    rng = np.random.default_rng(seed)
+    quadrant = np.array(list(PLANE))[np.repeat(np.arange(clips) % 4, 3)]
+    columns = {"recording": np.repeat([f"s{i:02d}" for i in range(clips)], 3)}
+    columns["start_seconds"] = np.tile([0.0, 0.48, 0.96], clips)
+    hit = rng.random(3 * clips) < right
+    for task, classes in TASKS.items():
+        axis = {"arousal": 0, "valence": 1}.get(task)
+        true = quadrant if axis is None else [classes[PLANE[q][axis]] for q in quadrant]
+        index = np.array([classes.index(name) for name in true])
+        guess = np.where(hit, index, (index + 1) % len(classes))
+        columns[task] = true
+        p = np.full((len(index), len(classes)), 0.1 / (len(classes) - 1))
+        p[np.arange(len(index)), guess] = 0.9
+        columns |= dict(zip(scoring.columns_of(task), p.T, strict=True))
+    return pd.DataFrame(columns)
+
+
+def run(models, pair, name, right, finished=True, inputs="{}", seed=0, **kwargs):
     folder = models / "models_trans" / pair / name
     folder.mkdir(parents=True)
-    measures = {"macro_precision": f1, "macro_recall": f1, "macro_f1": f1}
-    levels = {
-        level: {
-            task: measures | {"per_class": {name: {"items": 10} for name in classes}}
-            for task, classes in TASKS.items()
-        }
-        for level in ("window", "clip")
-    }
-    (folder / "metrics.json").write_text(json.dumps(levels))
+    table = predictions(right, seed, **kwargs)
+    table.to_csv(folder / "predictions.csv", index=False)
     if finished:
         (folder / "run.json").write_text(f'{{"inputs": {inputs}}}')
+    return table
 
 
 @pytest.fixture
 def models(tmp_path):
-    for i, f1 in enumerate((0.50, 0.54, 0.58)):
-        run(tmp_path, "speech_eng_2_music_eng", f"model_over.full.it_{i}", f1)
-    run(tmp_path, "speech_mix_2_music_man", "model_cpc.feat_ext.it_0", 0.30)
-    run(tmp_path, "speech_none_2_music_eng", "model_cnn.it_0", 0.56)
+    for i in range(3):
+        run(tmp_path, "speech_eng_2_music_eng", f"model_over.full.it_{i}", 0.9, seed=i)
+    for speech, right in (("man", 0.7), ("mix", 0.8)):
+        run(tmp_path, f"speech_{speech}_2_music_eng", "model_over.full.it_0", right, seed=4)
+    run(tmp_path, "speech_mix_2_music_man", "model_cpc.feat_ext.it_0", 0.3)
+    run(tmp_path, "speech_none_2_music_eng", "model_cnn.it_0", 0.6)
     run(tmp_path, "speech_eng_2_music_eng", "model_cpc.full.it_0", 0.99, finished=False)
     run(tmp_path, "speech_eng_2_music_eng", "model_over.full.it_0 (copy)", 0.99)
     return tmp_path
 
 
-def test_cells_are_mean_and_standard_deviation_over_iterations(models, capsys):
-    summary = tables.summarise(tables.collect(models))
-    printed = capsys.readouterr().out
-    assert "model_cpc.full.it_0 is unfinished" in printed
-    assert "it_0 (copy) is not named as a run" in printed
-    cell = summary[(summary["model"] == "model_over") & (summary["task"] == "arousal")].iloc[0]
-    assert cell["runs"] == 3
-    assert cell["f1_mean"] == pytest.approx(0.54)
-    assert cell["f1_sd"] == pytest.approx(0.04)
-    assert 0.99 not in summary["f1_mean"].tolist()
-    chance = summary[(summary["model"] == "chance") & (summary["task"] == "quadrants")]
+def test_cells_are_mean_and_standard_deviation_over_iterations(models):
+    found = tables.gather(models)
+    assert any("model_cpc.full.it_0 is unfinished" in note for note in found.notes)
+    assert any("it_0 (copy) is not named as a run" in note for note in found.notes)
+    cells = found.cells.set_index(["level", "model", "mode", "speech", "music", "task"])
+    for level in ("window", "clip"):
+        values = [
+            scoring.measures(predictions(0.9, seed))[level]["arousal"]["macro_f1"]
+            for seed in range(3)
+        ]
+        cell = cells.loc[(level, "model_over", "full", "eng", "eng", "arousal")]
+        assert cell["runs"] == 3
+        assert cell["f1_mean"] == pytest.approx(np.mean(values))
+        assert cell["f1_sd"] == pytest.approx(np.std(values, ddof=1))
+        assert cell["f1_low"] < cell["f1_mean"] < cell["f1_high"]
+    assert ("window", "model_cpc", "full", "eng", "eng", "arousal") not in cells.index
+    chance = found.cells[(found.cells["model"] == "chance") & (found.cells["task"] == "quadrants")]
     assert sorted(chance["music"].unique()) == ["eng", "man"]
-    assert (chance["f1_mean"] == 0.25).all()
+    assert np.allclose(chance["f1_mean"], 0.25)
+
+
+def test_published_figures_stand_beside_with_arousal_and_valence_put_right(models):
+    found = tables.gather(models)
+    cells = found.cells[found.cells["level"] == "window"]
+    cells = cells.set_index(["model", "mode", "speech", "music", "task"])
+    full = ("model_over", "full", "eng", "eng")
+    assert cells.loc[(*full, "quadrants"), "published_2"] == 0.57
+    assert cells.loc[(*full, "arousal"), "published_2"] == 0.81
+    assert cells.loc[(*full, "valence"), "published_2"] == 0.67
+    cpc = cells.loc[("model_cpc", "feat_ext", "mix", "man", "quadrants")]
+    assert cpc["published_1"] < cpc["published_1_weighted"]  # macro is not weighted on CH-818
+    assert np.isnan(cells.loc[("model_cnn", "scratch", "none", "eng", "quadrants"), "published_1"])
+
+
+def test_differences_are_from_the_baseline_on_the_same_clips(models):
+    run(models, "speech_eng_2_music_eng", "model_cpc.feat_ext.it_0", 0.9, clips=20)
+    found = tables.gather(models)
+    assert any("CPC Feat. Ext. eng → eng was tested on other clips" in note for note in found.notes)
+    assert any("no baseline from scratch of man music" in note for note in found.notes)
+    table = found.differences.set_index(["level", "speech", "task"])
+    row = table.loc[("clip", "eng", "quadrants")]
+    base = scoring.measures(predictions(0.6))["clip"]["quadrants"]["macro_f1"]
+    own = [scoring.measures(predictions(0.9, s))["clip"]["quadrants"]["macro_f1"] for s in range(3)]
+    assert row["difference"] == pytest.approx(np.mean(own) - base)
+    assert row["all_low"] < row["low"] < row["difference"] < row["high"] < row["all_high"]
+    assert (row["runs"], row["baseline_runs"], row["clips"]) == (3, 1, CLIPS)
+    assert set(found.differences["model"]) == {"model_over"}
+
+
+def test_contrasts_are_the_questions_of_the_paper(models):
+    found = tables.gather(models)
+    table = found.contrasts.set_index(["level", "question"])
+    f1 = {
+        speech: found.cells.query(
+            "level == 'clip' and task == 'quadrants' and model == 'model_over' "
+            f"and speech == '{speech}'"
+        )["f1_mean"].item()
+        for speech in ("eng", "man", "mix")
+    }
+    intra = table.loc[("clip", "intra- minus cross-linguistic")]
+    assert intra["difference"] == pytest.approx(f1["eng"] - f1["man"])
+    assert intra["published"] == pytest.approx(0.57 - 0.56)
+    mixed = table.loc[("clip", "mixture minus single language")]
+    assert mixed["difference"] == pytest.approx(f1["mix"] - (f1["eng"] + f1["man"]) / 2)
+    assert len(found.contrasts) == 4  # nothing of man music, which lacks cells
 
 
 def test_markdown_never_fills_a_missing_cell(models):
-    text = tables.markdown(tables.summarise(tables.collect(models)))
-    assert "0.54 ± 0.04 / 0.54 ± 0.04 / **0.54 ± 0.04** [3]" in text
-    lines = [line for line in text.splitlines() if line.startswith("| model_cnn")]
-    assert lines and all("| – |" in line and "**0.56** [1]" in line for line in lines)
+    text = typeset.markdown(tables.gather(models))
+    head = next(line for line in text.splitlines() if "eng → eng |" in line)
+    assert "(no speech) eng" in head
+    lines = [line for line in text.splitlines() if line.startswith("| CNN | from scratch | quad")]
+    assert "| – | – | – | " in lines[0] and "[1]" in lines[0]
+    assert "[3]" in text and "± 0.0" in text
+    for words in ("## Beside the published", "## Against training from scratch", "## Left out"):
+        assert words in text
 
 
-def test_files_and_terminal(models):
+def test_files_and_terminal(models, capsys):
     text = tables.results(models, models / "results")
-    assert "0.54 ± 0.04" in text and "eng → eng" in text
-    assert len(pd.read_csv(models / "results" / "table.csv")) == 2 * 3 * (3 + 2)
-    assert (models / "results" / "table.png").is_file()
+    assert "SCAE    Full" in text and "intra- minus cross-linguistic, per clip, SCAE Full" in text
+    assert "is unfinished and left out" in capsys.readouterr().out
+    names = {"table.md", "table.tex", "table.csv", "table.png", "table.pdf"}
+    names |= {"differences.csv", "contrasts.csv", "folds.csv"}
+    assert {path.name for path in (models / "results").iterdir()} == names
+    assert len(pd.read_csv(models / "results" / "table.csv")) == 2 * 3 * (5 + 2)
+    tex = (models / "results" / "table.tex").read_text()
+    assert tex.count("\\toprule") == tex.count("\\bottomrule") == 2
+    rows = [line for line in tex.splitlines() if line.endswith("\\\\")]
+    assert all(line.count(" & ") in (4, 6) for line in rows)
+    assert not set("±→–") & set(tex)
 
 
-def test_iterations_that_differ_in_settings_are_named(tmp_path, capsys):
-    for i, units in enumerate((512, 256)):
+def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
+    for i, units in enumerate((256, 512, 512)):
         inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'
-        run(tmp_path, "speech_eng_2_music_eng", f"model_over.full.it_{i}", 0.5, inputs=inputs)
-    tables.collect(tmp_path)
-    printed = capsys.readouterr().out
-    assert "the iterations of eng eng model_over full differ in settings or data" in printed
+        name = f"model_over.full.it_{i}"
+        run(tmp_path, "speech_eng_2_music_eng", name, 0.5 + i / 10, inputs=inputs)
+    cells, _, notes = tables.collect(tmp_path)
+    assert cells[0].iterations == [1, 2]
+    assert notes == [
+        "SCAE Full eng → eng: iterations 0 have other settings or data than 1, 2 and are left out"
+    ]
+
+
+def test_damaged_predictions_are_told(models):
+    path = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0/predictions.csv"
+    table = pd.read_csv(path)
+    table.drop(columns="p_arousal_positive").to_csv(path, index=False)
+    with pytest.raises(UserError, match="lacks the columns p_arousal_positive: train that run"):
+        tables.gather(models)
+    table.assign(quadrants="Q5").to_csv(path, index=False)
+    with pytest.raises(UserError, match="classes of quadrants that are none of Q1, Q2"):
+        tables.gather(models)
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="cannot be read"):
+        tables.gather(models)
+
+
+def test_predictions_keep_every_digit(tmp_path):
+    """What is read back gives the measures that were written."""
+    rng = np.random.default_rng(0)
+    table = predictions(0.5)
+    for task in TASKS:
+        p = rng.random((len(table), len(TASKS[task]))).astype(np.float32)
+        table[scoring.columns_of(task)] = p / p.sum(axis=1, keepdims=True)
+    scoring.write(table, tmp_path, "a run")
+    again = scoring.read(tmp_path / "predictions.csv")
+    for task in TASKS:
+        expected = table[scoring.columns_of(task)].to_numpy(np.float32)
+        np.testing.assert_array_equal(scoring.probabilities_of(again)[task], expected)
+    assert scoring.measures(again) == json.loads((tmp_path / "metrics.json").read_text())

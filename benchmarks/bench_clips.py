@@ -1,0 +1,49 @@
+"""How to make a clip's answer of its windows' probabilities: macro F1 per clip of some ways.
+
+    python3 benchmarks/bench_clips.py models_trans/*/*.it_0
+
+reads the predictions.csv of the runs that are named; "mean" is what the suite does.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lib import evaluation, scoring  # noqa: E402
+from lib.registry import TASKS  # noqa: E402
+
+WAYS = {  # probabilities of a clip's windows (n, classes) -> of the clip (classes,)
+    "mean": lambda p: p.mean(axis=0),
+    "geometric mean": lambda p: np.exp(np.log(np.maximum(p, 1e-7)).mean(axis=0)),
+    "median": lambda p: np.median(p, axis=0),
+    "vote": lambda p: np.bincount(p.argmax(axis=1), minlength=p.shape[1]) / len(p),
+    "surest window": lambda p: p[p.max(axis=1).argmax()],
+    "every other window": lambda p: p[::2].mean(axis=0),
+}
+
+
+def main(argv=None) -> int:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("runs", nargs="+", type=Path)
+    for run in p.parse_args(argv).runs:
+        table = scoring.read(run / scoring.PREDICTIONS)
+        clips, first, of = np.unique(table["recording"], return_index=True, return_inverse=True)
+        true, probabilities = scoring.labels_of(table), scoring.probabilities_of(table)
+        print(f"{run.parent.name}/{run.name}, {len(clips)} clips")
+        for name, way in WAYS.items():
+            shown = []
+            for task, classes in TASKS.items():
+                found = np.stack([way(probabilities[task][of == k]) for k in range(len(clips))])
+                f1 = evaluation.score(true[task][first], found, classes)["macro_f1"]
+                shown.append(f"{task} {f1:.3f}")
+            print(f"  {name:>18}  {'  '.join(shown)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Models from disk: what is missing, unfinished, damaged, of another kind or holds code is told."""
+
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from lib import heads, loading, scae
+from lib.errors import UserError
+from lib.registry import TASKS
+
+MAKE = "python3 pretrain_cpc.py -s e -mod model_cpc"
+
+
+def encoder_of(models, features, make=MAKE):
+    return loading.load_encoder(models, "e", "model_cpc", 0, features, make)
+
+
+def test_a_missing_encoder_names_the_command(tmp_path, features):
+    run = tmp_path / "models/speech/english/model_cpc.it_0"
+    with pytest.raises(UserError, match="does not exist: run first\n  python3 pretrain"):
+        encoder_of(tmp_path, features)
+    (run / "checkpoint").mkdir(parents=True)
+    with pytest.raises(UserError, match="is not finished"):
+        encoder_of(tmp_path, features)
+    (run / "encoder.keras").write_bytes(b"PK damaged")
+    (run / "run.json").write_text(json.dumps({"inputs": {"features": features}}))
+    with pytest.raises(UserError, match="is missing or damaged"):
+        encoder_of(tmp_path, features)
+    with pytest.raises(UserError, match="other features .hop_length: 512 there, 256 asked"):
+        encoder_of(tmp_path, features | {"hop_length": 256})
+    scae.build()[0].save(run / "encoder.keras")
+    with pytest.raises(UserError, match="an encoder maps .* to .None, d"):
+        encoder_of(tmp_path, features)
+
+
+def small(features, tasks=TASKS):
+    """A classifier of few weights."""
+    inputs = keras.Input((features["n_mels"], features["window_frames"], 1))
+    pooled = keras.layers.AveragePooling2D((features["n_mels"] // 4, 31))(inputs)
+    code = keras.layers.Flatten()(pooled)
+    encoder = keras.Model(inputs, code)
+    return heads.classifier(encoder, heads.build(4, tasks, units=4))
+
+
+def test_a_classifier_is_read_with_its_features(tmp_path, features):
+    run = tmp_path / "model_over.full.it_0"
+    run.mkdir()
+    small(features).save(run / "model.keras")
+    with pytest.raises(UserError, match="is not a finished run"):
+        loading.classifier(run, features)
+    own = features | {"hop_length": 256}
+    (run / "run.json").write_text(json.dumps({"inputs": {"features": own}}))
+    for path in (run, run / "model.keras"):
+        assert loading.classifier(path, features).features == own
+    alone = tmp_path / "mine.keras"
+    small(features).save(alone)
+    assert loading.classifier(alone, features).features == features
+    assert len(loading.classifier(alone, features).sha256) == 64
+
+
+def test_what_is_no_classifier_is_refused(tmp_path, features):
+    cases = {
+        "encoder": scae.build_encoder(),
+        "other tasks": small(features, {"quadrants": ("Q1", "Q2")}),
+        "other size": small(features | {"n_mels": 64}),
+    }
+    for name, model in cases.items():
+        path = tmp_path / f"{name}.keras"
+        model.save(path)
+        with pytest.raises(UserError, match="a classifier of this suite maps"):
+            loading.classifier(path, features)
+    for path in (tmp_path / "none.keras", tmp_path / "none", tmp_path):
+        with pytest.raises(UserError, match="no model|is not a finished run"):
+            loading.classifier(path, features)
+    (tmp_path / "song.mp3").write_bytes(b"ID3")
+    with pytest.raises(UserError, match=r"no model .*song.mp3: expected a run directory, a .keras"):
+        loading.classifier(tmp_path / "song.mp3", features)
+
+
+def with_config(path, out, change):
+    """A copy of a .keras file whose architecture was changed."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                change(config)
+                content = json.dumps(config).encode()
+            new.writestr(name, content)
+
+
+def test_models_that_want_to_execute_code_are_refused(tmp_path, features, monkeypatch):
+    inputs = keras.Input((128, 31, 1))
+    outputs = keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=(1, 2)))(inputs)
+    keras.Model(inputs, outputs).save(tmp_path / "lambda.keras")
+    small(features).save(tmp_path / "good.keras")
+
+    def foreign(config):
+        config["config"]["layers"][0] |= {"module": "os", "class_name": "system"}
+
+    def function(config):
+        layer = config["config"]["layers"][1]["config"]
+        layer["hook"] = {"class_name": "function", "module": "builtins", "config": "exec"}
+
+    with_config(tmp_path / "good.keras", tmp_path / "module.keras", foreign)
+    with_config(tmp_path / "good.keras", tmp_path / "function.keras", function)
+    monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("was loaded"))
+    for name in ("lambda", "module", "function"):
+        with pytest.raises(UserError, match="wants to execute code of its own"):
+            loading.classifier(tmp_path / f"{name}.keras", features)
+
+
+def test_every_model_of_the_suite_passes_that_check(pipeline):
+    paths = [*pipeline.models.rglob("*.keras")]
+    assert len(paths) >= 8
+    for path in paths:
+        assert loading.load_model(path, "").count_params()
+
+
+def test_what_exists_is_listed_when_a_model_does_not(pipeline):
+    run = loading.find(pipeline.models, "e", "e", "model_cpc", True, 0)
+    assert run.name == "model_cpc.full.it_0"
+    run = loading.find(pipeline.models, None, "e", "model_cnn", True, 0)
+    assert run.parent.name == "speech_none_2_music_eng"
+    with pytest.raises(UserError) as caught:
+        loading.find(pipeline.models, "x", "m", "model_cpc", True, 3)
+    message = str(caught.value)
+    assert "speech_mix_2_music_man/model_cpc.full.it_3 does not exist" in message
+    assert "models_trans/speech_none_2_music_eng/model_cnn.it_0" in message
+
+
+def test_an_ensemble_is_all_iterations_or_all_folds(tmp_path):
+    names = ("model_over.full.it_0", "model_over.full.it_10", "model_over.full.it_2")
+    for name in (*names, "model_over.feat_ext.it_1", "model_over.full.folds_10.it_0/fold_1"):
+        (tmp_path / name).mkdir(parents=True)
+    for number in (10, 2):
+        (tmp_path / f"model_over.full.folds_10.it_0/fold_{number}").mkdir()
+    assert {p.name for p in loading.siblings(tmp_path / names[0])} == set(names)
+    folds = loading.siblings(tmp_path / "model_over.full.folds_10.it_0")
+    assert [p.name for p in folds] == ["fold_1", "fold_2", "fold_10"]
+    with pytest.raises(UserError, match="averages the iterations of a run"):
+        loading.siblings(tmp_path / "shipped")
+
+
+def test_weights_survive_the_way_to_the_disk(tmp_path, features):
+    model = small(features)
+    model.save(tmp_path / "m.keras")
+    x = np.random.default_rng(0).normal(size=(2, 128, 31, 1)).astype(np.float32)
+    again = loading.load_model(tmp_path / "m.keras", "")
+    for task in TASKS:
+        np.testing.assert_array_equal(again(x)[task], model(x)[task])
