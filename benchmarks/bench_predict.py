@@ -61,9 +61,8 @@ def main(argv=None) -> int:
             )
         windows = seconds / 0.992
         bare = bare_speed()
-        print(
-            f"the network alone: {bare:.0f} windows/s, {bare * seconds / windows:.0f} times real time"
-        )
+        factor = bare * seconds / windows
+        print(f"the network alone: {bare:.0f} windows/s, {factor:.0f} times real time")
         decoding = decode_speed(path, seconds)
         print(f"decoding and log-mel alone: {decoding:.0f} times real time")
     return 0

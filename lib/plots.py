@@ -248,7 +248,7 @@ def taggram(
     lines.axhline(0, color="grey", linewidth=0.8)
     lines.set_ylim(-1.05, 1.05)
     lines.set_yticks((-1, 0, 1), ("negative", "0", "positive"))
-    lines.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    lines.legend(loc="upper right", ncols=2, fontsize=8)
     lines.set_xlim(0, seconds)
     lines.xaxis.set_major_formatter(_clock)
     lines.set_xlabel("time (min:s)" if seconds < 3600 else "time (h:min:s)")
