@@ -34,7 +34,7 @@ from lib.loading import Classifier
 from lib.registry import QUADRANTS, TASKS
 from lib.scoring import columns_of
 
-SIZE = 64  # windows per step: as fast as more (docs/RESULTS.md), and little to fill up at the end
+SIZE = 32  # windows per step: as fast as more (docs/RESULTS.md); a clip of 30 s fills one
 POINTS = 1500  # of the waveform in a figure
 SOUND = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64")
 SUMMARY = "summary.csv"
