@@ -81,7 +81,7 @@ def main(argv=None) -> int:
         args.input,
         predictor,
         args.out,
-        sys.stdin.buffer,
+        getattr(sys.stdin, "buffer", None),
         overwrite=args.overwrite,
         as_json=args.json,
     )

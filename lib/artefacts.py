@@ -102,7 +102,7 @@ def read_json(path: Path) -> dict | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise UserError(f"{path} is damaged: move {path.parent} away, or remove it to start anew")
@@ -277,11 +277,12 @@ def write_run(
     history: list[dict] | None,
     execution: Mapping,
     began: float,
+    parents: Mapping | None = None,
 ) -> None:
     """Write history.csv and, last of all, run.json, which makes a run finished.
 
     history : None for a cross-validation, whose folds have their own; execution : how it was
-    computed; began : time.time() at the start
+    computed; began : time.time() at the start; parents : inputs of the runs that it goes on from
     """
     import pandas as pd
 
@@ -294,6 +295,7 @@ def write_run(
         "seconds": round(now - began, 1),
         "outcome": dict(outcome),
         "inputs": dict(inputs),
+        "parents": dict(parents or {}),
         "execution": dict(execution),
         "packages": packages(),
     }

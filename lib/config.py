@@ -146,7 +146,14 @@ def check(settings: Settings) -> None:
     """Raise UserError, naming the first setting that is not legal."""
     for name in LEGAL:
         _check(name, _get(settings, name))
-    if settings["features"]["win_length"] > settings["features"]["n_fft"]:
+    check_features(settings["features"])
+
+
+def check_features(features: dict) -> None:
+    """Raise UserError, naming the first feature setting that is not legal."""
+    for key, value in features.items():
+        _check(f"features.{key}", value)
+    if features["win_length"] > features["n_fft"]:
         raise UserError("features.win_length is longer than features.n_fft: it must fit inside")
 
 

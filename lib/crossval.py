@@ -129,12 +129,13 @@ def summarise(run: Path, parts: list[Path], inputs: Mapping, began: float) -> di
         [table.assign(fold=number) for number, table in enumerate(tables, 1)], ignore_index=True
     )
     title = f"{run.parent.name}, {run.name}"
-    if there is None or there.get("inputs") != whole:
+    levels = artefacts.read_json(run / "metrics.json") if there else None
+    if not levels or "folds" not in levels or there.get("inputs") != whole:
         levels = scoring.write(together, run, title)
         outcome = {"folds": [record["outcome"] for record in records]}
-        artefacts.write_run(run, whole, outcome, None, records[0]["execution"], began)
-    else:
-        levels = artefacts.read_json(run / "metrics.json")
+        parents = {"folds": [record.get("parents") for record in records]}
+        execution = records[0]["execution"]
+        artefacts.write_run(run, whole, outcome, None, execution, began, parents)
     f1 = {task: levels["folds"]["clip"][task]["macro_f1"] for task in TASKS}
     shown = ", ".join(f"{task} {v['mean']:.3f} ± {v['sd']:.3f}" for task, v in f1.items())
     say(f"{len(parts)} folds, macro F1 per clip: {shown} (more in {run / 'report.txt'})")

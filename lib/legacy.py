@@ -65,6 +65,11 @@ def load(path: Path, classifier: bool | None = None) -> keras.Model:
     try:
         with h5py.File(path, "r") as file:
             found = _weights(file)
+            if "b1_b1" not in found:
+                raise UserError(
+                    f"{path} is of another network: it has no layer b1_b1; expected a released "
+                    "model (SCAE, CNN or CPC, pretrained or transferred)"
+                )
             if classifier is not None and classifier != _has_heads(found):
                 raise UserError(
                     f"{path} is a {'pretrained' if classifier else 'transferred'} model: expected "

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import keras
 
-from lib import artefacts, legacy
+from lib import artefacts, config, legacy
 from lib.config import ROOT
 from lib.errors import UserError
 from lib.registry import BASELINES, TASKS
@@ -55,8 +55,11 @@ def load_model(path: Path, advice: str) -> keras.Model:
     try:
         _refuse_code(path)
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is missing or damaged ({str(error)[:80]}): {advice}") from error
+    except UserError:
+        raise
+    except Exception as error:  # zip, JSON, HDF5 and Keras each have errors of their own for damage
+        about = f"{type(error).__name__}: {str(error)[:80]}"
+        raise UserError(f"{path} is missing or damaged ({about}): {advice}") from error
 
 
 def load_encoder(
@@ -133,8 +136,7 @@ def classifier(path: Path, features: Mapping) -> Classifier:
             f"no model {path}: expected a run directory, a .keras file, or an .hdf5 file of the "
             "authors'"
         )
-    record = artefacts.read_json(file.parent / "run.json") or {}
-    features = record.get("inputs", {}).get("features", features)
+    features = _features_of(file.parent / "run.json", features)
     model = load_model(file, "train it again, or name another model")
     _check_classifier(model, features, file)
     return Classifier(model, features, path, artefacts.file_hash(file))
@@ -159,29 +161,29 @@ def find(
     listed = "\n  ".join(map(str, there)) or "(none)"
     raise UserError(
         f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
-        "Choose one with -s, -m, -mod, -rel and --iteration, or with --model; without any of them, "
-        "the model that comes with the suite is used"
+        "Choose one with -s, -m, -mod, -rel and --iteration, or with --model (and --ensemble for a "
+        "cross-validation); without any of them, the model that comes with the suite is used"
     )
 
 
 def siblings(path: Path) -> list[Path]:
-    """All iterations of a run, or all folds of a cross-validation; UserError if it is neither."""
+    """All iterations of a run, or all folds of a cross-validation; UserError if there are none."""
     folds = [fold for fold in path.glob("fold_*") if re.fullmatch(r"fold_\d+", fold.name)]
     if folds:
         return sorted(folds, key=lambda fold: int(fold.name.removeprefix("fold_")))
     name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", path.name)
-    if name is None:
-        raise UserError(f"--ensemble averages the iterations of a run; {path} is not one of them")
+    if name is None or not path.exists():
+        raise UserError(f"--ensemble averages the iterations of a run; {path} is none")
     same = re.compile(re.escape(name[1]) + r"\d+" + re.escape(name[2] or ""))
     return sorted(other for other in path.parent.iterdir() if same.fullmatch(other.name))
 
 
 def trained(models: Path) -> list[Path]:
-    """The finished transfer runs below `models`, and the authors' files in their places."""
+    """The finished transfer runs below `models`, cross-validations too, and the authors' files."""
 
     def usable(path: Path) -> bool:
-        run = (path / "model.keras").is_file() and (path / "run.json").is_file()
-        return run or path.suffix == ".hdf5"
+        run = (path / "model.keras").is_file() or any(path.glob("fold_*/model.keras"))
+        return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
 
     return sorted(filter(usable, (models / "models_trans").glob("speech_*_2_music_*/[!.]*")))
 
@@ -208,14 +210,29 @@ def _refuse_code(path: Path) -> None:
     look(config)
 
 
+def _features_of(path: Path, default: Mapping) -> Mapping:
+    """The feature settings that a run.json tells, `default` where there is none."""
+    record = artefacts.read_json(path)
+    if record is None:
+        return default
+    inputs = record.get("inputs")
+    features = inputs.get("features") if isinstance(inputs, dict) else None
+    if not isinstance(features, dict) or features.keys() != default.keys():
+        raise UserError(f"{path} tells no feature settings: it is damaged; train that run again")
+    config.check_features(features)
+    return features
+
+
 def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None:
     wanted = (None, features["n_mels"], features["window_frames"], 1)
     sizes = {task: (None, len(classes)) for task, classes in TASKS.items()}
-    found = model.output_shape
-    if isinstance(model.output, Mapping):
-        found = {name: tuple(output.shape) for name, output in model.output.items()}
-    if model.input_shape != wanted or found != sizes:
+    given = getattr(model, "input_shape", type(model).__name__)
+    output = getattr(model, "output", None)
+    found = getattr(output, "shape", None)
+    if isinstance(output, Mapping):
+        found = {name: tuple(one.shape) for name, one in output.items()}
+    if given != wanted or found != sizes:
         raise UserError(
-            f"{path} maps {model.input_shape} to {found}; a classifier of this suite maps {wanted} "
+            f"{path} maps {given} to {found}; a classifier of this suite maps {wanted} "
             f"to {sizes}: name one that trans_train_*.py made"
         )

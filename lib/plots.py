@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def _save(figure: plt.Figure, path: Path, *, pdf: bool = False) -> None:
     for target in (path, path.with_suffix(".pdf"))[: 1 + pdf]:
         # without a date: the same figures give the same bytes
         dated = {"metadata": {"CreationDate": None}} if target.suffix == ".pdf" else {}
-        with atomic(target) as partial:
+        with atomic(target) as partial, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")  # shown as a box
             figure.savefig(partial, dpi=150, bbox_inches="tight", **dated)
     plt.close(figure)
 

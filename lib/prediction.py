@@ -14,6 +14,7 @@ valence follow from those. With several models, probabilities are averaged first
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -29,7 +30,7 @@ import pandas as pd
 from lib import artefacts, audio, config, loading, plots
 from lib.audio import UnusableRecording
 from lib.cli import say
-from lib.errors import UserError
+from lib.errors import NO_ROOM, UserError
 from lib.loading import Classifier
 from lib.registry import QUADRANTS, TASKS
 from lib.scoring import columns_of
@@ -160,21 +161,19 @@ def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Itera
 
     Returns windows : float32 (up to size, n_mels, length, 1), `hop` frames apart, as many as fit.
     """
-    step = size * hop  # frames from one set of windows to the next
-    need = max(step, step - hop + length)
-    rest = np.zeros((0, 0), np.float32)
+    rest, skip, ready = None, 0, []
     for block in frames:
-        rest = np.concatenate([rest, block]) if rest.size else block
-        while len(rest) >= need:
-            yield _windows(rest[: step - hop + length], length, hop)
-            rest = rest[step:]
-    if len(rest) >= length:
-        yield _windows(rest, length, hop)
-
-
-def _windows(frames: np.ndarray, length: int, hop: int) -> np.ndarray:
-    view = np.lib.stride_tricks.sliding_window_view(frames, length, axis=0)[::hop]
-    return np.ascontiguousarray(view)[..., None]
+        rest = block[skip:] if rest is None else np.concatenate([rest, block])[skip:]
+        skip = max(0, skip - len(block))
+        while len(rest) >= length:
+            ready.append(rest[:length].T)
+            skip = max(0, hop - len(rest))  # frames between two windows, where there are any
+            rest = rest[hop:]
+            if len(ready) == size:
+                yield np.stack(ready)[..., None]
+                ready = []
+    if ready:
+        yield np.stack(ready)[..., None]
 
 
 @lru_cache(maxsize=1)
@@ -205,24 +204,28 @@ class Input:
     stem: str
 
 
-def inputs(given: Sequence[str], stream: BinaryIO, folder: Path) -> tuple[list[Input], list[str]]:
+def inputs(
+    given: Sequence[str], stream: BinaryIO | None, folder: Path
+) -> tuple[list[Input], list[str]]:
     """The sound files among files, folders and "-", and what is wrong with the others.
 
     stream : what "-" stands for, kept as a file in `folder`. Outputs are called after their file,
     with its suffix where that tells two apart.
     """
     found, failed = [], []
-    for text in given:
+    for text in dict.fromkeys(given):
         path = Path(text)
-        if text == "-":
+        if not text or (text == "-" and stream is None):
+            failed.append("-: there is no standard input" if text else "an empty name: name a file")
+        elif text == "-":
             path = folder / "stdin"
             with open(path, "wb") as file:
                 shutil.copyfileobj(stream, file)
             found.append((path, Path("stdin"), "-"))
         elif path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SOUND]
-            inside = [p for p in inside if not p.name.startswith(".") and p.is_file()]
+            inside, unread = _sound_files(path)
             found += [(p, p.relative_to(path), str(p)) for p in inside]
+            failed += unread
             if not inside:
                 failed.append(f"{path}: no sound files in this folder ({' '.join(SOUND)})")
         else:
@@ -239,11 +242,21 @@ def inputs(given: Sequence[str], stream: BinaryIO, folder: Path) -> tuple[list[I
     return result, failed
 
 
+def _sound_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """The sound files below a folder, by their suffix, and what could not be looked into."""
+    found, unread = [], []
+    for where, _, names in os.walk(
+        folder, onerror=lambda e: unread.append(f"{e.filename}: {e.strerror}")
+    ):
+        found += [Path(where, n) for n in names if Path(n).suffix.lower() in SOUND and n[0] != "."]
+    return sorted(found), unread
+
+
 def predict_all(
     given: Sequence[str],
     predictor: Predictor,
     out: Path | None,
-    stream: BinaryIO,
+    stream: BinaryIO | None,
     *,
     overwrite: bool = False,
     as_json: bool = False,
@@ -261,8 +274,9 @@ def predict_all(
     with tempfile.TemporaryDirectory() as folder:
         found, failed = inputs(given, stream, Path(folder))
         table_wanted = out is not None and any(Path(text).is_dir() for text in given)
-        if table_wanted and not overwrite:
-            _check_summary(out / SUMMARY)
+        if out is not None:
+            _check_out(out)
+        earlier = _read_summary(out / SUMMARY, overwrite) if table_wanted else None
         rows = []
         for one in found:
             try:
@@ -271,8 +285,14 @@ def predict_all(
                 say(said)
             except (UnusableRecording, UserError) as error:
                 failed.append(f"{one.name}: {error}{_advice(one.path, error)}")
+            except OSError as error:
+                if error.errno in NO_ROOM:
+                    raise
+                failed.append(f"{one.name}: {error.filename}: {error.strerror}")
         if table_wanted and rows:
             table = pd.DataFrame([_row(summary) for summary in rows], columns=COLUMNS)
+            if earlier is not None:  # of other files
+                table = pd.concat([earlier[~earlier["file"].isin(table["file"])], table])
             artefacts.write_text(out / SUMMARY, table.to_csv(index=False))
             if not as_json:
                 say(f"{len(rows)} files: {out / SUMMARY}")
@@ -294,16 +314,17 @@ def _predict_one(
         about["model"] = predictor.identity
         there = [path for s in PER_FILE if (path := target.with_name(target.name + s)).exists()]
         if there and not overwrite:
-            record = _record(target)
-            same = record and all(record.get(k) == about[k] for k in ("sha256", "model"))
-            if same and len(there) == len(PER_FILE) and not as_json:
-                return record, f"{one.name}: finished already, {_told(record)}"
-            if not same:
+            record = _record(target, about)
+            if record is None:
                 raise UserError(f"{there[0]} stands there already: --overwrite replaces it")
+            if len(there) == len(PER_FILE) and not as_json:
+                return record, f"{one.name}: finished already, {_told(record)}"
     prediction = predictor.predict(one.path)
     summary = about | prediction.summary
     if out is not None:
-        artefacts.check_place(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in PER_FILE:  # if this is interrupted, none of an older model is left
+            target.with_name(target.name + suffix).unlink(missing_ok=True)
         writers = (
             lambda path: artefacts.write_json(path, summary),
             lambda path: _write_csv(prediction.table, path),
@@ -343,11 +364,16 @@ def _draw(prediction: Prediction, path: Path, name: str) -> None:
     )
 
 
-def _record(target: Path) -> dict | None:
-    """The summary of an earlier prediction, or None where there is none that is whole."""
+def _record(target: Path, about: Mapping) -> dict | None:
+    """The summary of an earlier prediction of the same file by the same model, or None."""
     try:
-        return artefacts.read_json(target.with_name(target.name + ".json"))
-    except UserError:
+        record = artefacts.read_json(target.with_name(target.name + ".json"))
+        same = record["sha256"] == about["sha256"] and all(
+            record["model"][key] == about["model"][key] for key in ("sha256", "hop_seconds")
+        )
+        _told(record)
+        return record if same and _row(record).keys() == set(COLUMNS) else None
+    except (UserError, LookupError, TypeError, ValueError):  # not of this suite
         return None
 
 
@@ -360,17 +386,29 @@ def _row(summary: Mapping) -> dict:
     return {name: value for name, value in (summary | shares).items() if name in COLUMNS}
 
 
-def _check_summary(path: Path) -> None:
-    """Raise UserError when a summary.csv that is not of this suite stands in the way."""
-    if not path.exists():
-        return
+def _check_out(out: Path) -> None:
+    """Make the folder for the results; UserError when that cannot be."""
     try:
-        with open(path, encoding="utf-8") as file:
-            own = file.readline().strip() == ",".join(COLUMNS)
-    except (OSError, UnicodeError):
-        own = False
-    if not own:
-        raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"-o {out}: a file stands in its way; name a folder") from error
+    if not os.access(out, os.W_OK):
+        raise UserError(f"-o {out} cannot be written: choose another folder, or allow it")
+
+
+def _read_summary(path: Path, overwrite: bool) -> pd.DataFrame | None:
+    """The summary.csv of earlier calls; UserError when one that is not of this suite is there."""
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_csv(path, dtype={"file": str}, keep_default_na=False)
+    except (OSError, ValueError):
+        table = pd.DataFrame()
+    if list(table) == COLUMNS:
+        return table
+    if overwrite:
+        return None
+    raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
 
 
 def _advice(path: Path, error: Exception) -> str:

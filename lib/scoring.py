@@ -45,15 +45,20 @@ def columns_of(task: str) -> list[str]:
 
 def read(path: Path) -> pd.DataFrame:
     """A predictions.csv; UserError when it is missing or not one."""
-    needed = ["recording", *TASKS, *(name for task in TASKS for name in columns_of(task))]
+    numbers = [name for task in TASKS for name in columns_of(task)]
+    needed, again = ["recording", *TASKS, *numbers], "train that run again (--overwrite)"
     try:
-        table = pd.read_csv(path, dtype={"recording": str})
+        # a clip may be called NA
+        table = pd.read_csv(path, dtype={"recording": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): train that run again") from error
+        raise UserError(f"{path} cannot be read ({error}): {again}") from error
     lacks = [name for name in needed if name not in table]
-    if lacks or table.empty or table[needed].isna().any(axis=None):
-        what = f"lacks the columns {', '.join(lacks)}" if lacks else "lacks values"
-        raise UserError(f"{path} {what}: train that run again (--overwrite)")
+    if lacks or table.empty:
+        what = f"lacks the columns {', '.join(lacks)}" if lacks else "holds no window"
+        raise UserError(f"{path} {what}: {again}")
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    if not table[numbers].apply(lambda p: p.between(0, 1)).all(axis=None):
+        raise UserError(f"{path} holds probabilities that are not in [0, 1]: {again}")
     for task, classes in TASKS.items():
         if not table[task].isin(classes).all():
             raise UserError(f"{path} has classes of {task} that are none of {', '.join(classes)}")

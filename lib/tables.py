@@ -37,14 +37,14 @@ class Cell:
     key        : model, mode, speech, music, as run directories spell them
     iterations : their numbers
     measures   : of each, as of lib.evaluation.evaluate
-    clips      : names of the test clips
+    clips      : names of the test clips, with their quadrants
     counts     : {level: {task: of each iteration, int (clips, k, k)}}
     """
 
     key: tuple[str, str, str, str]
     iterations: list[int]
     measures: list[dict]
-    clips: list[str]
+    clips: list[tuple[str, str]]
     counts: dict[str, dict[str, list[np.ndarray]]]
 
 
@@ -73,17 +73,23 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
         if name is None:
             notes.append(f"{where} is not named as a run and left out")
             continue
-        record = artefacts.read_json(run / "run.json")
-        if record is None:
-            notes.append(f"{where} is unfinished and left out")
-            continue
         speech, music, model, mode, protocol, iteration = name.groups()
         key = (model, mode or "scratch", speech, music)
-        table = scoring.read(run / scoring.PREDICTIONS)
-        if protocol:
-            folds += _folds(key, protocol, int(iteration), table)
-        else:
-            groups.setdefault(key, {})[int(iteration)] = (_alike(record), table)
+        try:
+            record = artefacts.read_json(run / "run.json")
+            if record is None:
+                notes.append(f"{where} is unfinished and left out")
+                continue
+            if not (run / scoring.PREDICTIONS).is_file():  # converted from the authors' files
+                notes.append(f"{where} has no {scoring.PREDICTIONS} and is left out")
+                continue
+            table = scoring.read(run / scoring.PREDICTIONS)
+            if protocol:
+                folds += _folds(key, protocol, int(iteration), table)
+            else:
+                groups.setdefault(key, {})[int(iteration)] = (_alike(record, table), table)
+        except UserError as error:
+            notes.append(f"{where} is left out: {error}")
     cells = []
     for key, runs in groups.items():
         kept = _most_alike(runs)
@@ -111,6 +117,8 @@ FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean"
 
 def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> list[dict]:
     """Macro F1 over the folds of a cross-validation, a row per level and task."""
+    if "fold" not in table or table["fold"].nunique() < 2:
+        raise UserError("its predictions.csv tells no folds")
     found = evaluation.over_folds([scoring.measures(part) for _, part in table.groupby("fold")])
     rows = []
     for level, tasks in found.items():
@@ -130,11 +138,25 @@ def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> li
     return rows
 
 
-def _alike(record: Mapping) -> str:
-    """What the iterations of one cell must have in common, as text."""
-    own = ("iteration", "encoder", "feat_ext")
-    inputs = {k: v for k, v in record.get("inputs", {}).items() if k not in own}
-    return json.dumps(inputs, sort_keys=True)
+def _alike(record: Mapping, table: pd.DataFrame) -> str:
+    """What the iterations of one cell must have in common, as text: all that decides them but what
+    an iteration has of its own, and the test clips."""
+
+    def shared(item: object) -> object:
+        if not isinstance(item, Mapping):
+            return item
+        # an iteration's number, and hashes of the models that it goes on from
+        own = {k for k in ("encoder", "feat_ext") if isinstance(item.get(k), str)} | {"iteration"}
+        return {k: shared(v) for k, v in item.items() if k not in own}
+
+    inputs = [record.get("inputs"), record.get("parents")]
+    return json.dumps([*map(shared, inputs), _clips(table)], sort_keys=True)
+
+
+def _clips(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Names and quadrants of the clips, in order."""
+    clips = table.drop_duplicates("recording")[["recording", "quadrants"]]
+    return sorted(clips.itertuples(index=False, name=None))
 
 
 def _most_alike(runs: Mapping[int, tuple]) -> list[int]:
@@ -147,11 +169,8 @@ def _most_alike(runs: Mapping[int, tuple]) -> list[int]:
 
 def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
     counts = {level: {task: [] for task in TASKS} for level in LEVELS}
-    clips = None
     for table in tables.values():
         names, recording = np.unique(table["recording"], return_inverse=True)
-        if clips is None:
-            clips = list(names)
         for task, k in ((task, len(classes)) for task, classes in TASKS.items()):
             true = scoring.labels_of(table)[task]
             p = scoring.probabilities_of(table)[task]
@@ -164,7 +183,8 @@ def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
                 found = np.zeros((len(names), k, k), np.int64)
                 np.add.at(found, (of, t, guess), 1)
                 counts[level][task].append(found)
-    return Cell(key, list(tables), [scoring.measures(t) for t in tables.values()], clips, counts)
+    measures = [scoring.measures(table) for table in tables.values()]
+    return Cell(key, list(tables), measures, _clips(table), counts)
 
 
 def summarise(cells: Sequence[Cell]) -> pd.DataFrame:
@@ -238,7 +258,11 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
             notes.append(f"no baseline from scratch of {music} music: no differences from it")
             continue
         other = [cell for cell in transfers if cell.clips != base.clips]
-        notes += [f"{_named(c.key)} was tested on other clips than the baseline" for c in other]
+        notes += [
+            f"{_named(c.key)} was tested on other clips, or other labels, than the baseline: no "
+            "difference from it"
+            for c in other
+        ]
         transfers = [cell for cell in transfers if cell.clips == base.clips]
         weights = comparison.draws(len(base.clips), SEED)
         for level in LEVELS:
@@ -264,7 +288,7 @@ QUESTIONS = {
 }
 
 
-def contrasts(cells: Sequence[Cell]) -> pd.DataFrame:
+def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     """The questions of the paper as contrasts of macro F1 of the quadrants.
 
     For each encoder, mode and music that has all cells of a contrast, and their mean; with the
@@ -275,7 +299,7 @@ def contrasts(cells: Sequence[Cell]) -> pd.DataFrame:
     published = pd.read_csv(PUBLISHED)
     published = published[(published["experiment"] == 2) & (published["task"] == "quadrants")]
     printed = published.set_index(KEYS)["macro_f1"].to_dict()
-    rows = []
+    rows, notes = [], []
     for level in LEVELS:
         found = []
         for question, of in QUESTIONS.items():
@@ -287,6 +311,8 @@ def contrasts(cells: Sequence[Cell]) -> pd.DataFrame:
                 if mode == "scratch" or not all(key in by_key for key in keys):
                     continue
                 if len({tuple(by_key[key].clips) for key in keys}) > 1:
+                    about = f"{TITLES.get(model, model)} {MODES[mode]}, {music} music"
+                    notes.append(f"{question}, {about}: its cells were tested on different clips")
                     continue
                 # each music has draws of its own; those of its cells are paired
                 seed = SEED + list(SHORT.values()).index(music)
@@ -316,14 +342,16 @@ def contrasts(cells: Sequence[Cell]) -> pd.DataFrame:
         told = comparison.simultaneous([v for _, v, _ in found], [d for _, _, d in found])
         rows += [r | {"difference": v} | t for (r, v, _), t in zip(found, told, strict=True)]
     columns = ["level", "question", "model", "mode", "music", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "all_low", "all_high", "p", "published"])
+    table = pd.DataFrame(rows, columns=[*columns, "all_low", "all_high", "p", "published"])
+    return table, list(dict.fromkeys(notes))
 
 
 def gather(models: Path) -> Results:
     """All tables, from the finished runs below <models>/models_trans."""
     cells, folds, notes = collect(models)
     differ, more = differences(cells)
-    return Results(summarise(cells), differ, contrasts(cells), folds, notes + more)
+    questions, others = contrasts(cells)
+    return Results(summarise(cells), differ, questions, folds, notes + more + others)
 
 
 def _named(key: tuple) -> str:
@@ -343,10 +371,7 @@ def results(models: Path, out: Path) -> str:
     found = gather(models)
     for note in found.notes:
         say(note)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{out} cannot be made: a file stands in its way") from error
+    _check_out(out)
     artefacts.write_text(out / "table.md", typeset.markdown(found))
     artefacts.write_text(out / "table.tex", typeset.latex(found))
     for name, table in (
@@ -360,3 +385,19 @@ def results(models: Path, out: Path) -> str:
     if len(found.cells):
         plots.table(found.cells, MODES, TITLES, out / "table.png")
     return typeset.terminal(found)
+
+
+FILES = ("table.md", "table.tex", "table.csv", "differences.csv", "contrasts.csv", "folds.csv")
+
+
+def _check_out(out: Path) -> None:
+    """Make the folder for the tables; UserError when files of others stand in the way."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{out} cannot be made: a file stands in its way") from error
+    there = [name for name in (*FILES, "table.png", "table.pdf") if (out / name).exists()]
+    first = out / "table.md"
+    own = first.is_file() and first.read_bytes().startswith(b"# Results")
+    if there and not own:
+        raise UserError(f"{out / there[0]} is not of this suite: choose another folder with --out")

@@ -237,6 +237,19 @@ def _inputs(job: Job, iteration: int, *sections: str) -> dict:
     }
 
 
+def _parents(job: Job, mode: str, iteration: int) -> dict:
+    """The inputs of the runs that a step goes on from, by step."""
+    if mode == "full":
+        record = artefacts.read_json(job.run("feat_ext", iteration) / "run.json") or {}
+        return {"feat_ext": record.get("inputs"), **record.get("parents", {})}
+    if mode == "feat_ext":
+        chosen = job.settings["transfer"]["encoder_iteration"]
+        number, models = iteration if chosen < 0 else chosen, job.settings["paths"]["models"]
+        run = artefacts.speech_run(models, job.speech, job.model, number)
+        return {"pretraining": (artefacts.read_json(run / "run.json") or {}).get("inputs")}
+    return {}
+
+
 def _step(
     job: Job,
     mode: str,
@@ -289,7 +302,8 @@ def _train(
         probabilities = _predict(scored, takes["test"], len(job.data["test"]), size)
         table = scoring.predictions(job.data["test"], probabilities, job.settings["features"])
         levels = scoring.write(table, new, title)
-        artefacts.write_run(new, inputs, outcome, history, job.machine.chosen, began)
+        chosen, parents = job.machine.chosen, _parents(job, mode, iteration)
+        artefacts.write_run(new, inputs, outcome, history, chosen, began, parents)
     for level, tasks in levels.items():
         f1 = ", ".join(f"{task} {result['macro_f1']:.3f}" for task, result in tasks.items())
         say(f"test, macro F1 per {level}: {f1}")

@@ -80,6 +80,44 @@ def test_what_is_no_classifier_is_refused(tmp_path, features):
         loading.classifier(tmp_path / "song.mp3", features)
 
 
+@pytest.mark.parametrize("record", [
+    [], "x", {"inputs": None}, {"inputs": {}}, {"inputs": {"features": []}},
+    {"inputs": {"features": {"n_mels": 128}}},
+])  # fmt: skip
+def test_a_damaged_run_json_is_told(tmp_path, features, record):
+    small(features).save(tmp_path / "model.keras")
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="is damaged|it is damaged"):
+        loading.classifier(tmp_path, features)
+
+
+@pytest.mark.parametrize("change", [
+    {"hop_length": 0}, {"hop_length": "x"}, {"sample_rate": -1}, {"win_length": 5000},
+])  # fmt: skip
+def test_features_of_a_run_are_checked(tmp_path, features, change):
+    small(features).save(tmp_path / "model.keras")
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": {"features": features | change}}))
+    with pytest.raises(UserError, match=r"features\.(hop_length|sample_rate|win_length) is"):
+        loading.classifier(tmp_path, features)
+
+
+def test_damage_of_any_kind_is_one_message(tmp_path, features):
+    good = tmp_path / "good.keras"
+    small(features).save(good)
+    content = good.read_bytes()
+    keras.Sequential([keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    (tmp_path / "cut.keras").write_bytes(content[: len(content) // 2])
+    middle = len(content) // 2
+    (tmp_path / "bytes.keras").write_bytes(content[:middle] + b"\0" * 999 + content[middle + 999 :])
+    with zipfile.ZipFile(tmp_path / "deep.keras", "w") as archive:
+        archive.writestr("config.json", "[" * 100_000)
+    with zipfile.ZipFile(tmp_path / "empty.keras", "w"):
+        pass
+    for name in ("cut", "bytes", "deep", "empty", "other"):
+        with pytest.raises(UserError, match="missing or damaged|a classifier of this suite maps"):
+            loading.classifier(tmp_path / f"{name}.keras", features)
+
+
 def with_config(path, out, change):
     """A copy of a .keras file whose architecture was changed."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(out, "w") as new:
@@ -141,8 +179,9 @@ def test_an_ensemble_is_all_iterations_or_all_folds(tmp_path):
     assert {p.name for p in loading.siblings(tmp_path / names[0])} == set(names)
     folds = loading.siblings(tmp_path / "model_over.full.folds_10.it_0")
     assert [p.name for p in folds] == ["fold_1", "fold_2", "fold_10"]
-    with pytest.raises(UserError, match="averages the iterations of a run"):
-        loading.siblings(tmp_path / "shipped")
+    for name in ("shipped", "model_cpc.full.it_0"):  # a mistyped path is no ensemble of none
+        with pytest.raises(UserError, match="averages the iterations of a run"):
+            loading.siblings(tmp_path / name)
 
 
 def test_weights_survive_the_way_to_the_disk(tmp_path, features):

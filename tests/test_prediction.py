@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import predict
 import settings as defaults
 from lib import artefacts, audio, loading, prediction
 from lib.audio import UnusableRecording
+from lib.errors import UserError
 from lib.prediction import Predictor, predict_file
 from lib.registry import QUADRANTS, TASKS
 from lib.scoring import columns_of
@@ -199,6 +201,77 @@ def test_what_is_finished_is_left_alone_and_what_is_yours_too(music, model, tmp_
     assert (mine / "song.csv").read_text() != "my own"
 
 
+def test_the_same_model_by_another_path_is_the_same(music, model, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = ["-i", str(music / "song.mp3"), "-o", str(out)]
+    assert predict.main(["--model", model, *line]) == 0
+    assert predict.main(["--model", f"{model}/model.keras", *line]) == 0
+    assert "finished already" in capsys.readouterr().out
+    record = json.loads((out / "song.json").read_text())
+    del record["p_quadrants"]  # somebody edited it
+    (out / "song.json").write_text(json.dumps(record))
+    assert predict.main(["--model", model, *line]) == 2
+    assert "stands there already" in capsys.readouterr().err
+
+
+def test_an_interrupted_replacement_leaves_nothing_of_the_old_model(
+    music, model, pipeline, tmp_path, monkeypatch
+):
+    out, other = tmp_path / "out", str(pipeline.models / PAIR / "model_over.full.it_0")
+    line = ["-i", str(music / "song.mp3"), "-o", str(out)]
+    assert predict.main(["--model", model, *line]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, "_write_csv", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            predict.main(["--model", other, *line, "--overwrite"])
+    assert predict.main(["--model", other, *line]) == 0
+    found = pd.read_csv(out / "song.csv")
+    expected = Predictor.load(other).table(music / "song.mp3")
+    np.testing.assert_allclose(found["p_quadrants_Q1"], expected["p_quadrants_Q1"], atol=1e-5)
+
+
+def test_a_summary_keeps_the_files_of_earlier_calls(music, model, tmp_path):
+    out = tmp_path / "out"
+    for folder in (music / "album", music):
+        predict.main(["--model", model, "-i", str(folder), "-o", str(out)])
+    predict.main(["--model", model, "-i", str(music / "album"), "-o", str(out)])
+    files = pd.read_csv(out / "summary.csv")["file"]
+    assert files.is_unique and len(files) == 4
+
+
+def test_files_without_permission_are_told_and_the_others_done(
+    music, model, tmp_path, monkeypatch, capsys
+):
+    """As another user than root would meet them."""
+    hidden, scandir, file_hash = music / "album", os.scandir, artefacts.file_hash
+
+    def closed(function, path):
+        def checked(argument):
+            if str(argument) == str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return function(argument)
+
+        return checked
+
+    monkeypatch.setattr(os, "scandir", closed(scandir, hidden))
+    monkeypatch.setattr(artefacts, "file_hash", closed(file_hash, music / "song.wav"))
+    assert predict.main(["--model", model, "-i", str(music), "-o", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert f"{hidden}: Permission denied" in message
+    assert message.count("Permission denied") == 2
+    assert (tmp_path / "out/song.mp3.json").is_file()
+
+
+def test_one_file_that_cannot_be_written_does_not_stop_the_others(music, model, tmp_path, capsys):
+    name = "L" * 240
+    shutil.copy(music / "song.wav", music / f"{name}.wav")
+    out = tmp_path / "out"
+    line = ["--model", model, "-i", str(music / f"{name}.wav"), str(music / "song.mp3")]
+    assert predict.main([*line, "-o", str(out)]) == 2
+    assert "File name too long" in capsys.readouterr().err
+    assert (out / "song.json").is_file()
+
+
 def test_two_inputs_never_share_their_outputs(music, model, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()
@@ -224,6 +297,10 @@ def test_json_goes_to_standard_output_and_a_stream_comes_in(music, model, capsys
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
     assert predict.main(["--model", model, "-i", "-", "--json"]) == 2
     assert "-: empty file" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", None)  # closed, as for a daemon
+    assert predict.main(["--model", model, "-i", "-", str(music / "song.mp3"), "--json"]) == 2
+    captured = capsys.readouterr()
+    assert "there is no standard input" in captured.err and '"quadrant"' in captured.out
 
 
 def test_bad_input_is_one_message_each(music, model, pipeline, tmp_path, capsys):
@@ -243,6 +320,11 @@ def test_bad_input_is_one_message_each(music, model, pipeline, tmp_path, capsys)
     file.write_text("mine")
     assert predict.main([*song, "-o", str(file)]) == 2
     assert "is a file: name a folder" in capsys.readouterr().err
+    assert predict.main([*song, "-o", str(file / "below")]) == 2
+    captured = capsys.readouterr()
+    assert "a file stands in its way" in captured.err and not captured.out
+    assert predict.main(["-i", "", "-o", str(out)]) == 2
+    assert "song.mp3" not in capsys.readouterr().out
     assert predict.main(["-s", "m", "-m", "m", *song, "-o", str(out)]) == 2
     message = capsys.readouterr().err
     assert "no model is trained for this" in message
@@ -270,7 +352,7 @@ def test_a_model_of_other_features_is_not_averaged(model, tmp_path):
     record = json.loads((other / "run.json").read_text())
     record["inputs"]["features"]["hop_length"] = 256
     (other / "run.json").write_text(json.dumps(record))
-    with pytest.raises(Exception, match="is of other features .hop_length: 512 there, 256"):
+    with pytest.raises(UserError, match="is of other features .hop_length: 512 there, 256"):
         Predictor.load(model, other)
 
 

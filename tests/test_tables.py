@@ -160,18 +160,80 @@ def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
     ]
 
 
-def test_damaged_predictions_are_told(models):
+def test_runs_that_differ_in_what_they_go_on_from_are_not_averaged(tmp_path):
+    """A released run says nothing itself of its heads; its parents do."""
+    pair = "speech_eng_2_music_eng"
+    for i, (units, hours) in enumerate(((512, "a"), (512, "a"), (256, "a"), (512, "b"))):
+        run(tmp_path, pair, f"model_over.full.it_{i}", 0.6)
+        parents = {
+            "feat_ext": {"iteration": i, "encoder": f"hash {i}", "heads": {"units": units}},
+            "pretraining": {"iteration": i, "dataset": {"train": hours}},
+        }
+        record = {"inputs": {"iteration": i, "feat_ext": f"hash {i}"}, "parents": parents}
+        path = tmp_path / "models_trans" / pair / f"model_over.full.it_{i}" / "run.json"
+        path.write_text(json.dumps(record))
+    cells, _, notes = tables.collect(tmp_path)
+    assert cells[0].iterations == [0, 1]
+    assert "iterations 2, 3 have other settings or data" in notes[0]
+
+
+def test_other_labels_of_the_same_clips_are_not_paired(models):
     path = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0/predictions.csv"
     table = pd.read_csv(path)
-    table.drop(columns="p_arousal_positive").to_csv(path, index=False)
-    with pytest.raises(UserError, match="lacks the columns p_arousal_positive: train that run"):
-        tables.gather(models)
-    table.assign(quadrants="Q5").to_csv(path, index=False)
-    with pytest.raises(UserError, match="classes of quadrants that are none of Q1, Q2"):
-        tables.gather(models)
-    path.write_bytes(b"")
-    with pytest.raises(UserError, match="cannot be read"):
-        tables.gather(models)
+    table["quadrants"] = table["quadrants"].map(dict(Q1="Q2", Q2="Q1", Q3="Q3", Q4="Q4"))
+    table.to_csv(path, index=False)
+    found = tables.gather(models)
+    assert found.differences.empty
+    assert any("other labels, than the baseline" in note for note in found.notes)
+
+
+def test_a_damaged_run_is_left_out_with_a_note(models):
+    folder = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
+    path = folder / "predictions.csv"
+    table = pd.read_csv(path)
+
+    def note_on(change):
+        change()
+        found = tables.gather(models)
+        assert "model_cnn" not in set(found.cells["model"])
+        return next(note for note in found.notes if "model_cnn.it_0" in note)
+
+    def rewritten(frame):
+        return lambda: frame.to_csv(path, index=False)
+
+    cases = {
+        "lacks the columns p_arousal_positive": table.drop(columns="p_arousal_positive"),
+        "classes of quadrants that are none of Q1, Q2": table.assign(quadrants="Q5"),
+        "holds no window": table.head(0),
+        "not in [0, 1]": table.assign(p_quadrants_Q1="much"),
+        "probabilities that are not in [0, 1]": table.assign(p_quadrants_Q1=np.inf),
+    }
+    for message, frame in cases.items():
+        assert message in note_on(rewritten(frame))
+    assert "cannot be read" in note_on(lambda: path.write_bytes(b""))
+    assert "has no predictions.csv" in note_on(path.unlink)
+    table.to_csv(path, index=False)
+    assert "run.json is damaged" in note_on(lambda: (folder / "run.json").write_text("[" * 9000))
+    (folder / "run.json").write_text('{"inputs": null}')
+    assert "model_cnn" in set(tables.gather(models).cells["model"])
+
+
+def test_a_clip_may_be_called_na(models):
+    path = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0/predictions.csv"
+    table = pd.read_csv(path).replace({"recording": {"s00": "NA"}})
+    table.to_csv(path, index=False)
+    assert "NA" in set(scoring.read(path)["recording"])
+
+
+def test_tables_of_others_are_not_replaced(models, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "table.csv").write_text("my own")
+    with pytest.raises(UserError, match="table.csv is not of this suite"):
+        tables.results(models, out)
+    assert (out / "table.csv").read_text() == "my own"
+    tables.results(models, tmp_path / "results")
+    tables.results(models, tmp_path / "results")  # its own are
 
 
 def test_predictions_keep_every_digit(tmp_path):
