@@ -21,11 +21,8 @@ from lib.registry import BASELINES, DENOISERS, PREDICTIVE
 
 
 def parse_args(argv=None):
-    p = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    how = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=how, allow_abbrev=False)
     add = p.add_argument
     add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
@@ -47,10 +44,8 @@ def parse_args(argv=None):
     named = args.speech or any(value is not None for value in chosen)
     if args.model and named:
         p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
-    if named and not args.music:
-        p.error("-m is needed to choose a model (with -s, unless it is model_cnn)")
-    if named and not args.speech and args.model_name not in BASELINES:
-        p.error("-s is needed to choose a model that was pretrained")
+    if named and not (args.music and (args.speech or args.model_name in BASELINES)):
+        p.error("-m and -s are needed to choose a model (-s not for model_cnn)")
     return args
 
 
@@ -66,25 +61,19 @@ def main(argv=None) -> int:
     models = config.models_folder()
     cli.import_keras()
 
-    from lib import loading, prediction
+    from lib import loading, outputs
+    from lib.prediction import Predictor
 
     path = args.model
     if args.music:
-        names = (args.speech, args.music, args.model_name or DENOISERS[0])
-        release = args.release != "n"
-        path = loading.find(models, *names, release, args.iteration or 0)
+        names = (args.speech, args.music, args.model_name or DENOISERS[0], args.release != "n")
+        path = loading.find(models, *names, args.iteration or 0)
     paths = [path] if path else []
     if args.ensemble:
         paths = loading.siblings(path or loading.SHIPPED)
-    predictor = prediction.Predictor.load(*paths, hop=args.hop)
-    failed = prediction.predict_all(
-        args.input,
-        predictor,
-        args.out,
-        getattr(sys.stdin, "buffer", None),
-        overwrite=args.overwrite,
-        as_json=args.json,
-    )
+    predictor, stdin = Predictor.load(*paths, hop=args.hop), getattr(sys.stdin, "buffer", None)
+    how = {"overwrite": args.overwrite, "as_json": args.json}
+    failed = outputs.predict_all(args.input, predictor, args.out, stdin, **how)
     if failed:
         raise UserError(f"{len(failed)} could not be predicted:\n  " + "\n  ".join(failed))
     return 0

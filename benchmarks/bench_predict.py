@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lib import audio  # noqa: E402
-from lib.prediction import SIZE, SOUND  # noqa: E402
+from lib.outputs import SOUND  # noqa: E402
+from lib.prediction import SIZE  # noqa: E402
 
 RATE = 44_100  # Hz
 

@@ -13,33 +13,22 @@ valence follow from those. With several models, probabilities are averaged first
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, audio, config, loading, plots
-from lib.audio import UnusableRecording
-from lib.cli import say
-from lib.errors import NO_ROOM, UserError
+from lib import artefacts, audio, config, loading
+from lib.errors import UserError
 from lib.loading import Classifier
 from lib.registry import QUADRANTS, TASKS
 from lib.scoring import columns_of
 
 SIZE = 32  # windows per step: as fast as more (docs/RESULTS.md); a clip of 30 s fills one
 POINTS = 1500  # of the waveform in a figure
-SOUND = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64")
-SUMMARY = "summary.csv"
-PER_FILE = (".json", ".csv", ".png")  # in the order of writing: the first says whose they are
 
 
 @dataclass(frozen=True)
@@ -193,226 +182,3 @@ def predict_file(path: str | Path, predictor: Predictor | None = None) -> pd.Dat
     reason, when the file cannot be decoded, is silent or shorter than a window.
     """
     return (predictor or _shipped()).table(path)
-
-
-@dataclass(frozen=True)
-class Input:
-    """A file to predict: where it is, what it is called, what its outputs are called."""
-
-    path: Path
-    name: str
-    stem: str
-
-
-def inputs(
-    given: Sequence[str], stream: BinaryIO | None, folder: Path
-) -> tuple[list[Input], list[str]]:
-    """The sound files among files, folders and "-", and what is wrong with the others.
-
-    stream : what "-" stands for, kept as a file in `folder`. Outputs are called after their file,
-    with its suffix where that tells two apart.
-    """
-    found, failed = [], []
-    for text in dict.fromkeys(given):
-        path = Path(text)
-        if not text or (text == "-" and stream is None):
-            failed.append("-: there is no standard input" if text else "an empty name: name a file")
-        elif text == "-":
-            path = folder / "stdin"
-            with open(path, "wb") as file:
-                shutil.copyfileobj(stream, file)
-            found.append((path, Path("stdin"), "-"))
-        elif path.is_dir():
-            inside, unread = _sound_files(path)
-            found += [(p, p.relative_to(path), str(p)) for p in inside]
-            failed += unread
-            if not inside:
-                failed.append(f"{path}: no sound files in this folder ({' '.join(SOUND)})")
-        else:
-            found.append((path, Path(path.name), text))
-    stems = pd.Series([str(name.with_suffix("")) for _, name, _ in found], dtype=object)
-    own = ~stems.duplicated(keep=False) & (stems != Path(SUMMARY).stem)
-    names = [s if o else str(n) for s, o, (_, n, _) in zip(stems, own, found, strict=True)]
-    result = []
-    for (path, _, text), name in zip(found, names, strict=True):
-        if names.count(name) > 1 and name in [one.stem for one in result]:
-            failed.append(f"{text}: another input has the outputs {name}.*: predict it on its own")
-        else:
-            result.append(Input(path, text, name))
-    return result, failed
-
-
-def _sound_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """The sound files below a folder, by their suffix, and what could not be looked into."""
-    found, unread = [], []
-    for where, _, names in os.walk(
-        folder, onerror=lambda e: unread.append(f"{e.filename}: {e.strerror}")
-    ):
-        found += [Path(where, n) for n in names if Path(n).suffix.lower() in SOUND and n[0] != "."]
-    return sorted(found), unread
-
-
-def predict_all(
-    given: Sequence[str],
-    predictor: Predictor,
-    out: Path | None,
-    stream: BinaryIO | None,
-    *,
-    overwrite: bool = False,
-    as_json: bool = False,
-) -> list[str]:
-    """Predict files and folders; returns what could not be done, a line each.
-
-    Parameters
-    ----------
-    given : paths of files and folders; "-" for `stream`
-    out : folder for <name>.csv, .json, .png of each, and summary.csv where a folder was given;
-        None writes none
-    overwrite : replace files that stand in `out`
-    as_json : print a line of JSON per file, with its windows, instead of messages
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        found, failed = inputs(given, stream, Path(folder))
-        table_wanted = out is not None and any(Path(text).is_dir() for text in given)
-        if out is not None:
-            _check_out(out)
-        earlier = _read_summary(out / SUMMARY, overwrite) if table_wanted else None
-        rows = []
-        for one in found:
-            try:
-                summary, said = _predict_one(one, predictor, out, overwrite, as_json)
-                rows.append(summary)
-                say(said)
-            except (UnusableRecording, UserError) as error:
-                failed.append(f"{one.name}: {error}{_advice(one.path, error)}")
-            except OSError as error:
-                if error.errno in NO_ROOM:
-                    raise
-                failed.append(f"{one.name}: {error.filename}: {error.strerror}")
-        if table_wanted and rows:
-            table = pd.DataFrame([_row(summary) for summary in rows], columns=COLUMNS)
-            if earlier is not None:  # of other files
-                table = pd.concat([earlier[~earlier["file"].isin(table["file"])], table])
-            artefacts.write_text(out / SUMMARY, table.to_csv(index=False))
-            if not as_json:
-                say(f"{len(rows)} files: {out / SUMMARY}")
-    return failed
-
-
-def _predict_one(
-    one: Input, predictor: Predictor, out: Path | None, overwrite: bool, as_json: bool
-) -> tuple[dict, str]:
-    """Predict a file and write its outputs, unless they stand there.
-
-    Returns its summary, and what to print of it.
-    """
-    began = time.perf_counter()
-    about = {"file": one.name}
-    if out is not None:
-        target = out / one.stem
-        about["sha256"] = artefacts.file_hash(one.path) if one.path.is_file() else None
-        about["model"] = predictor.identity
-        there = [path for s in PER_FILE if (path := target.with_name(target.name + s)).exists()]
-        if there and not overwrite:
-            record = _record(target, about)
-            if record is None:
-                raise UserError(f"{there[0]} stands there already: --overwrite replaces it")
-            if len(there) == len(PER_FILE) and not as_json:
-                return record, f"{one.name}: finished already, {_told(record)}"
-    prediction = predictor.predict(one.path)
-    summary = about | prediction.summary
-    if out is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for suffix in PER_FILE:  # if this is interrupted, none of an older model is left
-            target.with_name(target.name + suffix).unlink(missing_ok=True)
-        writers = (
-            lambda path: artefacts.write_json(path, summary),
-            lambda path: _write_csv(prediction.table, path),
-            lambda path: _draw(prediction, path, one.name),
-        )
-        for suffix, write in zip(PER_FILE, writers, strict=True):
-            write(target.with_name(target.name + suffix))
-    if as_json:
-        windows = prediction.table.to_json(orient="records", double_precision=6)
-        return summary, json.dumps(summary | {"table": json.loads(windows)}, ensure_ascii=False)
-    took, length = time.perf_counter() - began, summary["seconds"]
-    speed = f"{length:.1f} s in {took:.1f} s, {length / took:.0f} times real time"
-    return summary, f"{one.name}: {_told(summary)} ({speed})"
-
-
-def _told(summary: Mapping) -> str:
-    share = summary["p_quadrants"][summary["quadrant"]]
-    return (
-        f"{summary['quadrant']} ({share:.2f}), arousal {summary['arousal']:+.2f}, "
-        f"valence {summary['valence']:+.2f}"
-    )
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    artefacts.write_text(path, table.to_csv(index=False, float_format="%.6g"))
-
-
-def _draw(prediction: Prediction, path: Path, name: str) -> None:
-    quadrants = prediction.table[columns_of("quadrants")].to_numpy()
-    title = f"{Path(name).name}: {_told(prediction.summary)}"
-    plots.taggram(
-        *(prediction.envelope, prediction.table["start_seconds"].to_numpy(), quadrants),
-        {axis: prediction.table[axis].to_numpy() for axis in ("arousal", "valence")},
-        prediction.summary["seconds"],
-        path,
-        title,
-    )
-
-
-def _record(target: Path, about: Mapping) -> dict | None:
-    """The summary of an earlier prediction of the same file by the same model, or None."""
-    try:
-        record = artefacts.read_json(target.with_name(target.name + ".json"))
-        same = record["sha256"] == about["sha256"] and all(
-            record["model"][key] == about["model"][key] for key in ("sha256", "hop_seconds")
-        )
-        _told(record)
-        return record if same and _row(record).keys() == set(COLUMNS) else None
-    except (UserError, LookupError, TypeError, ValueError):  # not of this suite
-        return None
-
-
-COLUMNS = ["file", "seconds", "windows", "quadrant", *(f"p_{q}" for q in QUADRANTS)]
-COLUMNS += ["arousal", "valence"]
-
-
-def _row(summary: Mapping) -> dict:
-    shares = {f"p_{name}": value for name, value in summary["p_quadrants"].items()}
-    return {name: value for name, value in (summary | shares).items() if name in COLUMNS}
-
-
-def _check_out(out: Path) -> None:
-    """Make the folder for the results; UserError when that cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"-o {out}: a file stands in its way; name a folder") from error
-    if not os.access(out, os.W_OK):
-        raise UserError(f"-o {out} cannot be written: choose another folder, or allow it")
-
-
-def _read_summary(path: Path, overwrite: bool) -> pd.DataFrame | None:
-    """The summary.csv of earlier calls; UserError when one that is not of this suite is there."""
-    if not path.exists():
-        return None
-    try:
-        table = pd.read_csv(path, dtype={"file": str}, keep_default_na=False)
-    except (OSError, ValueError):
-        table = pd.DataFrame()
-    if list(table) == COLUMNS:
-        return table
-    if overwrite:
-        return None
-    raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
-
-
-def _advice(path: Path, error: Exception) -> str:
-    if "cannot be decoded" in str(error) and path.suffix.lower() not in SOUND:
-        wav = path.with_suffix(".wav").name
-        return f"; of a video or another format, take the sound first: ffmpeg -i {path.name} {wav}"
-    return ""

@@ -8,7 +8,6 @@ differences from the baseline from scratch and the contrasts that the paper asks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, comparison, evaluation, scoring
+from lib import artefacts, comparison, evaluation
+from lib.cells import KEYS, LEVELS, MODES, Cell, collect, named
 from lib.cli import say
 from lib.config import ROOT
 from lib.errors import UserError
@@ -24,28 +24,7 @@ from lib.evaluation import MEASURES
 from lib.registry import SHORT, TASKS, TITLES
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
-LEVELS = ("window", "clip")
-MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch"}
-KEYS = ["model", "mode", "speech", "music"]
 SEED = 0  # of the bootstrap
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The iterations of one encoder, mode and language pair.
-
-    key        : model, mode, speech, music, as run directories spell them
-    iterations : their numbers
-    measures   : of each, as of lib.evaluation.evaluate
-    clips      : names of the test clips, with their quadrants
-    counts     : {level: {task: of each iteration, int (clips, k, k)}}
-    """
-
-    key: tuple[str, str, str, str]
-    iterations: list[int]
-    measures: list[dict]
-    clips: list[tuple[str, str]]
-    counts: dict[str, dict[str, list[np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -57,134 +36,6 @@ class Results:
     contrasts: pd.DataFrame
     folds: pd.DataFrame
     notes: list[str]
-
-
-def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
-    """Every finished transfer run below <models>/models_trans.
-
-    Returns the cells, the cross-validations in long form, and notes on what was left out: runs that
-    are unfinished, and iterations of other settings or data than the most of their cell.
-    """
-    groups: dict[tuple, dict[int, tuple]] = {}
-    folds, notes = [], []
-    for run in sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*.it_*")):
-        where = run.relative_to(models / "models_trans")
-        name = artefacts.RUN.fullmatch(where.as_posix())
-        if name is None:
-            notes.append(f"{where} is not named as a run and left out")
-            continue
-        speech, music, model, mode, protocol, iteration = name.groups()
-        key = (model, mode or "scratch", speech, music)
-        try:
-            record = artefacts.read_json(run / "run.json")
-            if record is None:
-                notes.append(f"{where} is unfinished and left out")
-                continue
-            if not (run / scoring.PREDICTIONS).is_file():  # converted from the authors' files
-                notes.append(f"{where} has no {scoring.PREDICTIONS} and is left out")
-                continue
-            table = scoring.read(run / scoring.PREDICTIONS)
-            if protocol:
-                folds += _folds(key, protocol, int(iteration), table)
-            else:
-                groups.setdefault(key, {})[int(iteration)] = (_alike(record, table), table)
-        except UserError as error:
-            notes.append(f"{where} is left out: {error}")
-    cells = []
-    for key, runs in groups.items():
-        kept = _most_alike(runs)
-        out = sorted(set(runs) - set(kept))
-        if out:
-            notes.append(
-                f"{_named(key)}: iterations {_listed(out)} have other settings or data than "
-                f"{_listed(kept)} and are left out"
-            )
-        cells.append(_cell_of(key, {number: runs[number][1] for number in kept}))
-    if not cells and not folds:
-        raise UserError(
-            f"no finished run in {models / 'models_trans'}: train one first, for example\n"
-            "  python3 trans_train_denoise_multi.py -s e -m e -mod model_over -rel n"
-        )
-    order = list(TITLES)
-    cells.sort(
-        key=lambda cell: (order.index(cell.key[0]) if cell.key[0] in order else 99, cell.key)
-    )
-    return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), notes
-
-
-FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]
-
-
-def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> list[dict]:
-    """Macro F1 over the folds of a cross-validation, a row per level and task."""
-    if "fold" not in table or table["fold"].nunique() < 2:
-        raise UserError("its predictions.csv tells no folds")
-    found = evaluation.over_folds([scoring.measures(part) for _, part in table.groupby("fold")])
-    rows = []
-    for level, tasks in found.items():
-        for task, measures in tasks.items():
-            f1 = measures["macro_f1"]
-            values = (
-                *key,
-                protocol,
-                iteration,
-                level,
-                task,
-                len(f1["folds"]),
-                f1["mean"],
-                f1["sd"],
-            )
-            rows.append(dict(zip(FOLD_COLUMNS, values, strict=True)))
-    return rows
-
-
-def _alike(record: Mapping, table: pd.DataFrame) -> str:
-    """What the iterations of one cell must have in common, as text: all that decides them but what
-    an iteration has of its own, and the test clips."""
-
-    def shared(item: object) -> object:
-        if not isinstance(item, Mapping):
-            return item
-        # an iteration's number, and hashes of the models that it goes on from
-        own = {k for k in ("encoder", "feat_ext") if isinstance(item.get(k), str)} | {"iteration"}
-        return {k: shared(v) for k, v in item.items() if k not in own}
-
-    inputs = [record.get("inputs"), record.get("parents")]
-    return json.dumps([*map(shared, inputs), _clips(table)], sort_keys=True)
-
-
-def _clips(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Names and quadrants of the clips, in order."""
-    clips = table.drop_duplicates("recording")[["recording", "quadrants"]]
-    return sorted(clips.itertuples(index=False, name=None))
-
-
-def _most_alike(runs: Mapping[int, tuple]) -> list[int]:
-    """The largest set of iterations with the same inputs; of equals the one with the lowest."""
-    sets: dict[str, list[int]] = {}
-    for number in sorted(runs):
-        sets.setdefault(runs[number][0], []).append(number)
-    return max(sets.values(), key=len)
-
-
-def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
-    counts = {level: {task: [] for task in TASKS} for level in LEVELS}
-    for table in tables.values():
-        names, recording = np.unique(table["recording"], return_inverse=True)
-        for task, k in ((task, len(classes)) for task, classes in TASKS.items()):
-            true = scoring.labels_of(table)[task]
-            p = scoring.probabilities_of(table)[task]
-            _, first = np.unique(recording, return_index=True)
-            mean = evaluation.mean_by(p, recording, len(names))
-            for level, (of, t, guess) in {
-                "window": (recording, true, p.argmax(axis=1)),
-                "clip": (np.arange(len(names)), true[first], mean.argmax(axis=1)),
-            }.items():
-                found = np.zeros((len(names), k, k), np.int64)
-                np.add.at(found, (of, t, guess), 1)
-                counts[level][task].append(found)
-    measures = [scoring.measures(table) for table in tables.values()]
-    return Cell(key, list(tables), measures, _clips(table), counts)
 
 
 def summarise(cells: Sequence[Cell]) -> pd.DataFrame:
@@ -259,7 +110,7 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
             continue
         other = [cell for cell in transfers if cell.clips != base.clips]
         notes += [
-            f"{_named(c.key)} was tested on other clips, or other labels, than the baseline: no "
+            f"{named(c.key)} was tested on other clips, or other labels, than the baseline: no "
             "difference from it"
             for c in other
         ]
@@ -352,16 +203,6 @@ def gather(models: Path) -> Results:
     differ, more = differences(cells)
     questions, others = contrasts(cells)
     return Results(summarise(cells), differ, questions, folds, notes + more + others)
-
-
-def _named(key: tuple) -> str:
-    model, mode, speech, music = key
-    pair = f"{speech} → {music}" if speech != "none" else music
-    return f"{TITLES.get(model, model)} {MODES.get(mode, '')} {pair}"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def results(models: Path, out: Path) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from lib.cells import LEVELS, MODES
 from lib.evaluation import MEASURES
 from lib.registry import SHORT, TASKS, TITLES
-from lib.tables import LEVELS, MODES, Results
+from lib.tables import Results
 
 NONE = "–"  # a cell without any run: never filled
 

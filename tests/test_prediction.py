@@ -16,7 +16,7 @@ from conftest import ROOT
 
 import predict
 import settings as defaults
-from lib import artefacts, audio, loading, prediction
+from lib import artefacts, audio, loading, outputs, prediction
 from lib.audio import UnusableRecording
 from lib.errors import UserError
 from lib.prediction import Predictor, predict_file
@@ -221,7 +221,7 @@ def test_an_interrupted_replacement_leaves_nothing_of_the_old_model(
     line = ["-i", str(music / "song.mp3"), "-o", str(out)]
     assert predict.main(["--model", model, *line]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(prediction, "_write_csv", lambda *_: pytest.fail("killed"))
+        patch.setattr(outputs, "_write_csv", lambda *_: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             predict.main(["--model", other, *line, "--overwrite"])
     assert predict.main(["--model", other, *line]) == 0
@@ -336,8 +336,8 @@ def test_bad_input_is_one_message_each(music, model, pipeline, tmp_path, capsys)
     for flags, words in (
         ([], "name a folder for the results"),
         (["-o", "x", "--model", "y", "-m", "e"], "--model names the model"),
-        (["-o", "x", "-mod", "model_cpc"], "-m is needed"),
-        (["-o", "x", "-m", "e"], "-s is needed"),
+        (["-o", "x", "-mod", "model_cpc"], "-m and -s are needed"),
+        (["-o", "x", "-m", "e"], "-m and -s are needed"),
         (["-o", "x", "--hop", "0"], "is not a number from 0.01"),
     ):
         with pytest.raises(SystemExit) as caught:

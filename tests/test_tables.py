@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lib import scoring, tables, typeset
+from lib.cells import collect
 from lib.errors import UserError
 from lib.registry import PLANE, TASKS
 
@@ -153,7 +154,7 @@ def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
         inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'
         name = f"model_over.full.it_{i}"
         run(tmp_path, "speech_eng_2_music_eng", name, 0.5 + i / 10, inputs=inputs)
-    cells, _, notes = tables.collect(tmp_path)
+    cells, _, notes = collect(tmp_path)
     assert cells[0].iterations == [1, 2]
     assert notes == [
         "SCAE Full eng → eng: iterations 0 have other settings or data than 1, 2 and are left out"
@@ -172,7 +173,7 @@ def test_runs_that_differ_in_what_they_go_on_from_are_not_averaged(tmp_path):
         record = {"inputs": {"iteration": i, "feat_ext": f"hash {i}"}, "parents": parents}
         path = tmp_path / "models_trans" / pair / f"model_over.full.it_{i}" / "run.json"
         path.write_text(json.dumps(record))
-    cells, _, notes = tables.collect(tmp_path)
+    cells, _, notes = collect(tmp_path)
     assert cells[0].iterations == [0, 1]
     assert "iterations 2, 3 have other settings or data" in notes[0]
 

@@ -1,0 +1,51 @@
+"""Do the intervals of lib.comparison hold what they say? Simulated runs that are equally good.
+
+    python3 benchmarks/bench_intervals.py
+
+Six runs and a baseline, each right in 60 % of the clips and else guessing, 500 times: the share of
+cases in which any of the six differences is called one, corrected for their number and not. It
+should be 0.05 with the correction.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lib import comparison  # noqa: E402
+
+
+def main(argv=None) -> int:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--cases", type=int, default=500)
+    cases = p.parse_args(argv).cases
+    rng = np.random.default_rng(0)
+    for clips in (32, 60, 120, 180, 270):
+        corrected = alone = 0
+        true = np.arange(clips) % 4
+        for case in range(cases):
+            weights = comparison.draws(clips, case, 1000)
+            runs = [comparison.resampled([guessed(true, rng)], weights) for _ in range(7)]
+            (base, drawn), *others = runs
+            values = [value - base for value, _ in others]
+            told = comparison.simultaneous(values, [own - drawn for _, own in others])
+            corrected += any(t["all_low"] > 0 or t["all_high"] < 0 for t in told)
+            alone += any(t["low"] > 0 or t["high"] < 0 for t in told)
+        print(f"{clips} clips: corrected {corrected / cases:.3f}, uncorrected {alone / cases:.3f}")
+    return 0
+
+
+def guessed(true: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Confusion matrix of each clip : int (clips, 4, 4)."""
+    guess = np.where(rng.random(len(true)) < 0.6, true, rng.integers(0, 4, len(true)))
+    counts = np.zeros((len(true), 4, 4), int)
+    counts[np.arange(len(true)), true, guess] = 1
+    return counts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
