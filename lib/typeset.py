@@ -27,8 +27,8 @@ _ABOUT_DIFFERENCES = """\
 Macro F1 minus that of the CNN trained from scratch on the same test clips, with 95 % intervals of a
 paired bootstrap over clips: alone, and all of one music, level and task at once (corrected for
 their number, as is p). **Bold**: outside 0 after correction. They say how far the clips carry, not
-how far another training would differ: that is the standard deviation above. Below about 100 test
-clips they are somewhat too narrow."""
+how far another training would differ: that is the standard deviation above. With only some tens of
+test clips they are too narrow."""
 _ABOUT_CONTRASTS = """\
 Macro F1 of the quadrants. Intra-linguistic: speech in the language of the music's lyrics; cross-
 linguistic: in the other one. Single language: mean of both. Intervals as above, all contrasts of a
