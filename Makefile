@@ -90,8 +90,9 @@ table2: $(VENV)/runtime
 	done; \
 	$(call stage,results_table.py)
 
+# each file of tests in one process, as many at a time as there are cores
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/dev
 	$(PY) -m ruff check .

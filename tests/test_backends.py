@@ -66,7 +66,7 @@ def python(backend, *line, **environment):
         env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path} | environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=570,
     )
     assert result.returncode == 0, (result.stdout[-3000:], result.stderr[-3000:])
     return result.stdout

@@ -78,7 +78,7 @@ def random_weights(model, seed=0):
     rng = np.random.default_rng(seed)
     values = []
     for weight in model.weights:
-        scale = 1.5 / np.sqrt(np.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 0.2
+        scale = 1 / np.sqrt(np.prod(weight.shape[:-1])) if len(weight.shape) > 1 else 0.2
         value = rng.normal(0, scale, weight.shape)
         if "variance" in weight.name or "gamma" in weight.name:
             value = 1 + np.abs(value)
@@ -126,7 +126,8 @@ def close(path, reference, x):
         assert list(found) == list(TASKS)
         for task, values in zip(TASKS, expected, strict=True):
             np.testing.assert_allclose(found[task], values, atol=1e-4)
-        assert np.ptp(found["quadrants"], axis=0).max() > 0.01  # and they tell windows apart
+        # and they tell windows apart by more than they may be off
+        assert np.ptp(found["quadrants"], axis=0).max() > 1e-3
     else:
         np.testing.assert_allclose(found, np.asarray(expected), atol=1e-4, rtol=1e-4)
     return model
