@@ -217,7 +217,7 @@ def test_what_is_no_model_file_is_told(tmp_path):
         legacy.load(path)
     with h5py.File(path, "w") as file:
         file["1"] = np.zeros((2, 1, 128, 31))
-    with pytest.raises(UserError, match="it has no gamma of a layer b1_b1"):
+    with pytest.raises(UserError, match="it has no layer b1_b1"):
         legacy.load(path)
     write(path, "scae", transferred=False)
     with pytest.raises(UserError, match="is a pretrained model: expected a transferred one"):
