@@ -181,6 +181,16 @@ def check_place(folder: Path) -> None:
         raise UserError(f"{folder.parent} cannot be written: choose another place, or allow it")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write files to; UserError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder} cannot be made: a file stands in its way") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written: choose another place, or allow it")
+
+
 def _recover(folder: Path) -> None:
     """Put right what killed processes left of `whole_folder(folder)`."""
     for kind in ("new", "old"):

@@ -113,7 +113,7 @@ def predict_all(
         found, failed = inputs(given, stream, Path(folder))
         table_wanted = out is not None and any(Path(text).is_dir() for text in given)
         if out is not None:
-            _check_out(out)
+            artefacts.make_folder(out)
         earlier = _read_summary(out / SUMMARY, overwrite) if table_wanted else None
         rows = []
         for one in found:
@@ -218,16 +218,6 @@ def _record(target: Path, about: Mapping) -> dict | None:
 def _row(summary: Mapping) -> dict:
     shares = {f"p_{name}": value for name, value in summary["p_quadrants"].items()}
     return {name: value for name, value in (summary | shares).items() if name in COLUMNS}
-
-
-def _check_out(out: Path) -> None:
-    """Make the folder for the results; UserError when that cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"-o {out}: a file stands in its way; name a folder") from error
-    if not os.access(out, os.W_OK):
-        raise UserError(f"-o {out} cannot be written: choose another folder, or allow it")
 
 
 def _read_summary(path: Path, overwrite: bool) -> pd.DataFrame | None:

@@ -233,10 +233,7 @@ FILES = ("table.md", "table.tex", "table.csv", "differences.csv", "contrasts.csv
 
 def _check_out(out: Path) -> None:
     """Make the folder for the tables; UserError when files of others stand in the way."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{out} cannot be made: a file stands in its way") from error
+    artefacts.make_folder(out)
     there = [name for name in (*FILES, "table.png", "table.pdf") if (out / name).exists()]
     first = out / "table.md"
     own = first.is_file() and first.read_bytes().startswith(b"# Results")
