@@ -84,13 +84,12 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
         cells.append(_cell_of(key, {number: runs[number][1] for number in kept}))
     if not cells and not folds:
         raise UserError(
-            f"no finished run in {models / 'models_trans'}: train one first, for example\n"
+            "\n".join([f"no finished run in {models / 'models_trans'}", *notes])
+            + "\ntrain one first, for example\n"
             "  python3 trans_train_denoise_multi.py -s e -m e -mod model_over -rel n"
         )
-    order = list(TITLES)
-    cells.sort(
-        key=lambda cell: (order.index(cell.key[0]) if cell.key[0] in order else 99, cell.key)
-    )
+    order = [*TITLES, *sorted({cell.key[0] for cell in cells} - set(TITLES))]
+    cells.sort(key=lambda cell: (order.index(cell.key[0]), cell.key))
     return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), notes
 
 
@@ -106,16 +105,8 @@ def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> li
     for level, tasks in found.items():
         for task, measures in tasks.items():
             f1 = measures["macro_f1"]
-            values = (
-                *key,
-                protocol,
-                iteration,
-                level,
-                task,
-                len(f1["folds"]),
-                f1["mean"],
-                f1["sd"],
-            )
+            about = (*key, protocol, iteration, level, task)
+            values = (*about, len(f1["folds"]), f1["mean"], f1["sd"])
             rows.append(dict(zip(FOLD_COLUMNS, values, strict=True)))
     return rows
 

@@ -219,6 +219,12 @@ def test_a_damaged_run_is_left_out_with_a_note(models):
     assert "model_cnn" in set(tables.gather(models).cells["model"])
 
 
+def test_where_no_run_can_be_used_it_is_told_why(tmp_path):
+    run(tmp_path, "speech_eng_2_music_eng", "model_over.full.it_0", 0.9, finished=False)
+    with pytest.raises(UserError, match="no finished run in(.|\n)*it_0 is unfinished(.|\n)*train"):
+        tables.gather(tmp_path)
+
+
 def test_a_clip_may_be_called_na(models):
     path = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0/predictions.csv"
     table = pd.read_csv(path).replace({"recording": {"s00": "NA"}})
