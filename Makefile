@@ -1,5 +1,6 @@
 # make demo    synthetic corpora -> every stage -> table of results        make test   lint and tests
 # make table2  every combination of the paper, with the corpora of path_to_data (EPOCHS=2 for a look)
+# make study   does pretraining pay, and with how many labels? Hours; stop and start as you like
 # Every target makes its own .venv from requirements.txt with the Python that PYTHON names.
 SHELL := bash
 PYTHON ?= python3
@@ -10,7 +11,7 @@ ITERATIONS ?= 1
 SPEECH := e m x
 MUSIC := e m
 
-.PHONY: demo demo-runs test lint format table2 clean
+.PHONY: demo demo-runs test lint format table2 study clean
 .DELETE_ON_ERROR:
 
 $(VENV)/runtime: requirements.txt
@@ -89,6 +90,11 @@ table2: $(VENV)/runtime
 	  done; done; \
 	done; \
 	$(call stage,results_table.py)
+
+study: $(VENV)/runtime
+	@for m in e; do $(call stage,generate_dataset.py -d m -l $$m); done; \
+	for s in $(SPEECH); do $(call stage,generate_dataset.py -d s -l $$s); done; \
+	$(call stage,study.py)
 
 # each file of tests in one process, as many at a time as there are cores
 test: lint

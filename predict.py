@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lib import cli, config
 from lib.errors import UserError, guard
-from lib.registry import BASELINES, DENOISERS, PREDICTIVE
+from lib.registry import BASELINES, DENOISERS, PREDICTIVE, PROBE
 
 
 def parse_args(argv=None):
@@ -26,9 +26,9 @@ def parse_args(argv=None):
     add = p.add_argument
     add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
-    cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech", required=False)
+    cli.language_flag(p, "-s", "--speech", legal="emxun", of="the speech", required=False)
     cli.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
-    models = (*DENOISERS, *PREDICTIVE, *BASELINES)
+    models = [m for m in (*DENOISERS, *PREDICTIVE, *BASELINES) if m != PROBE]
     add("-mod", "--model-name", choices=models, help="which encoder (default: model_over)")
     add("-rel", "--release", choices=("y", "n"), help="y = Full (default), n = Feat. Ext.")
     add("--iteration", type=cli.at_least(0), metavar="N", help="which run (default: 0)")

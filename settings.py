@@ -35,6 +35,7 @@ dataset = dict(
 run = dict(
     iterations=1,  # independent runs it_0 ... [ours]: one to start with; the paper averages 4
     seed=0,  # of every random draw; run n uses a seed derived from (seed, n) [ours]
+    tag="",  # in the names of transfer runs (--tag): runs of other settings side by side
 )
 
 scae = dict(
@@ -51,6 +52,23 @@ cpc = dict(
     negatives="order",  # order: the true future swapped [paper]; elsewhere: of another sequence
 )
 
+framewise = dict(  # the light encoder of model_cpc_nce and model_over_mask (lib/framewise.py)
+    latent=256,  # dimensions of the latent of two frames, and of a code [ours]
+)
+
+nce = dict(  # model_cpc_nce: CPC with InfoNCE (van den Oord 2018)
+    stretch=64,  # frames of a training example, about 2 s [ours]
+    steps=12,  # latents ahead that are predicted, each of two frames: 0.8 s [van den Oord]
+    context=256,  # units of the GRU [van den Oord]
+)
+
+mask = dict(  # model_over_mask: hidden patches of the spectrogram (He 2022)
+    mel=16,  # mel bands of a patch [ours]
+    frames=8,  # frames of a patch [ours]
+    share=0.5,  # of a window's patches that are hidden [ours]
+    noise=0.3,  # standard deviation of the Gaussian noise on what is seen, as for the SCAE
+)
+
 network = dict(
     dropout=0.25,  # after every block and between the dense layers [code]
     momentum=0.7,  # of batch norm's moving statistics [ours]: with Keras's 0.99 they lag behind the
@@ -59,6 +77,9 @@ network = dict(
 
 heads = dict(
     units=512,  # of every dense layer [code]; [paper] prints 256 for the last two per task
+    shared=3,  # dense layers of all tasks [code]
+    own=2,  # dense layers of each task, before its softmax [code]
+    code_dropout=0.0,  # rate on the code [code]
 )
 
 pretrain = dict(
@@ -74,6 +95,8 @@ transfer = dict(  # encoder frozen ("Feat. Ext."), and the baseline from scratch
     learning_rate=1e-3,  # [code]; [paper] prints 1e-4
     decay=1e-4,  # rate / (1 + decay x step) [code]
     encoder_iteration=-1,  # pretraining run to start from; -1: the one of the same number [ours]
+    labels=1.0,  # share of the labelled clips that training and validation use, alike of every
+    #   quadrant; a smaller share lies inside a larger one [ours]
 )
 
 release = dict(  # everything trained on ("Full"), from the finished Feat. Ext. run
@@ -81,6 +104,17 @@ release = dict(  # everything trained on ("Full"), from the finished Feat. Ext. 
     batch_windows=256,  # windows per step [ours], as above
     learning_rate=5e-5,  # [code]; [paper] prints 5e-4
     decay=1e-4,  # rate / (1 + decay x step) [code]
+    encoder_rate=1.0,  # the encoder's learning rate is multiplied by this (Howard 2018)
+)
+
+augment = dict(  # of the labelled windows, frozen and released; as published: nothing
+    windows_per_epoch=0,  # drawn anew in each, evenly over the clips; 0: all that there are [code]
+    mel_masks=0,  # SpecAugment (Park 2019), where the encoder is trained: hidden groups of bands
+    mel_width=24,  # bands of each, at most [ours]
+    time_masks=0,  # hidden stretches of frames, likewise
+    time_width=8,  # frames of each, at most [ours]
+    mixup=0.0,  # alpha of the Beta distribution that mixes windows, or codes (Zhang 2018); 0: none
+    smoothing=0.0,  # of the labels: share of a target that all classes get (Szegedy 2016)
 )
 
 training = dict(
@@ -89,6 +123,9 @@ training = dict(
     plateau_epochs=5,  # epochs without a better validation loss before the rate is cut [paper]
     plateau_factor=0.5,  # the rate is multiplied by this [paper]
     stop_epochs=50,  # epochs without a better validation loss before training stops [paper]
+    schedule="plateau",  # of the rate [paper]; cosine: to 0 along half a cosine (Loshchilov 2017)
+    keep="best",  # weights: of the best validation loss [paper]; last: of the last epoch
+    weight_decay=0.0,  # of kernels, decoupled (Loshchilov 2019): times the rate, per step
     predict_windows=0,  # windows per step when only predicting [ours]; 0: measured
     predict_dtype="float32",  # or bfloat16: test predictions and frozen codes about 1.4 times as
     #   fast on CPUs with AVX-512 BF16, and off by some thousandths [ours]
@@ -102,4 +139,20 @@ training = dict(
     memory_gb=0.0,  # GB of frames held per split; more are read by recording, shuffled in blocks
     #   of half of it [ours]; 0: a quarter of the machine's memory
     codes_gb=4.0,  # GB of frozen encoders' codes kept beside a data set [ours]; 0: none
+)
+
+# What a model name changes of the above, before --set: the recipes of the models that are ours.
+# Measured one by one in docs/RESULTS.md.
+_light = {
+    "heads.units": 128,
+    "heads.shared": 1,
+    "heads.own": 0,
+    "heads.code_dropout": 0.5,
+    "transfer.batch_windows": 64,
+    "release.batch_windows": 64,
+    "release.learning_rate": 1e-3,
+}
+models = dict(
+    model_cpc_nce={"pretrain.batch_windows": 32, **_light},
+    model_over_mask={**_light},
 )

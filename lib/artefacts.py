@@ -2,9 +2,12 @@
 
     <path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5
     <path_to_models>/models/speech/{english,mandarin,mix}/<model>.it_<n>/
-    <path_to_models>/models_trans/speech_{eng,man,mix,none}_2_music_{eng,man}/
-        <model>[.feat_ext|.full].it_<n>/        (speech_none: the baseline from scratch)
-        <model>[.feat_ext|.full].[artist_]folds_<k>.it_<n>/fold_<i>/      (cross-validation)
+    <path_to_models>/models/music/{english,mandarin}/<model>[.[artist_]folds_<k>].it_<n>/[fold_<i>/]
+    <path_to_models>/models_trans/speech_{eng,man,mix,own,none}_2_music_{eng,man}/
+        <model>[.feat_ext|.full][.<tag>].it_<n>/
+        <model>[.feat_ext|.full][.<tag>].[artist_]folds_<k>.it_<n>/fold_<i>/     (cross-validation)
+
+speech_own: pretrained on the music itself, without its labels; speech_none: from random weights.
 
 run.json is written last: a run directory without it is unfinished.
 """
@@ -25,6 +28,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from lib.config import TAG
 from lib.errors import UserError
 from lib.registry import LANGUAGES, SHORT
 
@@ -39,17 +43,25 @@ PACKAGES = (
     "pandas",
     "h5py",
 )
-RUN = re.compile(  # <pair>/<name> of a transfer run: speech, music, model, mode, folds, iteration
-    r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?"
-    r"(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
+RUN = re.compile(  # <pair>/<name> of a transfer: speech, music, model, mode, tag, folds, iteration
+    r"speech_(eng|man|mix|own|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full|probe))?"
+    rf"(?:\.({TAG}))?(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
 )
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
 CODES = "codes"  # folder beside a data set: what frozen encoders made of it (lib.codes)
 
 
-def speech_run(models: str | Path, language: str, model: str, iteration: int) -> Path:
-    """Run directory of a pretraining."""
-    return Path(models) / "models" / "speech" / LANGUAGES[language] / f"{model}.it_{iteration}"
+def pretraining_run(
+    models: str | Path,
+    language: str,
+    model: str,
+    iteration: int,
+    kind: str = "speech",
+    folds: str = "",
+) -> Path:
+    """Run directory of a pretraining; `kind` is "speech" or "music", `folds` as of transfer_run."""
+    name = ".".join(part for part in (model, folds, f"it_{iteration}") if part)
+    return Path(models) / "models" / kind / LANGUAGES[language] / name
 
 
 def transfer_run(
@@ -60,13 +72,14 @@ def transfer_run(
     mode: str,
     iteration: int,
     folds: str = "",
+    tag: str = "",
 ) -> Path:
-    """Run directory of a transfer; `speech` None and mode "scratch" for the baseline.
+    """Run directory of a transfer; mode "scratch" where all is trained from random weights.
 
-    folds : of a cross-validation, as of lib.crossval.Folds.name
+    folds : of a cross-validation, as of lib.crossval.Folds.name; tag : setting run.tag
     """
-    pair = f"speech_{SHORT[speech] if speech else 'none'}_2_music_{SHORT[music]}"
-    parts = [model, "" if mode == "scratch" else mode, folds, f"it_{iteration}"]
+    pair = f"speech_{SHORT[speech or 'n']}_2_music_{SHORT[music]}"
+    parts = [model, "" if mode == "scratch" else mode, tag, folds, f"it_{iteration}"]
     return Path(models) / "models_trans" / pair / ".".join(part for part in parts if part)
 
 
@@ -277,7 +290,8 @@ def _short(value: object) -> str:
 def decisive(training: Mapping) -> dict:
     """The settings of `training` that change a result; the others only change its cost."""
     changing = ("amsgrad", "epsilon", "plateau_epochs", "plateau_factor", "stop_epochs")
-    return {key: training[key] for key in (*changing, "predict_dtype")}
+    changing += ("schedule", "keep", "weight_decay", "predict_dtype")
+    return {key: training[key] for key in changing}
 
 
 def write_run(

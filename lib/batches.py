@@ -1,4 +1,4 @@
-"""Batches for training: labelled windows or codes, denoising pairs, CPC sequences.
+"""Batches for training: labelled windows or codes, denoising pairs, CPC sequences, stretches.
 
 All are keras.utils.PyDataset whose content is a function of (seed, epoch, index) alone, so that a
 resumed run sees the same batches as an uninterrupted one. All batches have the same size, so that
@@ -15,6 +15,7 @@ from functools import partial
 import keras
 import numpy as np
 
+from lib import augmentation
 from lib.windows import Windows
 
 Take = Callable[[np.ndarray], np.ndarray]
@@ -48,6 +49,10 @@ class Batches(keras.utils.PyDataset):
         self.drawn = (None, np.arange(items))  # (seed and epoch, its order)
 
     windows = 1  # per item
+
+    def draw(self, number: int, order: Callable[[np.random.Generator], np.ndarray]) -> None:
+        """Serve `number` of the items in each epoch : int64 (number,), those that `order` draws."""
+        self.items, self.size, self.order = number, min(self.size, number), order
 
     def __len__(self) -> int:
         return -(-self.items // self.size)
@@ -86,13 +91,14 @@ class Inputs(Batches):
 
 
 class Labelled(Batches):
-    """Inputs, class indices per task and sample weights per task.
+    """Inputs, targets per task and sample weights per task.
 
     Parameters
     ----------
     take : item numbers -> inputs, float32 (n, …): windows or their codes
     labels : {task: int64 (items,)}
     weights : {task: float32 (classes,)}, weight of each class
+    change : (inputs, {task: float32 (n, classes)}, generator) -> the same, changed (augmentation)
     """
 
     def __init__(
@@ -104,14 +110,21 @@ class Labelled(Batches):
         seed: int = 0,
         shuffle: bool = False,
         order: Callable[[np.random.Generator], np.ndarray] | None = None,
+        change: Callable | None = None,
     ):
         super().__init__(len(next(iter(labels.values()))), size, seed, shuffle, order)
         self.take, self.labels, self.weights = take, dict(labels), dict(weights)
+        self.change = change
 
     def load(self, chosen, counts, rng):
-        y = {task: values[chosen] for task, values in self.labels.items()}
-        w = {task: self.weights[task][values] * counts for task, values in y.items()}
-        return self.take(chosen), y, w
+        x = self.take(chosen)
+        y = {
+            task: np.eye(len(self.weights[task]), dtype=np.float32)[values[chosen]]
+            for task, values in self.labels.items()
+        }
+        if self.change:
+            x, y = self.change(x, y, rng)
+        return x, y, {task: values @ self.weights[task] * counts for task, values in y.items()}
 
 
 def balanced_weights(
@@ -148,6 +161,87 @@ class DenoisingPairs(Batches):
         clean = self.source.take(chosen)
         noise = self.noise * rng.standard_normal(clean.shape, dtype=np.float32)
         return clean + noise, clean, counts[:, None, None]
+
+
+class MaskedPairs(DenoisingPairs):
+    """(windows with noise and hidden patches, clean windows), of which the hidden values count.
+
+    patch : mel bands and frames of a patch; share : of a window's patches that are hidden, to its
+    mean
+    """
+
+    def __init__(self, windows: Windows, noise: float, patch, share: float, *args, **kwargs):
+        super().__init__(windows, noise, *args, **kwargs)
+        self.patch, self.share = patch, share
+
+    def load(self, chosen, counts, rng):
+        noisy, clean, counts = super().load(chosen, counts, rng)
+        hidden = augmentation.patches(rng, clean.shape[:3], self.patch, self.share)
+        means = np.broadcast_to(clean.mean(axis=(1, 2, 3), keepdims=True), clean.shape)
+        noisy[hidden] = means[hidden]
+        # by their share, so that the loss is the mean over hidden values
+        return noisy, clean, counts * hidden / np.float32(hidden.mean())
+
+
+class Stretches(Batches):
+    """CPC-NCE: stretches of sound, which of their moments sound the same, and the true futures.
+
+    A recording is cut into stretches of `length` frames end to end; in training each is moved by up
+    to half its length, anew in every epoch, as far as the recording goes. Recordings shorter than
+    that are left out.
+
+    length, stride : frames of a stretch and per latent; steps : latents that are predicted
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        length: int,
+        stride: int,
+        steps: int,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+    ):
+        self.source = windows.stretches(length)
+        order = partial(self.source.shuffled, self.source.recording)
+        super().__init__(len(self.source), size, seed, shuffle, order)
+        self.stride, self.windows = stride, length / windows.length
+        latents = -(-length // stride)
+        anchors = np.arange(latents - steps)
+        future = anchors[:, None] + 1 + np.arange(steps)
+        self.true = np.arange(self.size)[:, None, None] * latents + future
+
+    def load(self, chosen, counts, rng):
+        source, length = self.source, self.source.length
+        shift = np.zeros(len(chosen), np.int64)
+        if self.shuffle:
+            end = source.table["length"].to_numpy()[source.recording[chosen]] - length
+            there = source.local[chosen]
+            moved = there + rng.integers(-(length // 2), length // 2 + 1, len(chosen))
+            shift = np.clip(moved, 0, end) - there
+        log_mel = source.take(chosen, shift)
+        x = {"log_mel": log_mel, "sounds": _sounds(log_mel, self.stride)}
+        return (
+            x,
+            self.true.astype(np.int32),
+            np.broadcast_to(counts[:, None, None], self.true.shape),
+        )
+
+
+def _sounds(log_mel: np.ndarray, stride: int) -> np.ndarray:
+    """A number per latent, the same for the same frames : int32 (n, ceil(frames / stride)).
+
+    log_mel : float32 (n, n_mels, frames, 1)
+    """
+    n, bands, frames, _ = log_mel.shape
+    padded = np.pad(log_mel[..., 0], ((0, 0), (0, 0), (0, -frames % stride)), mode="edge")
+    rows = padded.transpose(0, 2, 1).reshape(-1, stride * bands)
+    _, number = np.unique(
+        np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[1]))),
+        return_inverse=True,
+    )
+    return number.reshape(n, -1).astype(np.int32)
 
 
 class Sequences(Batches):

@@ -19,7 +19,7 @@ from lib.errors import UserError
 from lib.registry import TASKS, TITLES
 
 LEVELS = ("window", "clip")
-MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch"}
+MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch", "probe": "SVM"}
 KEYS = ["model", "mode", "speech", "music"]
 
 
@@ -55,8 +55,8 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
         if name is None:
             notes.append(f"{where} is not named as a run and left out")
             continue
-        speech, music, model, mode, protocol, iteration = name.groups()
-        key = (model, mode or "scratch", speech, music)
+        speech, music, model, mode, tag, protocol, iteration = name.groups()
+        key = (f"{model}.{tag}" if tag else model, mode or "scratch", speech, music)
         try:
             record = artefacts.read_json(run / "run.json")
             if record is None:

@@ -17,7 +17,7 @@ from typing import TextIO
 from lib import config
 from lib.config import Settings
 from lib.errors import UserError
-from lib.registry import LANGUAGES
+from lib.registry import LANGUAGES, SOURCES
 
 
 def parser(docstring: str | None, runs: bool = True) -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def language_flag(
     p: argparse.ArgumentParser, *names: str, legal: str, of: str, required: bool = True
 ) -> None:
     """Add a flag for a language; `legal` holds its letters, for example "emx"."""
-    meaning = ", ".join(f"{letter} = {LANGUAGES[letter]}" for letter in legal)
+    meaning = ", ".join(f"{letter} = {SOURCES[letter]}" for letter in legal)
     p.add_argument(
         *names, required=required, choices=tuple(legal), help=f"language of {of}: {meaning}"
     )
@@ -65,10 +65,10 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
     `epochs` names the sections that `--epochs` speaks of. Returns {section: {key: value}} with
     the two paths under "paths". Raises UserError for unknown keys and illegal values.
     """
-    settings = config.load()
+    settings = config.load(getattr(args, "model", None))
     for item in args.set:
         config.override(settings, item)
-    for key in ("iterations", "seed"):
+    for key in ("iterations", "seed", "tag"):
         if getattr(args, key, None) is not None:
             settings["run"][key] = getattr(args, key)
     for key in ("deterministic", "tensorboard"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -35,10 +36,13 @@ def _one_of(*values: str) -> Legal:
     return Legal(str, " or ".join(values), lambda x: x in values)
 
 
+TAG = r"(?!it_|folds_|artist_folds_|feat_ext|full|probe)[a-z]\w*"
+_TAG = "a small letter, then letters, digits or _, and no name of a step (feat_ext, folds_…)"
 POSITIVE = Legal(float, "a number above 0", lambda x: 0 < x < math.inf)
 FROM_ZERO = Legal(float, "a number, 0 or above", lambda x: 0 <= x < math.inf)
 SHARE = Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1)
 SHARE_OR_ZERO = Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
+TO_ONE = Legal(float, "a number above 0, at most 1", lambda x: 0 < x <= 1)
 SWITCH = Legal(bool, "True or False", lambda x: True)
 BANDS = Legal(  # the encoders pool mel bands by 64 in all
     int, "a multiple of 64, up to 1024", lambda x: 0 < x <= 1024 and x % 64 == 0
@@ -60,6 +64,7 @@ LEGAL = {
     "dataset.workers": _whole(0, 1024),
     "run.iterations": _whole(1),
     "run.seed": _whole(0, 2**32 - 1),
+    "run.tag": Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)),
     "scae.noise": FROM_ZERO,
     "scae.output_from_data": SWITCH,
     "cpc.past": _whole(1),
@@ -67,9 +72,20 @@ LEGAL = {
     "cpc.code": _whole(1, 16_384),
     "cpc.context": _whole(1, 16_384),
     "cpc.negatives": _one_of("order", "elsewhere"),
+    "framewise.latent": _whole(1, 16_384),
+    "nce.stretch": _whole(8, 10_000),
+    "nce.steps": _whole(1, 1000),
+    "nce.context": _whole(1, 16_384),
+    "mask.mel": _whole(1, 1024),
+    "mask.frames": _whole(1, 10_000),
+    "mask.share": SHARE,
+    "mask.noise": FROM_ZERO,
     "network.dropout": SHARE_OR_ZERO,
     "network.momentum": SHARE,
     "heads.units": _whole(1, 16_384),
+    "heads.shared": _whole(0, 100),
+    "heads.own": _whole(0, 100),
+    "heads.code_dropout": SHARE_OR_ZERO,
     "pretrain.epochs": _whole(1),
     "pretrain.batch_windows": _whole(1),
     "pretrain.learning_rate": POSITIVE,
@@ -79,15 +95,27 @@ LEGAL = {
     "transfer.learning_rate": POSITIVE,
     "transfer.decay": FROM_ZERO,
     "transfer.encoder_iteration": _whole(-1),
+    "transfer.labels": TO_ONE,
     "release.epochs": _whole(1),
     "release.batch_windows": _whole(1),
     "release.learning_rate": POSITIVE,
     "release.decay": FROM_ZERO,
+    "release.encoder_rate": TO_ONE,
+    "augment.windows_per_epoch": _whole(0),
+    "augment.mel_masks": _whole(0, 100),
+    "augment.mel_width": _whole(0, 1024),
+    "augment.time_masks": _whole(0, 100),
+    "augment.time_width": _whole(0, 10_000),
+    "augment.mixup": FROM_ZERO,
+    "augment.smoothing": SHARE_OR_ZERO,
     "training.amsgrad": SWITCH,
     "training.epsilon": POSITIVE,
     "training.plateau_epochs": _whole(1),
     "training.plateau_factor": SHARE,
     "training.stop_epochs": _whole(1),
+    "training.schedule": _one_of("plateau", "cosine"),
+    "training.keep": _one_of("best", "last"),
+    "training.weight_decay": FROM_ZERO,
     "training.predict_windows": _whole(0),
     "training.predict_dtype": _one_of("float32", "bfloat16"),
     "training.xla": _one_of("auto", "on", "off"),
@@ -100,8 +128,8 @@ LEGAL = {
 }
 
 
-def load() -> Settings:
-    """The content of settings.py, with the two paths under "paths".
+def load(model: str | None = None) -> Settings:
+    """The content of settings.py, with what it has for `model`, and the two paths under "paths".
 
     Raises UserError when the file cannot be read, or lacks or adds a line.
     """
@@ -112,6 +140,7 @@ def load() -> Settings:
     for what, names in (("lacks", set(LEGAL) - found), ("does not know", found - set(LEGAL))):
         if names:
             raise UserError(f"settings.py {what} {', '.join(sorted(names))}: undo the last edit")
+    _apply_recipe(settings, vars(module).get("models"), model)
     models = models_folder()
     settings["paths"] = {
         "data": _path(module, "path_to_data"),
@@ -124,6 +153,21 @@ def load() -> Settings:
 def models_folder() -> Path:
     """Where models/, models_trans/ and results/ are: path_to_models, by default the suite's own."""
     return Path(_path(_module(), "path_to_models") or ROOT).expanduser()
+
+
+def _apply_recipe(settings: Settings, recipes: object, model: str | None) -> None:
+    """Change `settings` to what `models` in settings.py says of a model."""
+    shape = "models in settings.py must be {model name: {section.key: value}}"
+    if not isinstance(recipes, dict) or not all(isinstance(r, dict) for r in recipes.values()):
+        raise UserError(f"{shape}: undo the last edit")
+    for name, recipe in recipes.items():
+        for key, value in recipe.items():
+            if key not in LEGAL:
+                raise UserError(f"{shape}; {name} has {key!r}, which is no setting")
+            _check(key, value)
+            if name == model:
+                section, short = key.split(".")
+                settings[section][short] = value
 
 
 def override(settings: Settings, item: str) -> None:

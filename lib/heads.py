@@ -12,12 +12,21 @@ def build(
     tasks: Mapping[str, Sequence[str]],
     *,
     units: int = 512,
+    shared: int = 3,
+    own: int = 2,
     dropout: float = 0.25,
+    code_dropout: float = 0.0,
 ) -> keras.Model:
     """Heads: code (batch, dimensions) -> {task: probabilities (batch, classes)}.
 
-    Three shared dense layers, then two per task. The paper prints 256 units for the latter; the
-    released models have 512 throughout.
+    Dense layers that all tasks share, then each task's own. The paper prints 256 units for the
+    latter; the released models have 512 throughout.
+
+    Parameters
+    ----------
+    units, shared, own : of every dense layer, and how many there are; three and two as published
+    dropout : rate between them, and before the softmax where a task has no layer of its own
+    code_dropout : rate on the code
     """
     inputs = keras.Input((dimensions,), name="code")
 
@@ -27,13 +36,17 @@ def build(
     def drop(x, name):
         return keras.layers.Dropout(dropout, name=name)(x)
 
-    x = drop(dense(inputs, "shared_fc1"), "shared_d1")
-    x = drop(dense(x, "shared_fc2"), "shared_d2")
-    x = dense(x, "shared_fc3")
+    def stack(x, name, layers, last=False):
+        for i in range(1, layers + 1):
+            x = dense(x, f"{name}_fc{i}")
+            x = drop(x, f"{name}_d{i}") if last or i < layers else x
+        return x
+
+    x = keras.layers.Dropout(code_dropout, name="code_d")(inputs) if code_dropout else inputs
+    x = stack(x, "shared", shared, last=not own)
     outputs = {}
     for task, classes in tasks.items():
-        y = drop(dense(x, f"{task}_fc1"), f"{task}_d1")
-        y = dense(y, f"{task}_fc2")
+        y = stack(x, task, own)
         outputs[task] = keras.layers.Dense(len(classes), activation="softmax", name=task)(y)
     return keras.Model(inputs, outputs, name="heads")
 

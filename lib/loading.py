@@ -28,10 +28,6 @@ CODE = (
     "JaxLayer",
     "FlaxLayer",
 )  # layers that run code
-RUN = re.compile(
-    r"speech_(eng|man|mix|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full))?"
-    r"(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
-)
 
 
 @dataclass(frozen=True)
@@ -63,14 +59,14 @@ def load_model(path: Path, advice: str) -> keras.Model:
 
 
 def load_encoder(
-    models: Path, language: str, model: str, iteration: int, features: Mapping, make: str
+    run: Path, model: str, iteration: int, features: Mapping, make: str
 ) -> tuple[keras.Model, Path]:
     """The encoder of a finished pretraining run, or of the authors' file in its place.
 
     Parameters
     ----------
-    models : folder that holds models/
-    language, model, iteration : of the pretraining, as of lib.artefacts.speech_run
+    run : directory of the pretraining, as of lib.artefacts.pretraining_run
+    model, iteration : of it
     features : the feature settings of the music
     make : the command that makes the run, for the messages
 
@@ -78,7 +74,6 @@ def load_encoder(
     not there or not finished, when the file is damaged or no encoder, or when it was pretrained on
     other features.
     """
-    run = artefacts.speech_run(models, language, model, iteration)
     path = run / "encoder.keras"
     record = artefacts.read_json(run / "run.json")
     released = None if run.is_dir() else legacy.pretrained(run.parent, model, iteration)
@@ -149,8 +144,9 @@ def find(
 
     The rest as of lib.artefacts.transfer_run. Raises UserError with what exists where it does not.
     """
-    mode = "scratch" if model in BASELINES else "full" if release else "feat_ext"
-    speech = None if mode == "scratch" else speech
+    scratch = model in BASELINES or (speech == "n" and release)
+    mode = "scratch" if scratch else "full" if release else "feat_ext"
+    speech = None if scratch else speech
     run = artefacts.transfer_run(models, speech, music, model, mode, iteration)
     if run.is_dir():
         return run

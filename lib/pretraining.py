@@ -1,4 +1,4 @@
-"""The pretraining stage: speech features -> encoder, for either kind of encoder."""
+"""The pretraining stage: features of speech, or of music without its labels -> encoder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,26 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lib import artefacts, batches, cpc, datasets, plots, scae, training
+from lib import (
+    artefacts,
+    batches,
+    cpc,
+    crossval,
+    datasets,
+    framewise,
+    masked,
+    nce,
+    plots,
+    scae,
+    training,
+)
 from lib.cli import say
 from lib.config import Settings
+from lib.crossval import Folds
 from lib.errors import UserError
 from lib.execution import Machine
 from lib.registry import LANGUAGES
-from lib.windows import Windows, budget
+from lib.windows import Windows, budget, pooled
 
 
 def pretrain(
@@ -27,9 +40,11 @@ def pretrain(
     settings: Settings,
     folder: Path,
     *,
+    kind: str = "speech",
+    folds: Folds | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Pretrain one encoder on speech, `settings["run"]["iterations"]` times.
+    """Pretrain one encoder, `settings["run"]["iterations"]` times.
 
     Parameters
     ----------
@@ -37,32 +52,45 @@ def pretrain(
     language : "e", "m" or "x"
     settings : of the run
     folder : of the data set
+    kind : of it, "speech" or "music", whose labels are not used
+    folds : pretrain once per fold, on the recordings that a cross-validation of the transfer does
+        not test in it
     overwrite : train again what is finished
 
-    Returns the run directories.
+    Returns the run directories, of a cross-validation those of the folds.
     """
-    make = f"python3 generate_dataset.py -d s -l {language}"
+    make = f"python3 generate_dataset.py -d {kind[0]} -l {language}"
+    memory = budget(settings["training"]["memory_gb"])
     data = datasets.read_folder(
         folder,
-        ("train", "val"),
+        ("train", "val", "test") if folds else ("train", "val"),
         settings["features"],
-        "speech",
+        kind,
         LANGUAGES[language],
         make,
-        budget(settings["training"]["memory_gb"]),
+        memory / 3 if folds else memory,
     )
-    train, val = data["train"], data["val"]
-    say(
-        f"{LANGUAGES[language]} speech: {len(train)} windows to train, {len(val)} to validate"
-        f"{', read from disk as they are needed' if train.on_disk else ''}"
-    )
+    parts = {"": (data["train"], data["val"])}
+    if folds:
+        pool, seed = pooled(list(data.values())), settings["run"]["seed"]
+        parts = {
+            f"fold_{part.number}": tuple(pool.subset(part.rows[n]) for n in ("train", "val"))
+            for part in crossval.divide(pool, folds, folder, settings["dataset"]["val"], seed)
+        }
     machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
     runs = []
     for iteration in range(settings["run"]["iterations"]):
-        run = artefacts.speech_run(settings["paths"]["models"], language, model, iteration)
-        with artefacts.locked(run):
-            _pretrain_once(model, run, iteration, settings, train, val, overwrite, machine)
-        runs.append(run)
+        names = (language, model, iteration, kind, folds.name if folds else "")
+        for fold, (train, val) in parts.items():
+            say(
+                f"{LANGUAGES[language]} {kind}{', ' + fold if fold else ''}: {len(train)} windows "
+                f"to train, {len(val)} to validate"
+                f"{', read from disk as they are needed' if train.on_disk else ''}"
+            )
+            run = artefacts.pretraining_run(settings["paths"]["models"], *names) / fold
+            with artefacts.locked(run):
+                _pretrain_once(model, run, iteration, settings, train, val, overwrite, machine)
+            runs.append(run)
     return runs
 
 
@@ -83,7 +111,7 @@ def _pretrain_once(
         "seed": settings["run"]["seed"],
         "iteration": iteration,
         "dataset": {"train": train.identity, "val": val.identity},
-        **{name: settings[name] for name in ("features", recipe.section, "network", "pretrain")},
+        **{n: settings[n] for n in ("features", *recipe.sections, "network", "pretrain")},
         "training": artefacts.decisive(settings["training"]),
     }
     if artefacts.finished(run, inputs, overwrite):
@@ -109,7 +137,7 @@ def _pretrain_once(
         advice=training.advice("pretrain", settings),
         anew=overwrite,
     )
-    title = f"{model_name}, {run.parent.name} speech, it_{iteration}"
+    title = f"{model_name}, {' '.join(run.parts[run.parts.index('models') + 1 :])}"
     with artefacts.whole_folder(run) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
@@ -167,6 +195,51 @@ def _predictive(settings: Settings, train: Windows, val: Windows, seed: int):
     return model, encoder, *sequences
 
 
+def _contrastive(settings: Settings, train: Windows, val: Windows, seed: int):
+    section, network = settings["nce"], settings["network"]
+    length = -(-section["stretch"] // framewise.STRIDE)
+    if section["steps"] >= length:
+        raise UserError(
+            f"nce.steps is {section['steps']}, and a stretch of {section['stretch']} frames has "
+            f"{length} latents: predict less far, or make nce.stretch longer"
+        )
+    sizes = {key: _sizes(settings)[key] for key in ("n_mels", "frames")}
+    model, encoder = nce.build(
+        **sizes, **section, **settings["framewise"], dropout=network["dropout"]
+    )
+    windows = settings["pretrain"]["batch_windows"] * settings["features"]["window_frames"]
+    stretches = [
+        batches.Stretches(
+            *(part, section["stretch"], framewise.STRIDE, section["steps"]),
+            max(2, windows // section["stretch"]),
+            seed,
+            shuffle=part is train,
+        )
+        for part in (train, val)
+    ]
+    for name, served in zip(("training", "validation"), stretches, strict=True):
+        if served.items < 2:
+            raise UserError(
+                f"{served.items} stretches of nce.stretch={section['stretch']} frames in the "
+                f"{name} data, 2 are needed: make it shorter, or bring longer recordings"
+            )
+    return model, encoder, *stretches
+
+
+def _masked(settings: Settings, train: Windows, val: Windows, seed: int):
+    section, size = settings["mask"], settings["pretrain"]["batch_windows"]
+    sizes = {key: _sizes(settings)[key] for key in ("n_mels", "frames", "dropout")}
+    model, encoder = masked.build(**sizes, **settings["framewise"])
+    patch = (section["mel"], section["frames"])
+    pairs = [
+        batches.MaskedPairs(
+            *(part, section["noise"], patch, section["share"], size, seed), shuffle=part is train
+        )
+        for part in (train, val)
+    ]
+    return model, encoder, *pairs
+
+
 def _draw_reconstructions(
     model: keras.Model, pairs: batches.DenoisingPairs, run: Path, title: str
 ) -> None:
@@ -181,24 +254,32 @@ class Recipe:
     """How a kind of encoder is pretrained.
 
     build : (settings, train, val, seed) -> model, encoder, batches to train and to validate
-    section : of the settings, beside those that all share
+    sections : of the settings, beside those that all share
     loss : as for keras.Model.compile
     measure : makes a metric that is shown beside it
     draw : (model, validation batches, folder, title), a figure of its own
     """
 
     build: Callable
-    section: str
-    loss: str
+    sections: tuple[str, ...]
+    loss: object
     measure: Callable[[], keras.metrics.Metric] | None = None
     draw: Callable | None = None
 
 
 RECIPES = {
-    "model_over": Recipe(_denoising, "scae", "mse", draw=_draw_reconstructions),
+    "model_over": Recipe(_denoising, ("scae",), "mse", draw=_draw_reconstructions),
+    "model_over_mask": Recipe(_masked, ("mask", "framewise"), "mse", draw=_draw_reconstructions),
+    "model_cpc_nce": Recipe(
+        _contrastive,
+        ("nce", "framewise"),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        # share of the predictions whose true latent has the highest score
+        partial(keras.metrics.SparseCategoricalAccuracy, name="told_apart"),
+    ),
     "model_cpc": Recipe(
         _predictive,
-        "cpc",
+        ("cpc",),
         "binary_crossentropy",
         # share of the pairs of past and future told apart from false ones
         partial(keras.metrics.BinaryAccuracy, name="told_apart"),

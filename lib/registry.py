@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 LANGUAGES = {"e": "english", "m": "mandarin", "x": "mix"}
-SHORT = {"e": "eng", "m": "man", "x": "mix"}
+# what an encoder may come from besides speech
+SOURCES = LANGUAGES | {"u": "the music itself without its labels", "n": "none, random weights"}
+SHORT = {"e": "eng", "m": "man", "x": "mix", "u": "own", "n": "none"}
 
 # Names of -mod: encoders pretrained by denoising, by contrastive prediction, and the baselines that
 # are trained from scratch on music
-DENOISERS = ("model_over",)
-PREDICTIVE = ("model_cpc",)
-BASELINES = ("model_cnn",)
-TITLES = {"model_over": "SCAE", "model_cpc": "CPC", "model_cnn": "CNN"}  # as the paper calls them
+DENOISERS = ("model_over", "model_over_mask")
+PREDICTIVE = ("model_cpc", "model_cpc_nce")
+PROBE = "model_svm"  # a support vector machine on log-mel statistics
+BASELINES = ("model_cnn", PROBE)
+TITLES = {  # the first three as the paper calls them
+    "model_over": "SCAE",
+    "model_cpc": "CPC",
+    "model_cnn": "CNN",
+    "model_over_mask": "masked",
+    "model_cpc_nce": "CPC-NCE",
+    PROBE: "log-mel statistics",
+}
 
 TASKS = {  # task -> its classes, in the order of the outputs
     "quadrants": ("Q1", "Q2", "Q3", "Q4"),

@@ -84,8 +84,10 @@ def measures(table: pd.DataFrame) -> dict:
     return evaluation.evaluate(labels_of(table), probabilities_of(table), recording, TASKS)
 
 
-def write(table: pd.DataFrame, folder: Path, title: str) -> dict:
+def write(table: pd.DataFrame, folder: Path, title: str, figures: bool = True) -> dict:
     """Write predictions.csv, metrics.json, report.txt and the figures; returns the measures.
+
+    figures : False leaves them out: of a fold, whose cross-validation has those of all folds
 
     A table with the column `fold` is a cross-validation's: mean and standard deviation over the
     folds stand beside the measures of all its predictions.
@@ -96,6 +98,7 @@ def write(table: pd.DataFrame, folder: Path, title: str) -> dict:
     artefacts.write_text(folder / PREDICTIONS, table.to_csv(index=False, float_format="%.9g"))
     artefacts.write_json(folder / "metrics.json", levels | ({"folds": folds} if folds else {}))
     artefacts.write_text(folder / "report.txt", evaluation.report(levels, title, folds))
-    plots.confusions(levels, folder / "confusion.png", title)
-    plots.reliability(levels, folder / "reliability.png", title)
+    if figures:
+        plots.confusions(levels, folder / "confusion.png", title)
+        plots.reliability(levels, folder / "reliability.png", title)
     return levels if folds is None else levels | {"folds": folds}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lib import artefacts, config
 from lib.config import Settings
 from lib.errors import UserError
-from lib.registry import BASELINES, DENOISERS, PREDICTIVE
+from lib.registry import BASELINES, DENOISERS, PREDICTIVE, PROBE
 
 
 class Stage(NamedTuple):
@@ -32,18 +32,28 @@ class Stage(NamedTuple):
         return ("release",) if release else self.sections
 
 
-FROZEN = ("transfer", "heads", "network", "training")
+FROZEN = ("transfer", "heads", "network", "augment", "training")
 STAGES = {
-    "pretrain_denoise": Stage(DENOISERS, ("pretrain", "scae", "network", "training")),
-    "pretrain_cpc": Stage(PREDICTIVE, ("pretrain", "cpc", "network", "training")),
-    "trans_train_denoise_multi": Stage((*DENOISERS, *BASELINES), FROZEN, transfer=True),
+    "pretrain_denoise": Stage(
+        DENOISERS, ("pretrain", "scae", "mask", "framewise", "network", "training")
+    ),
+    "pretrain_cpc": Stage(
+        PREDICTIVE, ("pretrain", "cpc", "nce", "framewise", "network", "training")
+    ),
+    "trans_train_denoise_multi": Stage(
+        tuple(m for m in (*DENOISERS, *BASELINES) if m != PROBE), FROZEN, transfer=True
+    ),
     "trans_train_cpc_multi": Stage(PREDICTIVE, FROZEN, transfer=True),
 }
 # searched unless --search says otherwise [ours]: what the paper and the released code use, rates of
 # 5e-5 to 1e-3 and decays of 4e-6 and 1e-4, lies well inside
 DEFAULT = {"learning_rate": "1e-5:1e-2", "decay": "1e-7:1e-3"}
 WIDE = 100  # HIGH / LOW from which a range is searched on a logarithmic scale [ours]
-MEASURE = ("scae.noise", "cpc.past", "cpc.future", "cpc.negatives")  # change what the loss measures
+MEASURE = (  # change what the loss measures
+    *("scae.noise", "cpc.past", "cpc.future", "cpc.negatives"),
+    *("nce.stretch", "nce.steps", "mask.mel", "mask.frames", "mask.share", "mask.noise"),
+    "transfer.labels",
+)
 
 
 def read(

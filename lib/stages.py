@@ -9,29 +9,39 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lib import cli
+from lib.errors import UserError
 
 
 def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
     """Parse the flags of a pretraining script and run it; `models` are the legal names of -mod."""
     p = cli.parser(docstring)
-    cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech")
-    _model_and_folder(p, models, "speech")
+    source = p.add_mutually_exclusive_group(required=True)
+    speech = {"legal": "emx", "of": "the speech", "required": False}
+    cli.language_flag(source, "-s", "--speech", **speech)
+    music = {"legal": "em", "of": "music to pretrain on, without its labels", "required": False}
+    cli.language_flag(source, "-m", "--music", **music)
+    _model_and_folder(p, models, "speech or music")
+    _fold_flags(p, "pretrain once per fold of the music, for the same flags of the transfer")
     _training_flags(p)
     args = p.parse_args(argv)
+    if args.folds and not args.music:
+        p.error("--folds goes with -m: speech is not divided")
     settings = cli.settings_from(args, epochs=("pretrain",))
-    folder = args.path_load or cli.dataset_folder(settings, "speech", args.speech)
+    kind, language = ("music", args.music) if args.music else ("speech", args.speech)
+    folder = args.path_load or cli.dataset_folder(settings, kind, language)
     cli.import_keras()
 
     from lib.pretraining import pretrain
 
-    pretrain(args.model, args.speech, settings, folder, overwrite=args.overwrite)
+    how = {"kind": kind, "folds": _folds(args), "overwrite": args.overwrite}
+    pretrain(args.model, language, settings, folder, **how)
     return 0
 
 
 def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
     """Parse the flags of a transfer script and run it; `models` are the legal names of -mod."""
     p = cli.parser(docstring)
-    cli.language_flag(p, "-s", "--speech", legal="emx", of="the speech")
+    cli.language_flag(p, "-s", "--speech", legal="emxun", of="the speech, or else")
     cli.language_flag(p, "-m", "--music", legal="em", of="the music")
     _model_and_folder(p, models, "music")
     p.add_argument(
@@ -41,29 +51,44 @@ def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> i
         choices=("y", "n"),
         help="y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)",
     )
-    p.add_argument("--folds", type=cli.at_least(2), metavar="K", help=_FOLDS)
-    p.add_argument("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
+    _fold_flags(p, "cross-validate with K folds of all clips instead of testing on the test split")
+    p.add_argument("--probe", action="store_true", help=_PROBE)
+    p.add_argument("--tag", metavar="NAME", help="put into the run's name, beside other runs")
     _training_flags(p)
     args = p.parse_args(argv)
-    if args.groups and not args.folds:
-        p.error("--groups goes with --folds; for a single split, make the data set with --groups")
     settings = cli.settings_from(args, epochs=("transfer", "release"))
     folder = args.path_load or cli.dataset_folder(settings, "music", args.music)
     cli.import_keras()
 
-    from lib.crossval import Folds
     from lib.transfer import transfer as stage
 
     release = args.release == "y"
     stage(
         *(args.model, args.speech, args.music, release, settings, folder),
-        folds=Folds(args.folds, args.groups) if args.folds else None,
+        probe=args.probe,
+        folds=_folds(args),
         overwrite=args.overwrite,
     )
     return 0
 
 
-_FOLDS = "cross-validate with K folds of all clips instead of testing on the test split"
+_PROBE = "(-rel n) a support vector machine on the encoder's codes instead of heads"
+
+
+def _fold_flags(p, meaning: str) -> None:
+    p.add_argument("--folds", type=cli.at_least(2), metavar="K", help=meaning)
+    p.add_argument("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
+
+
+def _folds(args):
+    """The folds that the flags ask for, or None."""
+    from lib.crossval import Folds
+
+    if args.groups and not args.folds:
+        raise UserError(
+            "--groups goes with --folds; for a single split, make the data set with --groups"
+        )
+    return Folds(args.folds, args.groups) if args.folds else None
 
 
 def _model_and_folder(p, models: Iterable[str], kind: str) -> None:

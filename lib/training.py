@@ -31,28 +31,63 @@ def run_seed(seed: int, iteration: int) -> int:
 
 
 class DecayedAdam(keras.optimizers.Adam):
-    """Adam whose rate falls as rate / (1 + decay x step), as Keras 2 did with `decay`.
+    """Adam whose rate falls as rate / (1 + decay x step), as Keras 2 did with `decay`, and, with
+    `cosine_steps`, along half a cosine to 0 in so many steps (Loshchilov 2017).
 
     A learning-rate schedule would do the same, but its rate cannot be cut on a plateau.
+
+    kernel_decay : weight decay of all but vectors, decoupled: times the rate (Loshchilov 2019)
+    factors : {id of a variable: what its rate is multiplied by} (Howard 2018)
     """
 
-    def __init__(self, *args, decay: float = 0.0, **kwargs):
+    def __init__(
+        self,
+        *args,
+        decay: float = 0.0,
+        cosine_steps: int = 0,
+        kernel_decay: float = 0.0,
+        factors: Mapping[int, float] | None = None,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
-        self.decay = decay
+        self.decay, self.cosine_steps, self.kernel_decay = decay, cosine_steps, kernel_decay
+        self.factors, self.by_index = dict(factors or {}), []
+
+    def build(self, variables):
+        super().build(variables)
+        self.by_index = [self.factors.get(id(variable), 1.0) for variable in variables]
 
     def update_step(self, gradient, variable, learning_rate):
         step = keras.ops.cast(self.iterations, learning_rate.dtype)
-        super().update_step(gradient, variable, learning_rate / (1.0 + self.decay * step))
+        rate = learning_rate / (1.0 + self.decay * step)
+        if self.cosine_steps:
+            done = keras.ops.minimum(step / self.cosine_steps, 1.0)
+            rate = rate * 0.5 * (1.0 + keras.ops.cos(math.pi * done))
+        # TensorFlow's steps are given its own variables, which only their index identifies
+        rate = rate * self.by_index[self._get_variable_index(variable)]
+        if self.kernel_decay and len(variable.shape) > 1:
+            variable.assign(variable - variable * rate * self.kernel_decay)
+        super().update_step(gradient, variable, rate)
 
     def get_config(self) -> dict:
-        return super().get_config() | {"decay": self.decay}
+        own = ("decay", "cosine_steps", "kernel_decay")
+        return super().get_config() | {name: getattr(self, name) for name in own}
 
 
-def optimizer(section: Mapping, training: Mapping) -> DecayedAdam:
-    """The optimiser of a step; `section` gives learning_rate and decay, `training` the rest."""
+def optimizer(
+    section: Mapping, training: Mapping, steps: int = 0, factors: Mapping | None = None
+) -> DecayedAdam:
+    """The optimiser of a step.
+
+    section : learning_rate and decay; training : section `training` of the settings; steps : of
+    the whole training; factors : as of DecayedAdam
+    """
     return DecayedAdam(
         learning_rate=section["learning_rate"],
         decay=section["decay"],
+        cosine_steps=steps if training["schedule"] == "cosine" else 0,
+        kernel_decay=training["weight_decay"],
+        factors=factors,
         amsgrad=training["amsgrad"],
         epsilon=training["epsilon"],
     )
@@ -173,7 +208,8 @@ class Course(keras.callbacks.Callback):
         else:
             state["since_best"] += 1
             state["since_cut"] += 1
-        if state["since_cut"] >= self.training["plateau_epochs"]:
+        cut = self.training["schedule"] == "plateau"
+        if cut and state["since_cut"] >= self.training["plateau_epochs"]:
             optimiser.learning_rate.assign(rate * self.training["plateau_factor"])
             state["since_cut"] = 0
         if state["since_best"] >= self.training["stop_epochs"]:
@@ -266,8 +302,9 @@ def fit(
     fingerprint: str,
     advice: str = "try a lower learning rate",
     anew: bool = False,
+    slow: Iterable = (),
 ) -> tuple[dict, list[dict]]:
-    """Train, and leave the best weights in `model`.
+    """Train, and leave the best weights in `model` (the last, with `training.keep`).
 
     Parameters
     ----------
@@ -282,6 +319,7 @@ def fit(
     fingerprint : identifies settings and data for resuming
     advice : what to try when the loss is not finite
     anew : do not refuse a saved state of other settings, but begin anew
+    slow : variables whose rate is multiplied by section["encoder_rate"]
 
     Returns the outcome {"epoch", "best_epoch", "best_loss", "stopped"} and the history, a row per
     epoch. Raises UserError when the loss stops being finite, KeyboardInterrupt, with what is saved,
@@ -291,12 +329,15 @@ def fit(
     # it can be saved, alone or inside another, and loaded without this project's code
     twin = keras.Model(model.input, model.output, name=model.name)
 
+    steps = len(train) * section["epochs"]
+    factors = {id(variable): section["encoder_rate"] for variable in slow}
+
     def compiled(xla: bool) -> keras.Model:
         # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
-        twin.compile(optimizer(section, training), loss, weighted_metrics=metrics, jit_compile=xla)
+        how = optimizer(section, training, steps, factors)
+        twin.compile(how, loss, weighted_metrics=metrics, jit_compile=xla)
         return twin
 
-    steps = len(train) * section["epochs"]
     compiled(machine.xla(f"{model.name}, {train.size} at a time", steps, _speed(compiled, train)))
     _build(twin, train)
     say(machine.told())
@@ -337,7 +378,8 @@ def fit(
             raise type(stop)(saved) from stop
         finally:
             checkpoints.wait()
-    model.set_weights(course.best)
+    if training["keep"] == "best":
+        model.set_weights(course.best)
     names = ("epoch", "best_epoch", "best_loss", "stopped")
     return {name: course.state[name] for name in names}, course.state["history"]
 

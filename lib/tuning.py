@@ -82,7 +82,9 @@ class Search:
             return {}
         models = self.settings["paths"]["models"]
         number = max(0, self.settings["transfer"]["encoder_iteration"])
-        encoder = artefacts.speech_run(models, self.speech, self.model, number) / "encoder.keras"
+        encoder = (
+            artefacts.pretraining_run(models, self.speech, self.model, number) / "encoder.keras"
+        )
         script = "pretrain_denoise" if self.model in DENOISERS else "pretrain_cpc"
         runs = f" --iterations {number + 1}" if number else ""
         parents = {encoder: f"python3 {script}.py -s {self.speech} -mod {self.model}{runs}"}

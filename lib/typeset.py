@@ -128,7 +128,7 @@ def _lines(rows: list[list]) -> list[str]:
 def _grid(table: pd.DataFrame, level: str, music: str, cell: Callable) -> list[list]:
     """Rows encoder x mode x task, columns language pairs, of one level and music."""
     part = table[(table["level"] == level) & (table["music"] == music)]
-    speeches = [s for s in (*SHORT.values(), "none") if s in set(part["speech"])]
+    speeches = [s for s in SHORT.values() if s in set(part["speech"])]
     pairs = [f"{s} → {music}" if s != "none" else f"(no speech) {music}" for s in speeches]
     rows = [["encoder", "mode", "task", *pairs]]
     for _, block in part.groupby(["model", "mode"], sort=False):

@@ -94,9 +94,12 @@ class Windows:
         """Frames of a block of shuffling, of frames on disk; two are in use at a time."""
         return max(1, self.frames.keep // 2)
 
-    def take(self, index: np.ndarray) -> np.ndarray:
-        """windows : float32 (len(index), n_mels, length, 1), natural-log magnitude."""
-        rows = self.starts[index][:, None] + np.arange(self.length)
+    def take(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """windows : float32 (len(index), n_mels, length, 1), natural-log magnitude.
+
+        shift : frames that each is moved by : int64 (len(index),), within its recording
+        """
+        rows = (self.starts[index] + shift)[:, None] + np.arange(self.length)
         cut = np.ascontiguousarray(self.frames[rows].transpose(0, 2, 1))[..., None]
         return self.packing.unpack(cut) if cut.dtype == np.uint16 else cut
 
@@ -161,6 +164,24 @@ class Windows:
             local=self.local[chosen],
             sha256=hashlib.sha256(content.encode()).hexdigest(),
         )
+
+    def stretches(self, length: int) -> Windows:
+        """The same frames in windows of another length, end to end; what is shorter has none."""
+        counts = self.table["length"].to_numpy() // length
+        counts[np.bincount(self.recording, minlength=len(counts)) == 0] = 0
+        recording = np.repeat(np.arange(len(self.table)), counts)
+        first = np.zeros(len(self.table), np.int64)
+        first[self.recording] = self.starts - self.local
+        local = np.concatenate([length * np.arange(n) for n in counts]).astype(np.int64)
+        return replace(
+            self, starts=first[recording] + local, recording=recording, local=local, length=length
+        )
+
+    def some(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """`number` windows, drawn as evenly over the recordings as they allow : int64, shuffled."""
+        order = rng.permutation(len(self))
+        turn = pd.Series(self.recording[order]).groupby(self.recording[order]).cumcount()
+        return rng.permutation(order[np.argsort(turn.to_numpy(), kind="stable")[:number]])
 
     def _recordings(self) -> Iterator[np.ndarray]:
         return map(self.frames_of, range(len(self.table)))

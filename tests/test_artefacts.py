@@ -11,7 +11,7 @@ from lib.errors import UserError
 
 
 def test_places():
-    speech = artefacts.speech_run("m", "x", "model_cpc", 2)
+    speech = artefacts.pretraining_run("m", "x", "model_cpc", 2)
     assert speech.as_posix() == "m/models/speech/mix/model_cpc.it_2"
     runs = [
         artefacts.transfer_run("m", "m", "e", "model_over", "feat_ext", 0),

@@ -1,0 +1,70 @@
+"""What training does to its labelled windows so that it overfits later; pure functions on arrays.
+
+Arguments are changed in place only where it says so. Every draw is from the generator given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+Targets = dict[str, np.ndarray]  # {task: float32 (n, classes)}, each row a distribution
+
+
+def mask(
+    windows: np.ndarray, rng: np.random.Generator, axis: int, masks: int, width: int
+) -> np.ndarray:
+    """SpecAugment's masks (Park 2019), in place: bands or frames set to the mean of all windows.
+
+    windows : float32 (n, n_mels, frames, 1); axis : 1 for mel bands, 2 for frames; masks : of each
+    window; width : of each at most, 0 to `width` with the same probability
+    """
+    n, size, mean = len(windows), windows.shape[axis], windows.mean()
+    hidden = np.zeros((n, size), bool)
+    for _ in range(masks):
+        extent = np.minimum(rng.integers(0, width + 1, n), size)
+        first = (rng.random(n) * (size - extent + 1)).astype(int)
+        place = np.arange(size)
+        hidden |= (place >= first[:, None]) & (place < (first + extent)[:, None])
+    np.moveaxis(windows, axis, 1)[hidden] = mean
+    return windows
+
+
+def mixup(
+    x: np.ndarray, y: Targets, rng: np.random.Generator, alpha: float
+) -> tuple[np.ndarray, Targets]:
+    """Mix every item with another of the batch, inputs and targets alike (Zhang 2018).
+
+    x : float32 (n, …), windows or codes; y : {task: float32 (n, classes)}; alpha : of the Beta
+    distribution of an item's share
+    """
+    n = len(x)
+    share, other = rng.beta(alpha, alpha, n).astype(np.float32), rng.permutation(n)
+
+    def mixed(values):
+        own = share.reshape(-1, *[1] * (values.ndim - 1))
+        return own * values + (1 - own) * values[other]
+
+    return mixed(x), {task: mixed(values) for task, values in y.items()}
+
+
+def smooth(y: Mapping[str, np.ndarray], amount: float) -> Targets:
+    """Label smoothing (Szegedy 2016): `amount` of each target is spread over all classes."""
+    return {task: (1 - amount) * v + amount / v.shape[1] for task, v in y.items()}
+
+
+def patches(
+    rng: np.random.Generator, shape: tuple[int, int, int], patch: tuple[int, int], share: float
+) -> np.ndarray:
+    """Which values of windows are hidden : bool (n, n_mels, frames).
+
+    shape : (n, n_mels, frames); patch : bands and frames of a patch, on a grid; share : of the
+    patches of each window that are hidden, at least one and not all
+    """
+    n, grid = shape[0], [-(-size // step) for size, step in zip(shape[1:], patch, strict=True)]
+    cells = grid[0] * grid[1]
+    count = min(max(1, round(share * cells)), max(1, cells - 1))
+    chosen = rng.random((n, cells)).argsort(axis=1) < count
+    hidden = chosen.reshape(n, *grid).repeat(patch[0], axis=1).repeat(patch[1], axis=2)
+    return hidden[:, : shape[1], : shape[2]]

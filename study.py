@@ -1,0 +1,59 @@
+"""Does pretraining pay, and with how many labelled clips? All runs of the study, one after another.
+
+    python3 study.py                     what is not finished yet; stop it and start it as you like
+    python3 study.py --hours 2           begin no further run after two hours
+    python3 study.py --seeds 1           one seed instead of three
+    python3 study.py --lines             the lines that it consists of, without running them
+    python3 study.py --table             the table and the figure of the runs that are finished
+
+Needs the data sets of speech (e, m, x) and of English music, which generate_dataset.py makes.
+Every run is a line of the suite's own scripts, and leaves what such a line leaves. results/ gets
+study_runs.csv (a row per finished run), study.csv, study.md and study.png.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from lib import cli, config
+from lib.errors import guard
+
+
+def parse_args(argv=None):
+    how = argparse.RawDescriptionHelpFormatter
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=how, allow_abbrev=False)
+    p.add_argument("--seeds", type=cli.at_least(1), default=3, metavar="N", help="(3)")
+    p.add_argument("--hours", type=cli.number(0, 10_000), metavar="H", help="begin no run after H")
+    p.add_argument("--out", type=Path, metavar="FOLDER", help="instead of results/")
+    p.add_argument("--lines", action="store_true", help="print all lines, run none")
+    p.add_argument("--table", action="store_true", help="table and figure of what is finished")
+    return p.parse_args(argv)
+
+
+@guard
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    settings = config.load()
+    out = args.out or config.models_folder() / "results"
+    if not args.lines and not args.table:
+        cli.import_keras()
+
+    from lib import artefacts, study
+
+    if args.lines:
+        for cell in study.cells():
+            for line in filter(None, (study.pretraining(cell), cell.line)):
+                cli.say(shlex.join(["python3", *line, "--iterations", str(args.seeds)]))
+        return 0
+    artefacts.make_folder(out)
+    if not args.table:
+        left = study.run(settings, out, args.seeds, args.hours)
+        if left:
+            cli.say(f"time is up; {len(left)} lines are left, the same line goes on")
+    cli.say(study.results(out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
