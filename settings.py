@@ -80,6 +80,8 @@ heads = dict(
     shared=3,  # dense layers of all tasks [code]
     own=2,  # dense layers of each task, before its softmax [code]
     code_dropout=0.0,  # rate on the code [code]
+    attention=0,  # windows of a clip that are learnt together, weighed by attention (Ilse 2018);
+    #   0: every window by itself [code]
 )
 
 pretrain = dict(
@@ -147,9 +149,10 @@ _light = {
     "heads.units": 128,
     "heads.shared": 1,
     "heads.own": 0,
-    "heads.code_dropout": 0.5,
-    "transfer.batch_windows": 64,
-    "release.batch_windows": 64,
+    "heads.code_dropout": 0.2,
+    "network.dropout": 0.1,
+    "transfer.batch_windows": 32,
+    "release.batch_windows": 32,
     "release.learning_rate": 1e-3,
 }
 models = dict(

@@ -5,7 +5,7 @@ Arguments are changed in place only where it says so. Every draw is from the gen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -68,3 +68,24 @@ def patches(
     chosen = rng.random((n, cells)).argsort(axis=1) < count
     hidden = chosen.reshape(n, *grid).repeat(patch[0], axis=1).repeat(patch[1], axis=2)
     return hidden[:, : shape[1], : shape[2]]
+
+
+def changes(augment: Mapping, shape: tuple) -> Callable | None:
+    """What section `augment` asks to be done to a batch; masks only where inputs are windows."""
+    masks = [
+        (axis, augment[f"{name}_masks"], augment[f"{name}_width"])
+        for axis, name in ((1, "mel"), (2, "time"))
+        if augment[f"{name}_masks"] and len(shape) == 4
+    ]
+    alpha, smoothing = augment["mixup"], augment["smoothing"]
+    if not (masks or alpha or smoothing):
+        return None
+
+    def change(x, y, rng):
+        for one in masks:
+            mask(x.reshape(-1, *shape[1:]), rng, *one)  # also of windows in bags
+        if alpha:
+            x, y = mixup(x, y, rng, alpha)
+        return x, smooth(y, smoothing) if smoothing else y
+
+    return change

@@ -118,8 +118,9 @@ def _alike(record: Mapping, table: pd.DataFrame) -> str:
     def shared(item: object) -> object:
         if not isinstance(item, Mapping):
             return item
-        # an iteration's number, and hashes of the models that it goes on from
+        # an iteration's number, hashes of the models that it goes on from, its draw of few labels
         own = {k for k in ("encoder", "feat_ext") if isinstance(item.get(k), str)} | {"iteration"}
+        own |= {"dataset"} if item.get("labels", 1) < 1 else set()
         return {k: shared(v) for k, v in item.items() if k not in own}
 
     inputs = [record.get("inputs"), record.get("parents")]
@@ -148,7 +149,8 @@ def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
             true = scoring.labels_of(table)[task]
             p = scoring.probabilities_of(table)[task]
             _, first = np.unique(recording, return_index=True)
-            mean = evaluation.mean_by(p, recording, len(names))
+            weights = scoring.attention_of(table)
+            mean = evaluation.mean_by(p, recording, len(names), weights)
             for level, (of, t, guess) in {
                 "window": (recording, true, p.argmax(axis=1)),
                 "clip": (np.arange(len(names)), true[first], mean.argmax(axis=1)),

@@ -106,6 +106,8 @@ def say(*lines: str) -> None:
 def import_keras() -> None:
     """Import Keras and its backend without the start-up notices of the native libraries."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves its fast CPU kernels off where there is no AVX-512
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with native_messages_aside():
         importlib.import_module("keras")

@@ -15,6 +15,7 @@ import pandas as pd
 
 from lib.artefacts import atomic
 
+CNN = "model_cnn"  # the baseline, a line where others are points
 # text in PDF files stays text (TrueType, which publishers ask for)
 plt.rcParams["pdf.fonttype"] = 42
 
@@ -272,11 +273,11 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     modes, titles : how modes and encoders are called
     """
     part = cells[cells["task"] == "quadrants"]
-    transfers = part[~part["mode"].isin(["scratch", "chance"])]
+    transfers = part[~part["model"].isin([CNN, "chance"])]
     names = list(transfers.groupby(["model", "mode"], sort=False).groups)
     shown = transfers if len(transfers) else part
     pairs = list(dict.fromkeys(zip(shown["speech"], shown["music"], strict=True)))
-    pairs.sort(key=lambda pair: (pair[1], ("eng", "man", "mix", "none").index(pair[0])))
+    pairs.sort(key=lambda pair: (pair[1], ("eng", "man", "mix", "own", "none").index(pair[0])))
     levels = list(dict.fromkeys(part["level"]))
     figure, axes = plt.subplots(
         *(1, len(levels)),
@@ -289,10 +290,10 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
         for music in dict.fromkeys(music for _, music in pairs):
             own = [i for i, pair in enumerate(pairs) if pair[1] == music]
             ends = (own[0] - 0.45, own[-1] + 0.45)
-            for mode, style, colour in (("scratch", "--", "black"), ("chance", ":", "grey")):
-                for row in here[(here["mode"] == mode) & (here["music"] == music)].itertuples():
+            for model, style, colour in ((CNN, "--", "black"), ("chance", ":", "grey")):
+                for row in here[(here["model"] == model) & (here["music"] == music)].itertuples():
                     axis.plot(ends, [row.f1_mean] * 2, style, color=colour, linewidth=1.2)
-                    if mode == "scratch":
+                    if model == CNN:
                         axis.fill_between(ends, row.f1_low, row.f1_high, color="black", alpha=0.08)
         for k, (model, mode) in enumerate(names):
             rows = here[(here["model"] == model) & (here["mode"] == mode)].to_dict("records")
@@ -303,14 +304,14 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
             )
             # a mean of several runs may lie outside an interval by rounding alone
             bars = np.maximum([mean - low, high - mean], 0)
-            marker = "o" if mode == "full" else "s"
+            marker = "o" if mode in ("full", "scratch") else "s"
             colour = f"C{list(titles).index(model) if model in titles else k}"
             axis.errorbar(
                 *(x, mean, bars),
                 fmt=marker,
                 capsize=3,
                 color=colour,
-                mfc=colour if mode == "full" else "white",
+                mfc=colour if mode in ("full", "scratch") else "white",
             )
             if level == "window":
                 axis.plot(x, [row["published_2"] for row in rows], "x", color=colour, alpha=0.6)
@@ -328,10 +329,10 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
         handles.append(
             plt.Line2D(
                 *([], []),
-                marker="o" if mode == "full" else "s",
+                marker="o" if mode in ("full", "scratch") else "s",
                 linestyle="",
                 color=colour,
-                mfc=colour if mode == "full" else "white",
+                mfc=colour if mode in ("full", "scratch") else "white",
                 label=f"{titles.get(model, model)}, {modes[mode]}",
             )
         )

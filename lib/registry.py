@@ -27,6 +27,7 @@ TASKS = {  # task -> its classes, in the order of the outputs
     "arousal": ("negative", "positive"),
     "valence": ("negative", "positive"),
 }
+ATTENTION = "attention"  # how much a window counts in its clip's answer, where heads tell it
 QUADRANTS = TASKS["quadrants"]
 
 # quadrant -> (arousal, valence) as class indices: Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+

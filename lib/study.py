@@ -40,6 +40,9 @@ BUDGET = {
     "augment.windows_per_epoch": 1600,
     "transfer.epochs": 15,
     "release.epochs": 15,
+    "transfer.batch_windows": 32,
+    "release.batch_windows": 32,
+    "release.learning_rate": 0.001,
     "training.schedule": "cosine",
     "training.keep": "last",
 }
@@ -191,7 +194,8 @@ def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
     table = scoring.read(run / scoring.PREDICTIONS).sort_values("recording", kind="stable")
     measures = scoring.measures(table)
     _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)
-    p = evaluation.mean_by(scoring.probabilities_of(table)["quadrants"], clip, len(first))
+    p, weights = scoring.probabilities_of(table)["quadrants"], scoring.attention_of(table)
+    p = evaluation.mean_by(p, clip, len(first), weights)
     true = scoring.labels_of(table)["quadrants"][first]
     each = [artefacts.read_json(fold / "run.json") for fold in sorted(run.glob("fold_*"))]
     row = {"model": cell.model, "source": cell.source, "mode": cell.mode, "labels": cell.labels}

@@ -21,7 +21,7 @@ from lib.cli import say
 from lib.config import ROOT
 from lib.errors import UserError
 from lib.evaluation import MEASURES
-from lib.registry import SHORT, TASKS, TITLES
+from lib.registry import BASELINES, SHORT, TASKS, TITLES
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
 SEED = 0  # of the bootstrap
@@ -94,7 +94,7 @@ def _published(table: pd.DataFrame, row: Mapping) -> dict:
 
 
 def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
-    """Macro F1 of every transfer minus that of the baseline from scratch, on the same clips.
+    """Macro F1 of every cell minus that of the CNN from scratch, on the same clips.
 
     Returns a row per level, task and cell with difference, low, high (95 %), all_low, all_high
     (95 %, all cells of the same music, level and task at once) and p (corrected likewise); and
@@ -103,10 +103,10 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     rows, notes = [], []
     for music in dict.fromkeys(cell.key[3] for cell in cells):
         here = [cell for cell in cells if cell.key[3] == music]
-        base = next((cell for cell in here if cell.key[1] == "scratch"), None)
-        transfers = [cell for cell in here if cell.key[1] != "scratch"]
+        base = next((cell for cell in here if cell.key[0] == BASELINES[0]), None)
+        transfers = [cell for cell in here if cell is not base]
         if base is None:
-            notes.append(f"no baseline from scratch of {music} music: no differences from it")
+            notes.append(f"no {BASELINES[0]} of {music} music: no differences from it")
             continue
         other = [cell for cell in transfers if cell.clips != base.clips]
         notes += [

@@ -105,7 +105,11 @@ class Windows:
 
     def labels(self) -> dict[str, np.ndarray]:
         """Class index per window and task : int64 (n_windows,); orders as in lib.registry.TASKS."""
-        quadrants = self.table["quadrant"].to_numpy()[self.recording]
+        return {task: values[self.recording] for task, values in self.labels_by_clip().items()}
+
+    def labels_by_clip(self) -> dict[str, np.ndarray]:
+        """Class index per recording and task : int64 (n_recordings,)."""
+        quadrants = self.table["quadrant"].to_numpy()
         signs = np.array([PLANE[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
         index = {name: i for i, name in enumerate(QUADRANTS)}
         return {
@@ -188,7 +192,10 @@ class Windows:
 
 
 def pooled(parts: Sequence[Windows]) -> Windows:
-    """The windows of several splits as one, in their order; on disk if one of them is."""
+    """The windows of several splits as one, in their order; on disk if one of them is.
+
+    parts : as read from their files, not subsets, whose frames are those of more recordings
+    """
     tables = [part.table for part in parts]
     first_row = offsets([len(table) for table in tables])
     first_frame = offsets([table["length"].sum() for table in tables])

@@ -16,7 +16,11 @@ SCRIPTS = {
     "generate_dataset.py": ("-d {m,s}", "-l {e,m,x}"),
     "pretrain_denoise.py": ("-s {e,m,x}", "{model_over,model_over_mask}"),
     "pretrain_cpc.py": ("-s {e,m,x}", "{model_cpc,model_cpc_nce}"),
-    "trans_train_denoise_multi.py": ("-m {e,m}", "{model_over,model_over_mask,model_cnn,model_svm}", "-rel {y,n}"),
+    "trans_train_denoise_multi.py": (
+        "-m {e,m}",
+        "{model_over,model_over_mask,model_cnn,model_svm}",
+        "-rel {y,n}",
+    ),
     "trans_train_cpc_multi.py": ("-m {e,m}", "{model_cpc,model_cpc_nce}", "-rel {y,n}"),
     "tune.py": ("{pretrain_denoise,pretrain_cpc,trans_train_denoise_multi,", "--trials N"),
     "results_table.py": ("--out",),
@@ -136,7 +140,9 @@ def test_a_setting_or_section_that_was_deleted_is_named(monkeypatch):
     with pytest.raises(UserError, match=r"settings.py lacks training.stop_epochs: undo"):
         settings_of()
     monkeypatch.setattr(defaults, "heads", None)
-    with pytest.raises(UserError, match=r"lacks heads.code_dropout, heads.own, heads.shared, heads.units"):
+    with pytest.raises(
+        UserError, match=r"lacks heads.code_dropout, heads.own, heads.shared, heads.units"
+    ):
         settings_of()
     monkeypatch.undo()
     monkeypatch.setattr(defaults, "path_to_models", 5)

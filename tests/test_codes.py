@@ -87,14 +87,14 @@ def transferred(pipeline, tmp_path, monkeypatch):
     (tmp_path / "out/models").symlink_to(pipeline.models / "models")
     monkeypatch.setattr(defaults, "path_to_models", str(tmp_path / "out"))
     encoded = []
-    original = transfer._blocks
+    original = frozen._blocks
 
     def counted(encoder, windows, size):
         for block in original(encoder, windows, size):
             encoded.append(len(block))
             yield block
 
-    monkeypatch.setattr(transfer, "_blocks", counted)
+    monkeypatch.setattr(frozen, "_blocks", counted)
     run = tmp_path / "out/models_trans/speech_eng_2_music_eng/model_over.feat_ext.it_0"
 
     def once(*more):

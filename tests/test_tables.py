@@ -94,7 +94,7 @@ def test_differences_are_from_the_baseline_on_the_same_clips(models):
     run(models, "speech_eng_2_music_eng", "model_cpc.feat_ext.it_0", 0.9, clips=20)
     found = tables.gather(models)
     assert any("CPC Feat. Ext. eng → eng was tested on other clips" in note for note in found.notes)
-    assert any("no baseline from scratch of man music" in note for note in found.notes)
+    assert any("no model_cnn of man music" in note for note in found.notes)
     table = found.differences.set_index(["level", "speech", "task"])
     row = table.loc[("clip", "eng", "quadrants")]
     base = scoring.measures(predictions(0.6))["clip"]["quadrants"]["macro_f1"]

@@ -1,0 +1,215 @@
+"""One run of a transfer: trained or fitted, tested, written. What it is of, lib.transfer knows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from lib import (
+    artefacts,
+    augmentation,
+    batches,
+    execution,
+    frozen,
+    heads,
+    plots,
+    probing,
+    scoring,
+    splits,
+    training,
+)
+from lib.cli import say
+from lib.errors import UserError
+from lib.jobs import Job
+from lib.registry import ATTENTION, TASKS
+
+MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
+
+
+def train(
+    job: Job,
+    run: Path,
+    mode: str,
+    iteration: int,
+    inputs: dict,
+    build: Callable[[], keras.Model],
+    section: str,
+    parents: Mapping,
+) -> None:
+    """Train and test a classifier, and write its run directory.
+
+    mode : of the step; inputs, parents : for run.json; build : makes the network; section : of the
+    settings, with learning rate and epochs
+    """
+    say(f"training {job.model}, {mode}, iteration {iteration} -> {run}")
+    began = time.time()
+    seed = training.run_seed(job.settings["run"]["seed"], iteration)
+    keras.utils.set_random_seed(seed)
+    model = build()
+    size = _predict_windows(job, model)
+    trained, takes = model, {name: windows.take for name, windows in job.data.items()}
+    if mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
+        trained = model.get_layer("heads")
+        takes = _coded(job, model.get_layer("encoder"), inputs["encoder"], size)
+    slow = model.get_layer("encoder").trainable_variables if mode == "full" else ()
+    outcome, history = _fit(job, trained, takes, run, section, seed, inputs, size, slow)
+    title = job.title(mode, iteration)
+    before = []
+    if mode == "full":
+        first = job.run("feat_ext", iteration) / "history.csv"
+        before = pd.read_csv(first).to_dict("records") if first.is_file() else []
+    with artefacts.whole_folder(run) as new:
+        model.save(new / "model.keras")
+        plots.curves(history, new / "curves.png", title, MEASURE, before)
+        scored = execution.for_prediction(trained, job.settings["training"]["predict_dtype"])
+        probabilities = _predict(scored, takes["test"], len(job.data["test"]), size)
+        table = scoring.predictions(job.data["test"], probabilities, job.settings["features"])
+        levels = scoring.write(table, new, title, job.part is None)
+        chosen = job.machine.chosen
+        artefacts.write_run(new, inputs, outcome, history, chosen, began, parents)
+    for level, tasks in levels.items():
+        say(f"test, macro F1 per {level}: {_shown(tasks)}")
+    say(f"more in {run / 'report.txt'}")
+
+
+def probe(
+    job: Job,
+    run: Path,
+    iteration: int,
+    inputs: dict,
+    encoder: keras.Model | None,
+    parents: Mapping,
+) -> None:
+    """Fit and test a support vector machine per task, and write its run directory.
+
+    encoder : whose codes it is given; None: log-mel statistics
+    """
+    began, data = time.time(), job.data
+    if encoder is None:
+        each = {name: probing.log_mel_statistics(windows) for name, windows in data.items()}
+    else:
+        takes = _coded(job, encoder, inputs["encoder"], 256)
+        each = {name: probing.code_statistics(data[name], take) for name, take in takes.items()}
+    # there is nothing to validate: all clips with labels are learnt from
+    features = {"train": np.concatenate([each["train"], each["val"]]), "test": each["test"]}
+    table = pd.concat([data["train"].table, data["val"].table], ignore_index=True)
+    labels = {
+        task: np.concatenate([data[name].labels_by_clip()[task] for name in ("train", "val")])
+        for task in TASKS
+    }
+    groups = splits.kept_together(table, "group", table["recording"]).to_numpy()
+    sizes = {task: len(classes) for task, classes in TASKS.items()}
+    found, chosen = probing.fit_predict(features, labels, groups, sizes)
+    test = data["test"]
+    each = {task: values[test.recording] for task, values in found.items()}
+    table = scoring.predictions(test, each, job.settings["features"])
+    with artefacts.whole_folder(run) as new:
+        levels = scoring.write(table, new, job.title("probe", iteration), job.part is None)
+        artefacts.write_run(new, inputs, {"C": chosen}, None, job.machine.chosen, began, parents)
+    say(f"test, macro F1 per clip: {_shown(levels['clip'])}", f"more in {run / 'report.txt'}")
+
+
+def _shown(tasks: Mapping) -> str:
+    return ", ".join(f"{task} {result['macro_f1']:.3f}" for task, result in tasks.items())
+
+
+def _fit(
+    job: Job,
+    model: keras.Model,
+    takes: dict[str, batches.Take],
+    run: Path,
+    section: str,
+    seed: int,
+    inputs: dict,
+    predict_windows: int,
+    slow: list,
+) -> tuple[dict, list[dict]]:
+    """Train what maps windows, or codes, to the tasks, in place; `takes` gives them by split.
+
+    slow : variables that learn at the encoder's rate
+    """
+    settings = job.settings
+    number, own = settings["augment"]["windows_per_epoch"], job.data["train"]
+    labels = {name: job.data[name].labels() for name in ("train", "val")}
+    weights = batches.balanced_weights(
+        labels["train"], {task: len(classes) for task, classes in TASKS.items()}
+    )
+    sizes = {"train": settings[section]["batch_windows"], "val": predict_windows}
+    change, bag = (
+        augmentation.changes(settings["augment"], model.input_shape),
+        settings["heads"]["attention"],
+    )
+    if (ATTENTION in model.output) != (bag > 0):
+        raise UserError(
+            f"heads.attention is {bag}, and the frozen step was trained "
+            f"{'with' if not bag else 'without'} it: set it alike, or train that step again"
+        )
+    served = {}
+    for name, windows in job.data.items():
+        if name not in labels:
+            continue
+        each = (takes[name], labels[name], weights)
+        if bag:
+            bags = number // bag if name == "train" else None
+            some = (max(1, sizes[name] // bag), seed, name == "train")
+            served[name] = batches.Bags(bag, windows.recording, bags, *each, *some)
+        else:
+            order = partial(windows.shuffled, windows.recording)
+            served[name] = batches.Labelled(*each, sizes[name], seed, name == "train", order)
+    served["train"].change = change
+    if not bag and 0 < number < len(own):
+        served["train"].draw(number, partial(own.some, number))
+    # the weights of the batches balance the classes, in the loss and here
+    accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
+    return training.fit(
+        heads.bags(model, bag) if bag else model,
+        served["train"],
+        served["val"],
+        run,
+        job.machine,
+        loss=dict.fromkeys(TASKS, "categorical_crossentropy"),
+        metrics={task: [accuracy()] for task in TASKS},
+        measure=MEASURE,
+        section=settings[section],
+        training=settings["training"],
+        fingerprint=json.dumps(inputs, sort_keys=True),
+        advice=training.advice(section, settings),
+        anew=job.overwrite,
+        slow=slow,
+    )
+
+
+def _predict_windows(job: Job, model: keras.Model) -> int:
+    """Windows per step of prediction."""
+
+    def speed(size: int) -> float:
+        some = job.data["train"].take(np.arange(size) % len(job.data["train"]))
+        return execution.speed_of(lambda: model.predict_on_batch(some), size)
+
+    return job.machine.predict_windows(job.model, sum(map(len, job.data.values())), speed)
+
+
+def _coded(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:
+    """What gives the codes of the windows of each split; `identity` of the encoder.
+
+    In a cross-validation the codes are those of the pool, which all folds share.
+    """
+    how = (encoder, identity, job.folder, job.settings["training"], size)
+    if job.pool is None:
+        return {name: frozen.codes(w, name, *how) for name, w in job.data.items()}
+    codes = frozen.codes(job.pool, "all clips", *how)
+    own = {name: job.pool.windows_of(rows) for name, rows in job.part.rows.items()}
+    return {name: lambda chosen, own=own[name]: codes(own[chosen]) for name in own}
+
+
+def _predict(model: keras.Model, take: batches.Take, items: int, size: int) -> dict:
+    """Probabilities : {task: float32 (items, classes)}, `size` items at a time."""
+    found = model.predict(batches.Inputs(take, items, size), verbose=0)
+    return {task: values[:items] for task, values in found.items()}

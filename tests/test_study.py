@@ -1,0 +1,149 @@
+"""The study: its lines are the scripts' own, it goes on where it was, its table is right."""
+
+import shlex
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import artefacts, config, scoring, stages, study
+from lib.errors import UserError
+from lib.registry import PLANE, PROBE, QUADRANTS
+
+ONE = study.Cell(PROBE, "n", "probe", 0.1)
+TWO = study.Cell("model_cpc_nce", "e", "full", 1.0)
+
+
+def test_every_line_is_legal_and_its_run_lies_where_the_study_looks(monkeypatch, tmp_path):
+    """The stage itself is replaced by one that tells what it was asked for."""
+    import importlib
+
+    from lib import transfer
+
+    asked = []
+    monkeypatch.setattr(transfer, "transfer", lambda *a, **k: asked.append((a, k)))
+    monkeypatch.setattr(stages.cli, "dataset_folder", lambda *a: tmp_path)
+    for cell in study.cells():
+        module = importlib.import_module(cell.line[0].removesuffix(".py"))
+        assert module.main(cell.line[1:]) == 0
+        (model, speech, music, release, settings, _), how = asked.pop()
+        assert settings["transfer"]["labels"] == cell.labels
+        probe = how["probe"] or model == PROBE
+        scratch = speech == "n" and release
+        mode = "probe" if probe else "scratch" if scratch else "full" if release else "feat_ext"
+        run = artefacts.transfer_run(
+            *(tmp_path, speech, music, model, mode, 1),
+            *(how["folds"].name, settings["run"]["tag"]),
+        )
+        assert run == cell.run(tmp_path, 1)
+        assert artefacts.RUN.fullmatch(run.relative_to(tmp_path / "models_trans").as_posix())
+
+
+def test_every_encoder_has_a_line_that_makes_it():
+    sources = {(cell.model, cell.source) for cell in study.cells() if cell.source != "n"}
+    made = {shlex.join(study.pretraining(cell)) for cell in study.cells() if cell.source != "n"}
+    assert len(made) == len(sources)
+    own = next(line for line in made if " -m e " in line)
+    assert "--folds 3 --groups artist" in own  # no fold's test is in it
+    shares = {cell.labels for cell in study.cells()}
+    assert shares == {0.05, 0.1, 0.25, 1.0} and study.SEEDS >= 3
+
+
+def finished_run(run, right, clips=40, seed=0):
+    """What a cross-validation leaves, with `right` of the clips predicted right."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for number in range(clips):
+        quadrant = QUADRANTS[number % 4]
+        guess = quadrant if number < right * clips else QUADRANTS[(number + 1) % 4]
+        signs = ["negative", "positive"]
+        for start in (0.0, 0.5):
+            row = {"recording": f"c{number:02d}", "start_seconds": start, "quadrants": quadrant}
+            row |= {t: signs[PLANE[quadrant][i]] for i, t in enumerate(("arousal", "valence"))}
+            row |= {f"p_quadrants_{q}": 0.7 if q == guess else 0.1 for q in QUADRANTS}
+            for i, task in enumerate(("arousal", "valence")):
+                row |= {f"p_{task}_{s}": float(PLANE[guess][i] == k) for k, s in enumerate(signs)}
+            rows.append(row | {"fold": number % 3 + 1})
+    table = pd.DataFrame(rows).iloc[rng.permutation(len(rows))]
+    run.mkdir(parents=True)
+    scoring.write(table, run, "t", figures=False)
+    for fold in (1, 2, 3):
+        (run / f"fold_{fold}").mkdir()
+        artefacts.write_json(run / f"fold_{fold}" / "run.json", {"seconds": 2.0})
+    artefacts.write_json(run / "run.json", {"inputs": {}})
+
+
+def fake(models, monkeypatch, failing=()):
+    """Scripts that leave a run at once; returns the lines that were called."""
+    called = []
+
+    def call(line):
+        called.append(shlex.join(line))
+        if any(text in called[-1] for text in failing):
+            raise UserError("killed")
+        if line[0].startswith("trans"):
+            cell = next(c for c in study.cells() if line[: len(c.line)] == c.line)
+            seed = int(line[-1]) - 1
+            finished_run(cell.run(models, seed), 0.5 if cell == ONE else 0.75, seed=seed)
+
+    monkeypatch.setattr(study, "cells", lambda: [ONE, TWO])
+    monkeypatch.setattr(study, "_call", call)
+    return called
+
+
+def test_a_study_that_was_killed_goes_on_with_the_run_that_was_missing(
+    paths, tmp_path, monkeypatch
+):
+    settings, out = config.load(), tmp_path / "results"
+    out.mkdir()
+    called = fake(paths.models, monkeypatch, failing=["-rel y"])
+    with pytest.raises(UserError, match="killed"):
+        study.run(settings, out, 2, None)
+    assert len(called) == 3 and "pretrain_cpc.py -s e" in called[1]
+    assert len(study.read(out / study.RUNS)) == 1
+    called = fake(paths.models, monkeypatch)
+    assert study.run(settings, out, 2, None) == []
+    assert [PROBE in line for line in called] == [False, False, True, False, False]
+    assert study.run(settings, out, 2, None) == [] and len(called) == 5  # nothing left to do
+    shutil.rmtree(paths.models / "models_trans")  # the rows are enough for table and figure
+    text = study.results(out)
+    assert "**0.750**" in text and (out / "study.png").stat().st_size > 10_000
+    left = study.run(settings, out, 3, 0.0)
+    assert len(left) == 2 and "--iterations 3" in left[0]
+
+
+def test_a_row_tells_what_its_run_says(paths):
+    run = ONE.run(paths.models, 0)
+    finished_run(run, 0.5)
+    row = study._row(ONE, 0, run).iloc[0]
+    assert row["true"] == "1234" * 10 and row["labelled"] == 3  # of 40 clips two thirds, a tenth
+    assert row["predicted"] == "1234" * 5 + "2341" * 5
+    assert row["clip_f1"] == row["window_f1"] == pytest.approx(0.5)
+    assert row["seconds"] == 6.0
+    assert row["run_sha256"] == artefacts.file_hash(run / "run.json")
+
+
+def test_differences_are_of_the_same_labels_and_hold_by_hand(paths):
+    cells = [
+        (study.Cell("model_cpc_nce", "n", "scratch", 0.1), 0.5),
+        (study.Cell("model_cpc_nce", "e", "full", 0.1), 0.75),
+        (study.Cell("model_cpc_nce", "e", "full", 1.0), 1.0),
+        (ONE, 0.5),
+    ]
+    rows = []
+    for cell, right in cells:
+        finished_run(cell.run(paths.models, 0), right)
+        rows.append(study._row(cell, 0, cell.run(paths.models, 0)))
+    table = study.summarise(pd.concat(rows)).set_index(["mode", "labels"])
+    assert table.loc[("full", 0.1), "vs_scratch"] == pytest.approx(0.25, abs=1e-3)
+    assert table.loc[("full", 0.1), "vs_scratch_low"] > 0  # far outside chance
+    assert table.loc[("scratch", 0.1), "vs_svm"] == pytest.approx(0)
+    assert np.isnan(table.loc[("full", 1.0), "vs_scratch"])  # no scratch with as many labels
+    assert np.isnan(table.loc[("scratch", 0.1), "vs_scratch"])
+    assert table.loc[("full", 0.1), "low"] < 0.75 < table.loc[("full", 0.1), "high"]
+
+
+def test_a_table_without_runs_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="run python3 study.py"):
+        study.results(tmp_path)
