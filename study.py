@@ -42,9 +42,8 @@ def main(argv=None) -> int:
     from lib import artefacts, study
 
     if args.lines:
-        for cell in study.cells():
-            for line in filter(None, (study.pretraining(cell), cell.line)):
-                cli.say(shlex.join(["python3", *line, "--iterations", str(args.seeds)]))
+        for line in study.lines():
+            cli.say(shlex.join(["python3", *line, "--iterations", str(args.seeds)]))
         return 0
     artefacts.make_folder(out)
     if not args.table:

@@ -77,7 +77,7 @@ LINE += ["--set", "heads.units=32", "--set", "transfer.batch_windows=24"]
 @pytest.fixture
 def transferred(pipeline, tmp_path, monkeypatch):
     """Runs the frozen step on a copy of the music; gives the calls of the encoder, and the run."""
-    from lib import transfer
+    from lib import frozen
 
     music = tmp_path / "english"
     music.mkdir()
