@@ -144,7 +144,7 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
     Returns the lines that are left. Raises UserError when a line fails.
     """
     began, models = time.monotonic(), Path(settings["paths"]["models"])
-    runs, left = read(out / RUNS), []
+    runs, left, called = read(out / RUNS), [], []
     for seed in range(seeds):
         for cell in cells():
             if _known(runs, cell, seed):
@@ -153,7 +153,10 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
                 left.append(shlex.join(["python3", *cell.line, "--iterations", str(seed + 1)]))
                 continue
             for line in filter(None, (pretraining(cell), cell.line)):
-                _call([*line, "--iterations", str(seed + 1)])
+                line = [*line, "--iterations", str(seed + 1)]
+                if line not in called:  # cells share their pretraining
+                    _call(line)
+                    called.append(line)
             runs = pd.concat([runs, _row(cell, seed, cell.run(models, seed))], ignore_index=True)
             artefacts.write_text(out / RUNS, runs.to_csv(index=False))
     return left
