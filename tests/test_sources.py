@@ -90,13 +90,14 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place):
     assert pretrain_denoise.main(["-s", "e", "-mod", "model_over_mask", *TINY]) == 0
     run = place / "models" / "speech" / "english" / "model_over_mask.it_0"
     assert (run / "reconstructions.png").is_file()
-    line = [*"-s e -m e -mod model_over_mask -rel y".split(), *TINY]
-    assert trans_train_denoise_multi.main(line) == 0
+    line = [*"-s e -m e -mod model_over_mask".split(), *TINY]
+    assert trans_train_denoise_multi.main([*line, "-rel", "n"]) == 0
+    line += ["-rel", "y"]
     few = ["--tag", "few", "--set", "transfer.labels=0.3"]
     more = ["augment.mel_masks=1", "augment.mixup=0.3", "augment.windows_per_epoch=12"]
     more += ["training.schedule=cosine", "training.weight_decay=0.01", "release.encoder_rate=0.3"]
     assert trans_train_denoise_multi.main([*line, *few, *[f"--set={s}" for s in more]]) == 0
-    whole = place / PAIR.format("eng") / "model_over_mask.full.it_0"
+    whole = place / PAIR.format("eng") / "model_over_mask.feat_ext.it_0"
     tagged = place / PAIR.format("eng") / "model_over_mask.full.few.it_0"
     assert inputs(whole)["dataset"]["test"] == inputs(tagged)["dataset"]["test"]
     assert inputs(whole)["dataset"]["train"] != inputs(tagged)["dataset"]["train"]
