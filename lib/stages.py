@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lib import cli
-from lib.errors import UserError
 
 
 def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
@@ -23,7 +22,7 @@ def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -
     _model_and_folder(p, models, "speech or music")
     _fold_flags(p, "pretrain once per fold of the music, for the same flags of the transfer")
     _training_flags(p)
-    args = p.parse_args(argv)
+    args = _parsed(p, argv)
     if args.folds and not args.music:
         p.error("--folds goes with -m: speech is not divided")
     settings = cli.settings_from(args, epochs=("pretrain",))
@@ -55,7 +54,7 @@ def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> i
     p.add_argument("--probe", action="store_true", help=_PROBE)
     p.add_argument("--tag", metavar="NAME", help="put into the run's name, beside other runs")
     _training_flags(p)
-    args = p.parse_args(argv)
+    args = _parsed(p, argv)
     settings = cli.settings_from(args, epochs=("transfer", "release"))
     folder = args.path_load or cli.dataset_folder(settings, "music", args.music)
     cli.import_keras()
@@ -80,14 +79,17 @@ def _fold_flags(p, meaning: str) -> None:
     p.add_argument("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
 
 
+def _parsed(p, argv: list[str] | None):
+    args = p.parse_args(argv)
+    if args.groups and not args.folds:
+        p.error("--groups goes with --folds; for a single split, make the data set with --groups")
+    return args
+
+
 def _folds(args):
     """The folds that the flags ask for, or None."""
     from lib.crossval import Folds
 
-    if args.groups and not args.folds:
-        raise UserError(
-            "--groups goes with --folds; for a single split, make the data set with --groups"
-        )
     return Folds(args.folds, args.groups) if args.folds else None
 
 

@@ -148,3 +148,41 @@ def test_a_repeating_future_takes_its_negative_from_elsewhere(windows):
 def test_sequences_stay_within_a_recording():
     recording = np.repeat([0, 1, 2], [5, 13, 6])
     assert batches.sequence_starts(recording, 6).tolist() == [5, 11, 18]
+
+
+def test_stretches_are_of_one_recording_and_move_from_epoch_to_epoch(windows):
+    total = windows.frames.shape[0]
+    numbered = replace(
+        windows, frames=np.arange(total, dtype=np.float32)[:, None] * np.ones((1, 128), np.float32)
+    )
+    starts = np.concatenate([[0], np.cumsum(windows.table["length"])])
+    data = batches.Stretches(numbered, 40, 2, 5, 4, seed=2, shuffle=True)
+    assert data.items == sum(n // 40 for n in windows.table["length"])  # those of 31 have none
+    seen = []
+    for data.epoch in (0, 1):
+        x, true, weights = zip(*[data[i] for i in range(len(data))], strict=True)
+        frames = np.concatenate([one["log_mel"] for one in x])[:, 0, :, 0].astype(int)
+        assert (np.diff(frames, axis=1) == 1).all()
+        owner = np.searchsorted(starts, frames, side="right")
+        assert (owner == owner[:, :1]).all()
+        seen.append(frames[:, 0].tolist())
+        assert true[0].shape == (4, 15, 5)
+        # the latent k + 1 after anchor a, of the same stretch: 20 latents each
+        assert true[0][2, 3].tolist() == [2 * 20 + 3 + 1 + k for k in range(5)]
+        assert all(w.shape == true[0].shape for w in weights)
+    assert sorted(seen[0]) != sorted(seen[1])
+    still = batches.Stretches(numbered, 40, 2, 5, 4)
+    assert still[0][0]["log_mel"][:, 0, 0, 0].astype(int).tolist() == [31, 77, 138, 178]
+
+
+def test_latents_of_the_same_frames_are_the_same_sound(windows):
+    frames = windows.frames.copy()
+    first = int(windows.table["length"][:4].sum())  # of a recording of 136 frames
+    frames[first + 10 : first + 20] = -16.0  # silence
+    frames[first + 30 : first + 34] = frames[first + 34 : first + 38]  # two latents again
+    data = batches.Stretches(replace(windows, frames=frames), 40, 2, 5, 100)
+    row = list(data.source.starts).index(first)
+    sounds = data[0][0]["sounds"][row]
+    assert len(set(sounds[5:10])) == 1
+    assert sounds[15] == sounds[17] and sounds[16] == sounds[18] and sounds[15] != sounds[16]
+    assert len(set(sounds)) == 20 - 4 - 2

@@ -18,7 +18,7 @@ import tf_keras
 import predict
 import settings as defaults
 import trans_train_cpc_multi
-from lib import legacy, loading
+from lib import artefacts, legacy, loading
 from lib.errors import UserError
 from lib.registry import TASKS
 
@@ -298,7 +298,8 @@ def test_authors_files_are_used_where_their_archives_put_them(
     assert "model_over.multitask.spec.it_0.lr_0.001.hdf5" in capsys.readouterr().err
     with pytest.raises(UserError, match="on other features .*window_hop: 15 there, 10 asked"):
         features = dict(defaults.features) | {"window_hop": 10}
-        loading.load_encoder(tmp_path, "m", "model_cpc", 0, features, "")
+        run = artefacts.pretraining_run(tmp_path, "m", "model_cpc", 0)
+        loading.load_encoder(run, "model_cpc", 0, features, "")
     (speech / "model_cpc.it_0.other.best.hdf5").write_bytes(b"")
     with pytest.raises(UserError, match="several released models"):
         legacy.pretrained(speech, "model_cpc", 0)

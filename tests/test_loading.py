@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import heads, loading, scae
+from lib import artefacts, heads, loading, scae
 from lib.errors import UserError
 from lib.registry import TASKS
 
@@ -15,7 +15,8 @@ MAKE = "python3 pretrain_cpc.py -s e -mod model_cpc"
 
 
 def encoder_of(models, features, make=MAKE):
-    return loading.load_encoder(models, "e", "model_cpc", 0, features, make)
+    run = artefacts.pretraining_run(models, "e", "model_cpc", 0)
+    return loading.load_encoder(run, "model_cpc", 0, features, make)
 
 
 def test_a_missing_encoder_names_the_command(tmp_path, features):
