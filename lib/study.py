@@ -168,13 +168,18 @@ def _known(runs: pd.DataFrame, cell: Cell, seed: int) -> bool:
 
 
 def _call(line: Sequence[str]) -> None:
-    """Run a script of the suite in this process, as from the shell; UserError when it fails."""
+    """Run a script of the suite in this process, as from the shell.
+
+    Raises UserError when it fails, SystemExit when it was interrupted, which it has told itself.
+    """
     say(f"$ python3 {shlex.join(line)}")
     module = importlib.import_module(line[0].removesuffix(".py"))
     keras = importlib.import_module("keras")
     keras.utils.clear_session()  # else every model stays in memory
     with _arguments(line):
         status = module.main(list(line[1:]))
+    if status > 128:
+        raise SystemExit(status)
     if status:
         raise UserError(f"this line ended with status {status}: mend that, the study then goes on")
 

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -147,3 +148,23 @@ def test_differences_are_of_the_same_labels_and_hold_by_hand(paths):
 def test_a_table_without_runs_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match="run python3 study.py"):
         study.results(tmp_path)
+
+
+def test_an_interrupted_line_ends_the_study_and_a_failed_one_is_told(monkeypatch):
+    import trans_train_cpc_multi
+
+    seen, statuses = [], iter([143, 2, 0])
+
+    def main(argv):
+        seen.append((sys.argv[0], argv))
+        return next(statuses)
+
+    monkeypatch.setattr(trans_train_cpc_multi, "main", main)
+    with pytest.raises(SystemExit) as stop:
+        study._call(TWO.line)
+    assert stop.value.code == 143
+    with pytest.raises(UserError, match="ended with status 2"):
+        study._call(TWO.line)
+    study._call(TWO.line)
+    assert seen == [("trans_train_cpc_multi.py", TWO.line[1:])] * 3  # as run.json tells it
+    assert sys.argv[0] != "trans_train_cpc_multi.py"
