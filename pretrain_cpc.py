@@ -3,9 +3,11 @@
     python3 pretrain_cpc.py -s e -mod model_cpc                    English, one run
     python3 pretrain_cpc.py -s x -mod model_cpc --iterations 4     mixture, four runs
     python3 pretrain_cpc.py -s m -mod model_cpc --epochs 10 --set pretrain.batch_windows=64
+    python3 pretrain_cpc.py -s e -mod model_cpc_nce                InfoNCE, light encoder
+    python3 pretrain_cpc.py -m e -mod model_cpc_nce                music, without its labels
 
-Reads <path_to_data>/features/speech/<language>/ (made by generate_dataset.py), writes
-models/speech/<language>/model_cpc.it_<n>/.
+Reads <path_to_data>/features/{speech,music}/<language>/ (made by generate_dataset.py), writes
+models/{speech,music}/<language>/<model>.it_<n>/.
 """
 
 import sys
