@@ -3,7 +3,7 @@
     python3 pretrain_denoise.py -s e -mod model_over                    English, one run
     python3 pretrain_denoise.py -s x -mod model_over --iterations 4     mixture, four runs
     python3 pretrain_denoise.py -s m -mod model_over --epochs 10 --set pretrain.batch_windows=64
-    python3 pretrain_denoise.py -s e -mod model_over_mask               hidden patches, light encoder
+    python3 pretrain_denoise.py -s e -mod model_over_mask               hidden patches
     python3 pretrain_denoise.py -m e -mod model_over_mask               music, without its labels
 
 Reads <path_to_data>/features/{speech,music}/<language>/ (made by generate_dataset.py), writes
