@@ -8,7 +8,8 @@
 
 Needs the data sets of speech (e, m, x) and of English music, which generate_dataset.py makes.
 Every run is a line of the suite's own scripts, and leaves what such a line leaves. results/ gets
-study_runs.csv (a row per finished run), study.csv, study.md and study.png.
+study_runs.csv (a row per finished run), study.csv (per cell), study_differences.csv (what is more
+than what), both as tables in study.md, and study.png.
 """
 
 import argparse
@@ -39,7 +40,7 @@ def main(argv=None) -> int:
     if not args.lines and not args.table:
         cli.import_keras()
 
-    from lib import artefacts, study
+    from lib import artefacts, study, study_results
 
     if args.lines:
         for line in study.lines():
@@ -50,7 +51,7 @@ def main(argv=None) -> int:
         left = study.run(settings, out, args.seeds, args.hours)
         if left:
             cli.say(f"time is up; {len(left)} lines are left, the same line goes on")
-    cli.say(study.results(out))
+    cli.say(study_results.write(out))
     return 0
 
 

@@ -354,7 +354,7 @@ def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path) -> None:
     """Macro F1 per clip against the number of labelled clips: a panel per way of training, a line
     per encoder with 95 % intervals over clips.
 
-    table : as of lib.study.summarise; titles : of the models. Written as PNG and PDF.
+    table : as of lib.study_results.summarise; titles : of the models. Written as PNG and PDF.
     """
     panels = {
         "probe": "SVM on frozen codes",

@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, comparison, evaluation, scoring
+from lib import artefacts, evaluation, scoring, study_results
 from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
-from lib.registry import BASELINES, DENOISERS, PROBE, TITLES
+from lib.registry import BASELINES, DENOISERS, PROBE
 
 FOLDS = 3
 SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
@@ -144,7 +144,8 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
     Returns the lines that are left. Raises UserError when a line fails.
     """
     began, models = time.monotonic(), Path(settings["paths"]["models"])
-    runs, left, called = read(out / RUNS), [], []
+    path = out / study_results.RUNS
+    runs, left, called = study_results.read(path), [], []
     for seed in range(seeds):
         for cell in cells():
             if _known(runs, cell, seed):
@@ -158,7 +159,7 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
                     _call(line)
                     called.append(line)
             runs = pd.concat([runs, _row(cell, seed, cell.run(models, seed))], ignore_index=True)
-            artefacts.write_text(out / RUNS, runs.to_csv(index=False))
+            artefacts.write_text(path, runs.to_csv(index=False))
     return left
 
 
@@ -194,24 +195,6 @@ def _arguments(line: Sequence[str]) -> Iterator[None]:
         sys.argv = before
 
 
-RUNS = "study_runs.csv"
-COLUMNS = ["model", "source", "mode", "labels", "iteration", "labelled", "window_f1", "clip_f1"]
-COLUMNS += ["arousal_f1", "valence_f1", "seconds", "run_sha256", "command", "true", "predicted"]
-
-
-def read(path: Path) -> pd.DataFrame:
-    """The table of runs, empty where there is none.
-
-    Columns: those of Cell; iteration; labelled, clips with labels that training used (mean over
-    folds); macro F1 of the quadrants per window and per clip, of arousal and valence per clip, of
-    all clips together; seconds of all folds; the hash of run.json; the line; and the true and the
-    predicted quadrant of every clip, a digit each, clips in the order of their names.
-    """
-    if not path.is_file():
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, dtype={"true": str, "predicted": str})[COLUMNS]
-
-
 def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
     table = scoring.read(run / scoring.PREDICTIONS).sort_values("recording", kind="stable")
     measures = scoring.measures(table)
@@ -229,113 +212,4 @@ def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
     row |= {"run_sha256": artefacts.file_hash(run / "run.json"), "command": shlex.join(cell.line)}
     digits = {"true": true, "predicted": p.argmax(axis=1)}
     row |= {name: "".join(str(q + 1) for q in values) for name, values in digits.items()}
-    return pd.DataFrame([row])[COLUMNS]
-
-
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per cell: runs; mean and standard deviation over seeds of macro F1 per window and per
-    clip; 95 % interval of the latter over clips (low, high); and the difference from training from
-    scratch and from the machine on log-mel statistics with as many labels (vs_scratch, vs_svm),
-    each with its interval, corrected for all differences of that kind at once.
-    """
-    key, rows, drawn = ["model", "source", "mode", "labels"], [], []
-    runs = runs.sort_values([*key, "iteration"])
-    if runs["true"].nunique() > 1:
-        raise UserError("the runs of the study were tested on different clips: begin it anew")
-    weights = comparison.draws(len(runs["true"].iloc[0]), 0)
-    for names, part in runs.groupby(key, sort=False):
-        value, samples = comparison.resampled(list(map(_counts, *_digits(part))), weights)
-        low, high = comparison.interval(samples)
-        row = dict(zip(key, names, strict=True))
-        row |= {"labelled": part["labelled"].iloc[0], "runs": len(part)}
-        for name in ("window_f1", "clip_f1"):
-            row |= {name: part[name].mean(), f"{name}_sd": part[name].std(ddof=1)}
-        rows.append(row | {"low": low, "high": high, "seconds": part["seconds"].mean()})
-        drawn.append((value, samples))
-    table = pd.DataFrame(rows)
-    for name, model, mode in (("vs_scratch", None, "scratch"), ("vs_svm", PROBE, "probe")):
-        pairs = []
-        for i, row in table.iterrows():
-            base = table[(table["mode"] == mode) & (table["labels"] == row["labels"])]
-            base = base[base["model"] == model] if model else base
-            if len(base) == 1 and base.index[0] != i:
-                pairs.append((i, base.index[0]))
-        values = [drawn[i][0] - drawn[j][0] for i, j in pairs]
-        told = comparison.simultaneous(values, [drawn[i][1] - drawn[j][1] for i, j in pairs])
-        for (i, _), difference, about in zip(pairs, values, told, strict=True):
-            table.loc[i, [name, f"{name}_low", f"{name}_high"]] = (
-                difference,
-                about["all_low"],
-                about["all_high"],
-            )
-    return table
-
-
-def _digits(part: pd.DataFrame) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """True and predicted quadrants of every run : int (clips,) each."""
-    return tuple(
-        [np.array([int(digit) - 1 for digit in text]) for text in part[name]]
-        for name in ("true", "predicted")
-    )
-
-
-def _counts(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """The confusion matrix of each clip : int (clips, 4, 4)."""
-    counts = np.zeros((len(true), 4, 4), np.int64)
-    counts[np.arange(len(true)), true, predicted] = 1
-    return counts
-
-
-def results(out: Path) -> str:
-    """Write study.csv, study.md and the figure to `out`; returns the table for the terminal."""
-    from lib import plots
-
-    runs = read(out / RUNS)
-    if runs.empty:
-        raise UserError(f"no finished run of the study in {out / RUNS}: run python3 study.py")
-    table = summarise(runs)
-    artefacts.write_text(out / "study.csv", table.to_csv(index=False, float_format="%.4f"))
-    text = markdown(table)
-    artefacts.write_text(out / "study.md", text)
-    plots.study(table, TITLES, out / "study.png")
-    return text
-
-
-SOURCE_TITLES = {
-    "n": "random weights",
-    "e": "English",
-    "m": "Mandarin",
-    "x": "English and Mandarin",
-    "u": "music without labels",
-}
-MODE_TITLES = {"probe": "SVM", "feat_ext": "frozen", "full": "released", "scratch": "from scratch"}
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """The table with a column per number of labelled clips."""
-    shares = sorted(table["labels"].unique())
-    clips = {s: table.loc[table["labels"] == s, "labelled"].iloc[0] for s in shares}
-    heads = [f"{clips[share]} clips" for share in shares]
-    lines = ["| encoder | pretrained on | | runs | " + " | ".join(heads) + " |"]
-    lines.append("| --- " * (4 + len(shares)) + "|")
-    order = {name: i for i, name in enumerate([PROBE, *TITLES])}
-    rank = {mode: i for i, mode in enumerate(MODE_TITLES)}
-    groups = table.groupby(["model", "source", "mode"], sort=False)
-    for model, source, mode in sorted(
-        groups.groups, key=lambda k: (rank[k[2]], order[k[0]], "nemxu".index(k[1]))
-    ):
-        part = groups.get_group((model, source, mode)).set_index("labels")
-        pretrained = "–" if model == PROBE else SOURCE_TITLES[source]
-        cells = []
-        for share in shares:
-            if share not in part.index:
-                cells.append("")
-                continue
-            row = part.loc[share]
-            cells.append(f"**{row.clip_f1:.3f}** ({row.low:.2f}–{row.high:.2f})")
-            if mode != "probe":
-                cells[-1] += f" / {row.window_f1:.3f}"
-        runs = part["runs"].min()
-        lines.append(f"| {TITLES[model]} | {pretrained} | {MODE_TITLES[mode]} | {runs} | ")
-        lines[-1] += " | ".join(cells) + " |"
-    return "\n".join(lines) + "\n"
+    return pd.DataFrame([row])[study_results.COLUMNS]

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import artefacts, config, scoring, stages, study
+from lib import artefacts, config, scoring, stages, study, study_results
 from lib.errors import UserError
 from lib.registry import PLANE, PROBE, QUADRANTS
 
+SVM = "the SVM on log-mel statistics"
 ONE = study.Cell(PROBE, "n", "probe", 0.1)
 TWO = study.Cell("model_cpc_nce", "e", "full", 1.0)
 
@@ -102,13 +103,13 @@ def test_a_study_that_was_killed_goes_on_with_the_run_that_was_missing(
     with pytest.raises(UserError, match="killed"):
         study.run(settings, out, 2, None)
     assert len(called) == 3 and "pretrain_cpc.py -s e" in called[1]
-    assert len(study.read(out / study.RUNS)) == 1
+    assert len(study_results.read(out / study_results.RUNS)) == 1
     called = fake(paths.models, monkeypatch)
     assert study.run(settings, out, 2, None) == []
     assert [PROBE in line for line in called] == [False, False, True, False, False]
     assert study.run(settings, out, 2, None) == [] and len(called) == 5  # nothing left to do
     shutil.rmtree(paths.models / "models_trans")  # the rows are enough for table and figure
-    text = study.results(out)
+    text = study_results.write(out)
     assert "**0.750**" in text and (out / "study.png").stat().st_size > 10_000
     left = study.run(settings, out, 3, 0.0)
     assert len(left) == 2 and "--iterations 3" in left[0]
@@ -136,18 +137,41 @@ def test_differences_are_of_the_same_labels_and_hold_by_hand(paths):
     for cell, right in cells:
         finished_run(cell.run(paths.models, 0), right)
         rows.append(study._row(cell, 0, cell.run(paths.models, 0)))
-    table = study.summarise(pd.concat(rows)).set_index(["mode", "labels"])
-    assert table.loc[("full", 0.1), "vs_scratch"] == pytest.approx(0.25, abs=1e-3)
-    assert table.loc[("full", 0.1), "vs_scratch_low"] > 0  # far outside chance
-    assert table.loc[("scratch", 0.1), "vs_svm"] == pytest.approx(0)
-    assert np.isnan(table.loc[("full", 1.0), "vs_scratch"])  # no scratch with as many labels
-    assert np.isnan(table.loc[("scratch", 0.1), "vs_scratch"])
+    runs = pd.concat(rows)
+    table = study_results.summarise(runs).set_index(["mode", "labels"])
     assert table.loc[("full", 0.1), "low"] < 0.75 < table.loc[("full", 0.1), "high"]
+    compared = study_results.differences(runs)
+    found = compared.set_index(["than", "mode", "labels"]).sort_index()
+    scratch = found.loc[("random weights", "full", 0.1)]
+    assert scratch["difference"] == pytest.approx(0.25, abs=1e-3)
+    assert scratch["all_low"] > 0 and scratch["low"] > 0  # far outside chance
+    assert found.loc[(SVM, "scratch", 0.1), "difference"] == pytest.approx(0)
+    # full, with all labels, has nothing to be compared with; nothing is compared with itself
+    assert len(found) == 3 and not found.index.duplicated().any()
+    text = study_results.markdown_differences(
+        compared[compared["than"] == SVM], table.reset_index()
+    )
+    assert "| from scratch | +0.000 ± " in text and "| released | **+0.250 ± " in text
+
+
+def test_a_mean_over_labels_and_what_speech_is_compared_with(paths):
+    rows = []
+    for source, rights in {"e": (0.5, 0.75), "m": (0.75, 0.75), "n": (0.25, 0.25)}.items():
+        for labels, right in zip((0.1, 1.0), rights, strict=True):
+            cell = study.Cell("model_cpc_nce", source, "feat_ext", labels)
+            finished_run(cell.run(paths.models, 0), right)
+            rows.append(study._row(cell, 0, cell.run(paths.models, 0)))
+    found = study_results.differences(pd.concat(rows)).set_index(["than", "source", "labels"])
+    assert set(found.index.get_level_values("than")) == {"random weights", "English"}
+    english = found.loc["English"]["difference"]
+    assert set(english.index.get_level_values("source")) == {"m"}  # neither e nor random weights
+    assert english.loc["m"].tolist() == pytest.approx([0.25, 0.0, 0.125], abs=1e-3)
+    assert found.loc["random weights"].index.get_level_values("source").tolist() == list("eeemmm")
 
 
 def test_a_table_without_runs_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match="run python3 study.py"):
-        study.results(tmp_path)
+        study_results.write(tmp_path)
 
 
 def test_an_interrupted_line_ends_the_study_and_a_failed_one_is_told(monkeypatch):
