@@ -34,6 +34,7 @@ dataset = dict(
 
 run = dict(
     iterations=1,  # independent runs it_0 ... [ours]: one to start with; the paper averages 4
+    first=0,  # number of the first of them: a workflow runs each on its own [ours]
     seed=0,  # of every random draw; run n uses a seed derived from (seed, n) [ours]
     tag="",  # in the names of transfer runs (--tag): runs of other settings side by side
 )

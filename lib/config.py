@@ -63,6 +63,7 @@ LEGAL = {
     "dataset.max_cut": Legal(float, "a number from 0 to 1", lambda x: 0 <= x <= 1),
     "dataset.workers": _whole(0, 1024),
     "run.iterations": _whole(1),
+    "run.first": _whole(0),
     "run.seed": _whole(0, 2**32 - 1),
     "run.tag": Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)),
     "scae.noise": FROM_ZERO,
@@ -192,6 +193,17 @@ def check(settings: Settings) -> None:
     for name in LEGAL:
         _check(name, _get(settings, name))
     check_features(settings["features"])
+    first, iterations = settings["run"]["first"], settings["run"]["iterations"]
+    if first >= iterations:
+        raise UserError(
+            f"run.first is {first} of {iterations} iterations: --iterations {first + 1} or more "
+            f"does it_{first} and what follows"
+        )
+
+
+def iterations(settings: Settings) -> range:
+    """The numbers of the runs that are asked for: it_<first> … it_<iterations - 1>."""
+    return range(settings["run"]["first"], settings["run"]["iterations"])
 
 
 def check_features(features: dict) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from lib import (
     artefacts,
     batches,
+    config,
     cpc,
     crossval,
     datasets,
@@ -44,7 +45,7 @@ def pretrain(
     folds: Folds | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Pretrain one encoder, `settings["run"]["iterations"]` times.
+    """Pretrain one encoder, once per iteration that `settings["run"]` asks for.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def pretrain(
         }
     machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
     runs = []
-    for iteration in range(settings["run"]["iterations"]):
+    for iteration in config.iterations(settings):
         names = (language, model, iteration, kind, folds.name if folds else "")
         for fold, (train, val) in parts.items():
             say(

@@ -100,18 +100,20 @@ class Cell:
 def cells() -> list[Cell]:
     """The cells of the study, the cheap ones first."""
     light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
-    heavy = [("model_over", "e"), ("model_cpc", "e")]
+    heavy = [("model_over", "e"), ("model_cpc", "e")]  # released, each would take a quarter hour
     found = [Cell(PROBE, "n", "probe", share) for share in SHARES]
-    for encoders in (light, heavy):
-        for model, source in encoders:
-            for mode in ("probe", "feat_ext"):
-                found += [Cell(model, source, mode, share) for share in SHARES]
-        for model, source in encoders:
-            mode = "scratch" if source == "n" else "full"
-            # languages, and what is slow, where labels are few and where they are all there
-            few = source in "mx" or encoders is heavy
-            found += [Cell(model, source, mode, s) for s in ((0.1, 1.0) if few else SHARES)]
-    return found
+    found += _frozen(light)
+    for model, source in light:
+        mode = "scratch" if source == "n" else "full"
+        # the main question with every number of labels, the others where few and all are there
+        shares = SHARES if model == "model_cpc_nce" and source in "ne" else (0.1, 1.0)
+        found += [Cell(model, source, mode, share) for share in shares]
+    return found + _frozen(heavy)
+
+
+def _frozen(encoders: list[tuple[str, str]]) -> list[Cell]:
+    modes = ("probe", "feat_ext")
+    return [Cell(*e, mode, share) for e in encoders for mode in modes for share in SHARES]
 
 
 def pretraining(cell: Cell) -> list[str] | None:

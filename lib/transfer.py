@@ -14,7 +14,18 @@ from pathlib import Path
 
 import keras
 
-from lib import artefacts, crossval, datasets, encoders, frozen, heads, loading, runs, training
+from lib import (
+    artefacts,
+    config,
+    crossval,
+    datasets,
+    encoders,
+    frozen,
+    heads,
+    loading,
+    runs,
+    training,
+)
 from lib.cli import say
 from lib.config import Settings
 from lib.crossval import Folds
@@ -37,7 +48,7 @@ def transfer(
     folds: Folds | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Train and score a classifier, `settings["run"]["iterations"]` times.
+    """Train and score a classifier, once per iteration that `settings["run"]` asks for.
 
     Parameters
     ----------
@@ -80,11 +91,12 @@ def transfer(
     )
     machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
     job = Job(model, speech, music, settings, folder, data, machine, overwrite, probe)
-    iterations = range(settings["run"]["iterations"])
     one = _one
     if folds:
         job, one = replace(job, folds=folds, pool=pooled(list(data.values()))), _cross_validate
-    return [list(one(job, iteration, release).values())[-1] for iteration in iterations]
+    return [
+        list(one(job, iteration, release).values())[-1] for iteration in config.iterations(settings)
+    ]
 
 
 def _one(job: Job, iteration: int, release: bool) -> dict[str, Path]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,17 +64,35 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pipeline(demo, tmp_path_factory):
-    """Every stage through its script, English to English; gives data and models folders."""
+    """Every stage through its script, English to English; gives data and models folders.
+
+    Run by the first process of the tests that needs it; every process has a copy.
+    """
+    base, patch = tmp_path_factory.getbasetemp(), pytest.MonkeyPatch()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made, own = base / "pipeline", tmp_path_factory.mktemp("own")
+    with open(base / "pipeline.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "pipeline.done").exists():
+            shutil.copytree(demo, made / "data")
+            patch.setattr(defaults, "path_to_data", str(made / "data"))
+            patch.setattr(defaults, "path_to_models", str(made / "models"))
+            run_all_stages()
+            (base / "pipeline.done").touch()
+    shutil.copytree(made, own, dirs_exist_ok=True)
+    patch.setattr(defaults, "path_to_data", str(own / "data"))
+    patch.setattr(defaults, "path_to_models", str(own / "models"))
+    yield SimpleNamespace(data=own / "data", models=own / "models")
+    patch.undo()
+
+
+def run_all_stages():
     import generate_dataset
     import pretrain_cpc
     import pretrain_denoise
     import trans_train_cpc_multi
     import trans_train_denoise_multi
 
-    models = tmp_path_factory.mktemp("out")
-    patch = pytest.MonkeyPatch()
-    patch.setattr(defaults, "path_to_data", str(demo))
-    patch.setattr(defaults, "path_to_models", str(models))
     lines = [
         (generate_dataset, ["-d", "m", "-l", "e"]),
         (generate_dataset, ["-d", "s", "-l", "e"]),
@@ -84,8 +105,6 @@ def pipeline(demo, tmp_path_factory):
     ]
     for script, line in lines:
         assert script.main(line) == 0, (script.__name__, line)
-    yield SimpleNamespace(data=demo, models=models)
-    patch.undo()
 
 
 @pytest.fixture

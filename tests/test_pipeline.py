@@ -223,8 +223,7 @@ def test_data_sets_larger_than_memory_train_too(pipeline, tmp_path, monkeypatch,
     if negatives == "order":
         lines += [
             (pretrain_denoise, ["-s", "e", "-mod", "model_over", *little]),
-            (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel n".split(), *little]),
-            (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel y".split(), *little]),
+            (trans_train_cpc_multi, [*"-s e -m e -mod model_cpc -rel y".split(), *little]),
         ]
     for script, line in lines:
         assert script.main(line) == 0, (script.__name__, line)
