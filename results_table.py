@@ -2,10 +2,12 @@
 
 python3 results_table.py                     models_trans/ -> results/
 python3 results_table.py --out results/mine
+python3 results_table.py --check            do they still follow from the runs' predictions?
 
 table.md has everything: the runs, the published figures beside them, differences from the baseline
 from scratch and the contrasts of languages with intervals, cross-validations, and what was left
-out. table.tex is for a paper, table.png and .pdf the figure; the .csv files have all numbers.
+out. table.tex is for a paper, table.png and .pdf the figure; the .csv files have all numbers, and
+runs.csv the commit, settings, data and packages of every run behind them.
 """
 
 import argparse
@@ -23,6 +25,7 @@ def parse_args(argv=None):
         allow_abbrev=False,
     )
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: results/")
+    p.add_argument("--check", action="store_true", help="compute all again, and compare")
     return p.parse_args(argv)
 
 
@@ -31,10 +34,14 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     models = config.models_folder()
 
-    from lib.tables import results
+    from lib import tables
 
     out = args.out or models / "results"
-    cli.say(results(models, out), f"everything: {out / 'table.md'}; drawn: table.png; see --help")
+    if args.check:
+        cli.say(tables.check(models, out))
+        return 0
+    said = f"everything: {out / 'table.md'}; drawn: table.png; see --help"
+    cli.say(tables.results(models, out), said)
     return 0
 
 

@@ -23,12 +23,13 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from lib.config import TAG
+from lib.config import ROOT, TAG
 from lib.errors import UserError
 from lib.registry import LANGUAGES, SHORT
 
@@ -247,6 +248,17 @@ def packages() -> dict[str, str]:
     return versions
 
 
+def commit() -> str | None:
+    """The commit of this suite, with "-dirty" where files were changed since; None without git."""
+    line = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    if not (ROOT / ".git").exists():
+        return None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+        return found.stdout.strip()
+    return None
+
+
 def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = False) -> bool:
     """Whether a run stands there, finished, with the same inputs, and is to be left alone.
 
@@ -321,6 +333,7 @@ def write_run(
         "inputs": dict(inputs),
         "parents": dict(parents or {}),
         "execution": dict(execution),
+        "commit": commit(),
         "packages": packages(),
     }
     write_json(folder / "run.json", record)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, evaluation, scoring
+from lib import artefacts, evaluation, provenance, scoring
 from lib.errors import UserError
 from lib.registry import TASKS, TITLES
 
@@ -41,14 +41,15 @@ class Cell:
     counts: dict[str, dict[str, list[np.ndarray]]]
 
 
-def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
+def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[str]]:
     """Every finished transfer run below <models>/models_trans.
 
-    Returns the cells, the cross-validations in long form, and notes on what was left out: runs that
-    are unfinished, and iterations of other settings or data than the most of their cell.
+    Returns the cells, the cross-validations in long form, the runs behind both (as of
+    lib.provenance), and notes on what was left out: runs that are unfinished, and iterations of
+    other settings or data than the most of their cell.
     """
     groups: dict[tuple, dict[int, tuple]] = {}
-    folds, notes = [], []
+    folds, behind, notes = [], [], []
     for run in sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*.it_*")):
         where = run.relative_to(models / "models_trans")
         name = artefacts.RUN.fullmatch(where.as_posix())
@@ -66,10 +67,13 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
                 notes.append(f"{where} has no {scoring.PREDICTIONS} and is left out")
                 continue
             table = scoring.read(run / scoring.PREDICTIONS)
+            digest = artefacts.file_hash(run / scoring.PREDICTIONS)
+            told = provenance.row(where.as_posix(), record, digest)
             if protocol:
                 folds += _folds(key, protocol, int(iteration), table)
+                behind.append(told)
             else:
-                groups.setdefault(key, {})[int(iteration)] = (_alike(record, table), table)
+                groups.setdefault(key, {})[int(iteration)] = (_alike(record, table), table, told)
         except UserError as error:
             notes.append(f"{where} is left out: {error}")
     cells = []
@@ -82,6 +86,7 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
                 f"{_listed(kept)} and are left out"
             )
         cells.append(_cell_of(key, {number: runs[number][1] for number in kept}))
+        behind += [runs[number][2] for number in kept]
     if not cells and not folds:
         raise UserError(
             "\n".join([f"no finished run in {models / 'models_trans'}", *notes])
@@ -90,7 +95,8 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, list[str]]:
         )
     order = [*TITLES, *sorted({cell.key[0] for cell in cells} - set(TITLES))]
     cells.sort(key=lambda cell: (order.index(cell.key[0]), cell.key))
-    return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), notes
+    behind = pd.DataFrame(behind, columns=provenance.COLUMNS).sort_values("run")
+    return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), behind, notes
 
 
 FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]
@@ -114,17 +120,10 @@ def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> li
 def _alike(record: Mapping, table: pd.DataFrame) -> str:
     """What the iterations of one cell must have in common, as text: all that decides them but what
     an iteration has of its own, and the test clips."""
-
-    def shared(item: object) -> object:
-        if not isinstance(item, Mapping):
-            return item
-        # an iteration's number, hashes of the models that it goes on from, its draw of few labels
-        own = {k for k in ("encoder", "feat_ext") if isinstance(item.get(k), str)} | {"iteration"}
-        own |= {"dataset"} if item.get("labels", 1) < 1 else set()
-        return {k: shared(v) for k, v in item.items() if k not in own}
-
-    inputs = [record.get("inputs"), record.get("parents")]
-    return json.dumps([*map(shared, inputs), _clips(table)], sort_keys=True)
+    inputs = record.get("inputs") or {}
+    few = {"dataset"} if inputs.get("labels", 1) < 1 else set()  # each draws its own
+    shared = provenance.without([inputs, record.get("parents")], {"iteration"} | few)
+    return json.dumps([shared, _clips(table)], sort_keys=True)
 
 
 def _clips(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ differences from the baseline from scratch and the contrasts that the paper asks
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, comparison, evaluation
+from lib import artefacts, comparison, evaluation, provenance, scoring
 from lib.cells import KEYS, LEVELS, MODES, Cell, collect, named
 from lib.cli import say
 from lib.config import ROOT
@@ -25,6 +26,7 @@ from lib.registry import BASELINES, SHORT, TASKS, TITLES
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
 SEED = 0  # of the bootstrap
+SHOWN = 30  # mismatches that are told one by one
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Results:
     differences: pd.DataFrame
     contrasts: pd.DataFrame
     folds: pd.DataFrame
+    runs: pd.DataFrame
     notes: list[str]
 
 
@@ -199,10 +202,10 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
 
 def gather(models: Path) -> Results:
     """All tables, from the finished runs below <models>/models_trans."""
-    cells, folds, notes = collect(models)
+    cells, folds, runs, notes = collect(models)
     differ, more = differences(cells)
     questions, others = contrasts(cells)
-    return Results(summarise(cells), differ, questions, folds, notes + more + others)
+    return Results(summarise(cells), differ, questions, folds, runs, notes + more + others)
 
 
 def results(models: Path, out: Path) -> str:
@@ -213,22 +216,61 @@ def results(models: Path, out: Path) -> str:
     for note in found.notes:
         say(note)
     _check_out(out)
-    artefacts.write_text(out / "table.md", typeset.markdown(found))
-    artefacts.write_text(out / "table.tex", typeset.latex(found))
-    for name, table in (
-        ("table", found.cells),
-        ("differences", found.differences),
-        ("contrasts", found.contrasts),
-        ("folds", found.folds),
-    ):
-        text = table.to_csv(index=False, float_format="%.6g")
-        artefacts.write_text(out / f"{name}.csv", text)
+    for name, text in _texts(found).items():
+        artefacts.write_text(out / name, text)
     if len(found.cells):
         plots.table(found.cells, MODES, TITLES, out / "table.png")
     return typeset.terminal(found)
 
 
-FILES = ("table.md", "table.tex", "table.csv", "differences.csv", "contrasts.csv", "folds.csv")
+FILES = ("runs.csv", "table.csv", "differences.csv", "contrasts.csv", "folds.csv")
+FILES += ("table.md", "table.tex")
+
+
+def _texts(found: Results) -> dict[str, str]:
+    """The content of FILES."""
+    from lib import typeset
+
+    tables = (found.runs, found.cells, found.differences, found.contrasts, found.folds)
+    texts = [table.to_csv(index=False, float_format="%.6g") for table in tables]
+    texts += [typeset.markdown(found), typeset.latex(found)]
+    return dict(zip(FILES, texts, strict=True))
+
+
+def check(models: Path, out: Path) -> str:
+    """Compute all of `out` again from the runs' predictions.csv; returns what was checked.
+
+    Raises UserError with everything that does not follow: a table whose numbers differ, a run
+    whose metrics.json is not that of its predictions.
+    """
+    found, wrong = gather(models), []
+    lacks = [name for name in FILES if not (out / name).is_file()]
+    if lacks:
+        raise UserError(f"{out / lacks[0]} is not there: make the tables, python3 results_table.py")
+    told = set(pd.read_csv(out / "runs.csv", dtype=str)["run"])
+    differ = [f"new: {run}" for run in sorted(set(found.runs["run"]) - told)]
+    differ += [f"gone: {run}" for run in sorted(told - set(found.runs["run"]))]
+    if differ:
+        raise UserError("\n".join([f"{out} is of other runs: make the tables again", *differ]))
+    for where in found.runs["run"]:
+        run = models / "models_trans" / where
+        measures = scoring.measures(scoring.read(run / scoring.PREDICTIONS))
+        stands = artefacts.read_json(run / "metrics.json") or {}
+        if _rounded({level: stands.get(level) for level in LEVELS}) != _rounded(measures):
+            wrong.append(f"{where}: metrics.json is not that of its {scoring.PREDICTIONS}")
+    for name, new in _texts(found).items():
+        wrong += provenance.mismatches(name, (out / name).read_text(encoding="utf-8"), new)
+    if wrong:
+        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        raise UserError("\n".join([f"{len(wrong)} mismatches in {out}", *wrong[:SHOWN], *more]))
+    compared = len(found.differences) + len(found.contrasts)
+    counts = f"{len(found.cells)} rows, {compared} differences, {len(found.folds)} of folds"
+    return f"{counts}, {len(found.runs)} runs: all follow from the predictions"
+
+
+def _rounded(measures: Mapping) -> dict:
+    """As JSON gives them back, with six digits."""
+    return json.loads(json.dumps(measures), parse_float=lambda text: round(float(text), 6))
 
 
 def _check_out(out: Path) -> None:

@@ -34,6 +34,10 @@ Macro F1 of the quadrants. Intra-linguistic: speech in the language of the music
 linguistic: in the other one. Single language: mean of both. Intervals as above, all contrasts of a
 level at once. "All" is the mean of the rows above it. Published: the same contrast of the authors'
 released runs (experiment 2), which have no intervals. A contrast that lacks a cell is left out."""
+_ABOUT_RUNS = """\
+Commit of the suite (-dirty: files were changed since); hashes of the settings that decide a result,
+of the data sets and of predictions.csv, shortened. `runs.csv` has them in full;
+`results_table.py --check` computes everything here again from the predictions."""
 _ABOUT_FOLDS = "Macro F1, mean ± standard deviation over the folds."
 
 
@@ -52,6 +56,9 @@ def markdown(found: Results) -> str:
         parts += [*_contrasts(found.contrasts), ""]
     if len(found.folds):
         parts += ["## Cross-validation", "", _ABOUT_FOLDS, "", *_folds(found.folds), ""]
+    rows, packages = _runs(found.runs)
+    parts += ["## Runs behind the tables", "", _ABOUT_RUNS, "", *_lines(rows), ""]
+    parts += [*(f"- {line}" for line in packages), ""]
     if found.notes:
         parts += ["## Left out", "", *(f"- {note}" for note in found.notes), ""]
     return "\n".join(parts)
@@ -97,6 +104,9 @@ def terminal(found: Results) -> str:
 def latex(found: Results) -> str:
     """The paper's Table 2 as LaTeX, for the package booktabs: one table per language of music."""
     tables = ["% needs \\usepackage{booktabs}"]
+    rows, packages = _runs(found.runs)
+    lines = [line.replace(NONE, "-") for line in [*map(" | ".join, rows), *packages]]
+    tables[0] += "".join(f"\n% {line}" for line in lines)
     for music in _musics(found.cells):
         rows = _grid(found.cells, "window", music, _cell_latex)
         head, body = rows[0], rows[1:]
@@ -183,6 +193,18 @@ def _folds(table: pd.DataFrame) -> list[str]:
         about = [row["protocol"], row["iteration"], row["level"]]
         rows.append([*_encoder(row), _pair(row), *about, *cells])
     return _lines(rows)
+
+
+def _runs(table: pd.DataFrame) -> tuple[list[list[str]], list[str]]:
+    """A row per run behind the tables, with the number of its packages; and these, a line each."""
+    packages = list(dict.fromkeys(table["packages"]))
+    rows = [["run", "finished", "commit", "settings", "data", "predictions", "packages"]]
+    for row in table.to_dict("records"):
+        commit = row["commit"][:10] + row["commit"][40:]  # with -dirty
+        number = str(packages.index(row["packages"]) + 1)
+        about = [row["run"], row["finished"], commit or NONE, row["settings"], row["data"]]
+        rows.append([*about, row["predictions"][:12], number])
+    return rows, [f"packages {i}: {text or NONE}" for i, text in enumerate(packages, 1)]
 
 
 def _told(row: Mapping) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import scoring, tables, typeset
+from lib import artefacts, provenance, scoring, tables, typeset
 from lib.cells import collect
 from lib.errors import UserError
 from lib.registry import PLANE, TASKS
@@ -139,7 +139,7 @@ def test_files_and_terminal(models, capsys):
     assert "SCAE    Full" in text and "intra- minus cross-linguistic, per clip, SCAE Full" in text
     assert "is unfinished and left out" in capsys.readouterr().out
     names = {"table.md", "table.tex", "table.csv", "table.png", "table.pdf"}
-    names |= {"differences.csv", "contrasts.csv", "folds.csv"}
+    names |= {"differences.csv", "contrasts.csv", "folds.csv", "runs.csv"}
     assert {path.name for path in (models / "results").iterdir()} == names
     assert len(pd.read_csv(models / "results" / "table.csv")) == 2 * 3 * (5 + 2)
     tex = (models / "results" / "table.tex").read_text()
@@ -154,7 +154,7 @@ def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
         inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'
         name = f"model_over.full.it_{i}"
         run(tmp_path, "speech_eng_2_music_eng", name, 0.5 + i / 10, inputs=inputs)
-    cells, _, notes = collect(tmp_path)
+    cells, _, _, notes = collect(tmp_path)
     assert cells[0].iterations == [1, 2]
     assert notes == [
         "SCAE Full eng → eng: iterations 0 have other settings or data than 1, 2 and are left out"
@@ -173,7 +173,7 @@ def test_runs_that_differ_in_what_they_go_on_from_are_not_averaged(tmp_path):
         record = {"inputs": {"iteration": i, "feat_ext": f"hash {i}"}, "parents": parents}
         path = tmp_path / "models_trans" / pair / f"model_over.full.it_{i}" / "run.json"
         path.write_text(json.dumps(record))
-    cells, _, notes = collect(tmp_path)
+    cells, _, _, notes = collect(tmp_path)
     assert cells[0].iterations == [0, 1]
     assert "iterations 2, 3 have other settings or data" in notes[0]
 
@@ -223,6 +223,59 @@ def test_where_no_run_can_be_used_it_is_told_why(tmp_path):
     run(tmp_path, "speech_eng_2_music_eng", "model_over.full.it_0", 0.9, finished=False)
     with pytest.raises(UserError, match="no finished run in(.|\n)*it_0 is unfinished(.|\n)*train"):
         tables.gather(tmp_path)
+
+
+def test_the_tables_are_checked_against_the_predictions(models):
+    for path in (models / "models_trans").glob("speech_*/*.it_[0-9]/"):
+        if (path / "run.json").exists():
+            scoring.write(scoring.read(path / "predictions.csv"), path, "a run", figures=False)
+    out, run = models / "results", models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
+    with pytest.raises(UserError, match="make the tables, python3"):
+        tables.check(models, out)
+    tables.results(models, out)
+    assert "7 runs: all follow from the predictions" in tables.check(models, out)
+
+    def mismatches(path, change):
+        before = path.read_text()
+        path.write_text(change(before))
+        with pytest.raises(UserError) as told:
+            tables.check(models, out)
+        path.write_text(before)
+        return str(told.value)
+
+    table = pd.read_csv(out / "table.csv")
+    wrong = f"{table['f1_mean'][1]:.6g}"
+    said = mismatches(out / "table.csv", lambda text: text.replace(wrong, "0.98765", 1))
+    assert "1 mismatches" in said and f"is '0.98765', the runs give '{wrong}'" in said
+    assert "table.md, line 5" in mismatches(out / "table.md", lambda t: t.replace("Macro", "M", 1))
+    assert "rows, the runs give" in mismatches(out / "folds.csv", lambda text: text + "a,b\n")
+    said = mismatches(run / "metrics.json", lambda text: text.replace('"window"', '"windows"'))
+    assert "model_cnn.it_0: metrics.json is not that of its predictions.csv" in said
+    right = "0.9,"
+    said = mismatches(run / "predictions.csv", lambda text: text.replace(right, "0.01,", 40))
+    assert "runs.csv" in said and "predictions is" in said and "table.csv, window" in said
+    assert "metrics.json is not" in said
+    assert "all follow" in tables.check(models, out)
+    (run / "run.json").unlink()
+    with pytest.raises(UserError, match="is of other runs(.|\n)*gone: .*model_cnn.it_0"):
+        tables.check(models, out)
+
+
+def test_what_is_told_of_a_run(tmp_path):
+    about = {"seed": 0, "iteration": 0, "encoder": "e" * 64, "dataset": {"train": "t", "test": "u"}}
+    record = {"inputs": about, "commit": "c" * 40 + "-dirty", "packages": {"keras": "3"}}
+    row = provenance.row("pair/run", record, "p")
+    assert row["dataset"] == "train=t test=u" and row["encoder"] == "e" * 64
+    same = record | {"inputs": about | {"iteration": 3, "encoder": "f" * 64}}
+    assert provenance.row("", same, "")["settings"] == row["settings"]
+    for name, value in (("seed", 1), ("dataset", {"train": "v"})):
+        other = provenance.row("", record | {"inputs": about | {name: value}}, "")
+        assert (other["settings"] == row["settings"]) == (name == "dataset")
+        assert (other["data"] == row["data"]) == (name == "seed")
+    folds = {"inputs": {"folds": [about, about | {"dataset": {"train": "v"}}]}}
+    assert provenance.row("", folds, "")["dataset"] == "train=t test=u; train=v"
+    found = artefacts.commit()
+    assert found is None or len(found.removesuffix("-dirty")) == 40
 
 
 def test_a_clip_may_be_called_na(models):

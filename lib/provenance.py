@@ -1,0 +1,95 @@
+"""What stands behind the tables of results, and whether they still follow from it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from itertools import islice, zip_longest
+
+COLUMNS = ["run", "finished", "commit", "settings", "data", "dataset", "encoder", "packages"]
+COLUMNS += ["predictions"]
+CLOSE = 1e-5  # the tables have six digits
+
+
+def row(where: str, record: Mapping, predictions: str) -> dict:
+    """What is told of a run, by COLUMNS.
+
+    where : its directory below models_trans; record : its run.json
+
+    settings : hash of all that decides its result but data, encoder and number; data : of dataset,
+    the hashes of all its splits; encoder : the hash of the encoder that it goes on from;
+    predictions : SHA-256 of its predictions.csv
+    """
+    inputs = record.get("inputs") or {}
+    dropped = ("iteration", "dataset")
+    settings = [without(part, dropped) for part in (inputs, record.get("parents") or {})]
+    sets, encoders = list(_all(inputs, "dataset")), list(_all(inputs, "encoder"))
+    told = {
+        "run": where,
+        "finished": record.get("finished", ""),
+        "commit": record.get("commit") or "",
+        "settings": _hash(settings),
+        "data": _hash(sets),
+        "dataset": "; ".join(" ".join(f"{k}={v}" for k, v in one.items()) for one in sets),
+        "encoder": " ".join(dict.fromkeys(e for e in encoders if isinstance(e, str))),
+        "packages": "; ".join(f"{k} {v}" for k, v in (record.get("packages") or {}).items()),
+        "predictions": predictions,
+    }
+    return {name: told[name] for name in COLUMNS}
+
+
+def without(item: object, dropped: Collection[str]) -> object:
+    """`item` without the keys `dropped` and the hashes of models that a run goes on from."""
+    if isinstance(item, list):
+        return [without(part, dropped) for part in item]
+    if not isinstance(item, Mapping):
+        return item
+    models = {k for k in ("encoder", "feat_ext") if isinstance(item.get(k), str)}
+    return {k: without(v, dropped) for k, v in item.items() if k not in {*dropped, *models}}
+
+
+def _all(item: object, key: str) -> Iterator:
+    """Every value of `key`, however deep."""
+    parts = item.items() if isinstance(item, Mapping) else enumerate(item)
+    for name, part in parts:
+        if name == key:
+            yield part
+        elif isinstance(part, (Mapping, list)):
+            yield from _all(part, key)
+
+
+def _hash(item: object) -> str:
+    text = json.dumps(item, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def mismatches(name: str, old: str, new: str) -> list[str]:
+    """Where the text of a file differs from the same one made again.
+
+    Of a .csv, every number that differs; of anything else the first line.
+    """
+    if not name.endswith(".csv"):
+        lines = enumerate(zip_longest(old.splitlines(), new.splitlines(), fillvalue=""), 1)
+        found = (f"{name}, line {n}: {a!r}, the runs give {b!r}" for n, (a, b) in lines if a != b)
+        return list(islice(found, 1))
+    there, again = (list(csv.reader(text.splitlines())) for text in (old, new))
+    if there[:1] != again[:1] or len(there) != len(again):
+        counts = f"{len(there) - 1} rows, the runs give {len(again) - 1}"
+        return [f"{name} has {counts}, or it has other columns"]
+    found = []
+    for before, now in zip(there[1:], again[1:], strict=True):
+        for column, a, b in zip(again[0], before, now, strict=True):
+            if a != b and not _close(a, b):
+                about = " ".join(filter(None, now[:6]))
+                found.append(f"{name}, {about}: {column} is {a!r}, the runs give {b!r}")
+    return found
+
+
+def _close(a: str, b: str) -> bool:
+    try:
+        return math.isclose(float(a), float(b), rel_tol=CLOSE, abs_tol=CLOSE)
+    except ValueError:
+        return False
