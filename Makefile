@@ -19,7 +19,7 @@ $(VENV)/runtime: requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-EXTRAS := $(foreach extra,dask tune tensorboard jax torch,requirements-$(extra).txt)
+EXTRAS := $(foreach extra,dask tune tensorboard jax torch workflow,requirements-$(extra).txt)
 $(VENV)/dev: requirements-dev.txt $(EXTRAS) $(VENV)/runtime
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
@@ -103,10 +103,12 @@ test: lint
 lint: $(VENV)/dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/snakefmt -l 100 --check Snakefile
 
 format: $(VENV)/dev
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+	$(VENV)/bin/snakefmt -l 100 Snakefile
 
 # artefacts of real runs (models/, models_trans/, results/) are yours and stay
 clean:

@@ -31,7 +31,7 @@ from lib.config import Settings
 from lib.crossval import Folds
 from lib.errors import UserError
 from lib.execution import Machine
-from lib.registry import LANGUAGES
+from lib.registry import LANGUAGES, SECTIONS
 from lib.windows import Windows, budget, pooled
 
 
@@ -112,7 +112,7 @@ def _pretrain_once(
         "seed": settings["run"]["seed"],
         "iteration": iteration,
         "dataset": {"train": train.identity, "val": val.identity},
-        **{n: settings[n] for n in ("features", *recipe.sections, "network", "pretrain")},
+        **{n: settings[n] for n in ("features", *SECTIONS[model_name], "network", "pretrain")},
         "training": artefacts.decisive(settings["training"]),
     }
     if artefacts.finished(run, inputs, overwrite):
@@ -255,32 +255,28 @@ class Recipe:
     """How a kind of encoder is pretrained.
 
     build : (settings, train, val, seed) -> model, encoder, batches to train and to validate
-    sections : of the settings, beside those that all share
     loss : as for keras.Model.compile
     measure : makes a metric that is shown beside it
     draw : (model, validation batches, folder, title), a figure of its own
     """
 
     build: Callable
-    sections: tuple[str, ...]
     loss: object
     measure: Callable[[], keras.metrics.Metric] | None = None
     draw: Callable | None = None
 
 
 RECIPES = {
-    "model_over": Recipe(_denoising, ("scae",), "mse", draw=_draw_reconstructions),
-    "model_over_mask": Recipe(_masked, ("mask", "framewise"), "mse", draw=_draw_reconstructions),
+    "model_over": Recipe(_denoising, "mse", draw=_draw_reconstructions),
+    "model_over_mask": Recipe(_masked, "mse", draw=_draw_reconstructions),
     "model_cpc_nce": Recipe(
         _contrastive,
-        ("nce", "framewise"),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         # share of the predictions whose true latent has the highest score
         partial(keras.metrics.SparseCategoricalAccuracy, name="told_apart"),
     ),
     "model_cpc": Recipe(
         _predictive,
-        ("cpc",),
         "binary_crossentropy",
         # share of the pairs of past and future told apart from false ones
         partial(keras.metrics.BinaryAccuracy, name="told_apart"),

@@ -22,6 +22,14 @@ TITLES = {  # the first three as the paper calls them
     PROBE: "log-mel statistics",
 }
 
+# sections of the settings that pretraining takes beside those that all share
+SECTIONS = {
+    "model_over": ("scae",),
+    "model_over_mask": ("mask", "framewise"),
+    "model_cpc": ("cpc",),
+    "model_cpc_nce": ("nce", "framewise"),
+}
+
 TASKS = {  # task -> its classes, in the order of the outputs
     "quadrants": ("Q1", "Q2", "Q3", "Q4"),
     "arousal": ("negative", "positive"),

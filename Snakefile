@@ -1,0 +1,284 @@
+"""The whole experiment as one graph, for Snakemake 8 or later (requirements-workflow.txt).
+
+    snakemake -j2 demo                        synthetic corpora -> every stage -> demo/results/
+    snakemake -j2 table2                      experiment 1 of the paper, corpora of path_to_data
+    snakemake -j2 table2 --config hours=30    experiment 2, below hours_30/
+    snakemake -j2 table2 --config iterations=4 epochs=2
+    snakemake -j2 models_trans/speech_eng_2_music_man/model_over.full.it_0/run.json    one cell
+
+Every job is a line of the suite's own scripts; its log lies below logs/. A job runs again when its
+data, its encoder or a setting that decides its result has changed. Killed, the same line goes on, a
+training from its last saved epoch; after `kill -9`, call snakemake --unlock first.
+
+Snakemake removes what a job is to make again (run.json, dataset.json) before it runs: until it is
+done, that run counts as unfinished.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from lib import artefacts, cli, config as suite
+from lib.registry import LANGUAGES, SECTIONS, SHORT
+
+min_version("8.0")
+SETTINGS = suite.load()
+HOURS = config.get("hours", 0)  # of speech per language; 0: those of settings.py
+ITERATIONS = int(config.get("iterations", SETTINGS["run"]["iterations"]))
+EPOCHS = f"--epochs {config['epochs']}" if "epochs" in config else ""
+CORES = int(config.get("cores", os.cpu_count()))  # a training takes all: never two on the same
+LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs in one folder: below it are models/, models_trans/, logs/ and results/."""
+
+    data: str  # folder of the corpora, with a slash at its end
+    speech: str  # how the folder of its speech data sets is called
+    cells: list  # runs of its table: speech, music, model, mode
+    pretrain: str  # flags
+    transfer: str
+    iterations: int
+
+
+def folder(path: str) -> str:
+    """The path with a slash at its end, from here where it lies inside; nothing for here."""
+    path = Path(path).expanduser().absolute()
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return "" if path == Path() else f"{path}/"
+
+
+BASELINE = [("n", music, "model_cnn", "scratch") for music in "em"]
+PAPER = [
+    (speech, music, model, mode)
+    for music in "em"
+    for speech in "emx"
+    for model in ("model_over", "model_cpc")
+    for mode in ("feat_ext", "full")
+]
+DEMO = [(s, m, of, "full") for s in "emx" for m, of in (("e", "model_over"), ("m", "model_cpc"))]
+# the demo is small and quickly learnt: small batches, few epochs, larger steps when releasing
+DEMO_PRETRAIN = "--epochs 2 --set pretrain.batch_windows=32"
+DEMO_TRANSFER = "--set transfer.epochs=7 --set transfer.batch_windows=32 --set release.epochs=4 "
+DEMO_TRANSFER += "--set release.batch_windows=32 --set release.learning_rate=0.0001"
+
+HERE = folder(SETTINGS["paths"]["models"])
+ROOT, SPEECH = (f"{HERE}hours_{HOURS}/", f"speech_{HOURS}h") if HOURS else (HERE, "speech")
+DATA = folder(SETTINGS["paths"]["data"] or "path_to_data")
+EXPERIMENTS = {
+    ROOT: Experiment(DATA, SPEECH, PAPER + BASELINE, EPOCHS, EPOCHS, ITERATIONS),
+    "demo/": Experiment("demo/data/", "speech", DEMO + BASELINE, DEMO_PRETRAIN, DEMO_TRANSFER, 1),
+}
+
+
+wildcard_constraints:
+    root="|".join(map(re.escape, EXPERIMENTS)),
+    data="|".join(re.escape(e.data) for e in EXPERIMENTS.values()),
+    language="|".join(LANGUAGES.values()),
+    speech="|".join(SHORT[letter] for letter in "emx"),
+    music="|".join(SHORT[letter] for letter in "em"),
+    hours=r"(_[\d.]+h)?",
+    model=r"\w+",
+    n=r"\d+",
+
+
+def decisive(*sections: str):
+    """The settings that decide what a training gives: where they change, it runs again."""
+
+    def of(w) -> dict:
+        settings, own = suite.load(w.model), sections or ("pretrain", *SECTIONS[w.model])
+        found = {name: settings[name] for name in ("features", "network", *own)}
+        training = artefacts.decisive(settings["training"])
+        return found | {"training": training, "seed": settings["run"]["seed"]}
+
+    return of
+
+
+def corpora(w) -> list[str]:
+    """Made for the demo, else those of path_to_data, which must be there."""
+    if w.data == EXPERIMENTS["demo/"].data:
+        return ["demo/data/demo.json"]
+    cli.data_folder(SETTINGS)
+    return []
+
+
+def divided(*names: str) -> dict:
+    """The same of a data set."""
+    section = {name: SETTINGS["dataset"][name] for name in ("val", "max_cut", *names)}
+    return section | {"features": SETTINGS["features"], "seed": SETTINGS["run"]["seed"]}
+
+
+def flags(w, stage: str) -> str:
+    """Flags of the experiment, and those of one iteration alone."""
+    more = getattr(EXPERIMENTS[w.root], stage)
+    return f"--iterations {int(w.n) + 1} --set run.first={w.n} --overwrite {more}"
+
+
+def data_set(w, kind: str) -> str:
+    """dataset.json of the speech or the music that a job needs."""
+    of = EXPERIMENTS[w.root]
+    language = LANGUAGES[LETTERS[getattr(w, kind, None) or w.language]]
+    return f"{of.data}features/{of.speech if kind == 'speech' else kind}/{language}/dataset.json"
+
+
+def runs(w) -> list[str]:
+    """run.json of every run of an experiment's table."""
+    of = EXPERIMENTS[w.root]
+    found = [
+        artefacts.transfer_run(w.root, *cell, n) for cell in of.cells for n in range(of.iterations)
+    ]
+    return [str(run / "run.json") for run in found]
+
+
+def run_of_encoder(w) -> str:
+    run = artefacts.pretraining_run(w.root, LETTERS[w.speech], w.model, w.n)
+    return str(run / "run.json")
+
+
+def script(w) -> str:
+    return "cpc" if "cpc" in w.model else "denoise"
+
+
+def transfer_params(release: str, *sections: str) -> dict:
+    return {
+        "flags": lambda w: f"-rel {release} {flags(w, 'transfer')}",
+        "speech": lambda w: LETTERS[getattr(w, "speech", "none")],
+        "music": lambda w: LETTERS[w.music],
+        "settings": decisive(*sections),
+        "script": script,
+    }
+
+
+PYTHON = f"MER_PATH_TO_MODELS={{wildcards.root}}. {sys.executable}"
+TRANSFER = (
+    f"{PYTHON} trans_train_{{params.script}}_multi.py -s {{params.speech}} -m {{params.music}} "
+    "-mod {wildcards.model} -pl $(dirname {input.music}) {params.flags} >> {log} 2>&1"
+)
+
+
+rule table2:
+    input:
+        f"{ROOT}results/table.md",
+
+
+rule demo:
+    input:
+        "demo/results/table.md",
+
+
+rule demo_data:
+    output:
+        "demo/data/demo.json",
+    log:
+        "demo/logs/make_demo_data.txt",
+    shell:
+        "{sys.executable} make_demo_data.py --out demo/data >> {log} 2>&1"
+
+
+rule speech:
+    input:
+        corpora,
+    output:
+        "{data}features/speech{hours}/{language}/dataset.json",
+    log:
+        "{data}features/speech{hours}/{language}.log",
+    params:
+        flags=lambda w: f"--hours {w.hours[1:-1]}" if w.hours else "",
+        letter=lambda w: LETTERS[w.language],
+        settings=divided("speech_hours"),
+    shell:
+        "{sys.executable} generate_dataset.py -d s -l {params.letter} {params.flags} -pl {wildcards.data} "
+        "-ps $(dirname {output}) --overwrite >> {log} 2>&1"
+
+
+rule music:
+    input:
+        corpora,
+    output:
+        "{data}features/music/{language}/dataset.json",
+    log:
+        "{data}features/music/{language}.log",
+    params:
+        letter=lambda w: LETTERS[w.language],
+        settings=divided("music_hours", "test"),
+    shell:
+        "{sys.executable} generate_dataset.py -d m -l {params.letter} -pl {wildcards.data} "
+        "-ps $(dirname {output}) --overwrite >> {log} 2>&1"
+
+
+rule pretrain:
+    input:
+        lambda w: data_set(w, "speech"),
+    output:
+        "{root}models/speech/{language}/{model}.it_{n}/run.json",
+    log:
+        "{root}logs/pretrain.{language}.{model}.it_{n}.txt",
+    threads: CORES
+    params:
+        flags=lambda w: flags(w, "pretrain"),
+        letter=lambda w: LETTERS[w.language],
+        settings=decisive(),
+        script=script,
+    shell:
+        f"{PYTHON} pretrain_{{params.script}}.py -s {{params.letter}} -mod {{wildcards.model}} "
+        "-pl $(dirname {input}) {params.flags} >> {log} 2>&1"
+
+
+rule feat_ext:
+    input:
+        music=lambda w: data_set(w, "music"),
+        encoder=run_of_encoder,
+    output:
+        "{root}models_trans/speech_{speech}_2_music_{music}/{model}.feat_ext.it_{n}/run.json",
+    log:
+        "{root}logs/feat_ext.{speech}_2_{music}.{model}.it_{n}.txt",
+    threads: CORES
+    params:
+        **transfer_params("n", "heads", "transfer", "augment"),
+    shell:
+        TRANSFER
+
+
+rule full:
+    input:
+        music=lambda w: data_set(w, "music"),
+        frozen="{root}models_trans/speech_{speech}_2_music_{music}/{model}.feat_ext.it_{n}/run.json",
+    output:
+        "{root}models_trans/speech_{speech}_2_music_{music}/{model}.full.it_{n}/run.json",
+    log:
+        "{root}logs/full.{speech}_2_{music}.{model}.it_{n}.txt",
+    threads: CORES
+    params:
+        **transfer_params("y", "heads", "release", "augment"),
+    shell:
+        TRANSFER
+
+
+rule scratch:
+    input:
+        music=lambda w: data_set(w, "music"),
+    output:
+        "{root}models_trans/speech_none_2_music_{music}/{model}.it_{n}/run.json",
+    log:
+        "{root}logs/scratch.{music}.{model}.it_{n}.txt",
+    threads: CORES
+    params:
+        **transfer_params("n", "heads", "transfer", "augment"),
+    shell:
+        TRANSFER
+
+
+rule table:
+    input:
+        runs,
+    output:
+        "{root}results/table.md",
+    log:
+        "{root}logs/table.txt",
+    shell:
+        f"{PYTHON} results_table.py >> {{log}} 2>&1"

@@ -1,0 +1,164 @@
+"""The Snakefile: its graph, what it runs again, and how it goes on. Its scripts are replaced by
+ones that leave at once what the real ones leave after hours."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT
+
+STAND_IN = """
+import os, sys
+from pathlib import Path
+from lib import artefacts
+
+script, given = Path(sys.argv[0]).stem, sys.argv[1:]
+flags = dict(zip(given[:-1], given[1:]))
+with open("calls.txt", "a") as file:
+    print(script, *given, file=file)
+models = Path(os.environ.get("MER_PATH_TO_MODELS", "none"))
+first = [v.split("=")[1] for v in given if v.startswith("run.first=")]
+model = flags.get("-mod")
+mode = {"y": "full", "n": "feat_ext"}.get(flags.get("-rel"))
+if script == "make_demo_data":
+    path = Path(flags["--out"]) / "demo.json"
+elif script == "generate_dataset":
+    path = Path(flags["-ps"]) / "dataset.json"
+elif script.startswith("pretrain"):
+    path = artefacts.pretraining_run(models, flags["-s"], model, first[0]) / "run.json"
+elif script.startswith("trans"):
+    mode = "scratch" if model == "model_cnn" else mode
+    names = (flags["-s"], flags["-m"], model, mode, first[0])
+    path = artefacts.transfer_run(models, *names) / "run.json"
+else:
+    path = models / "results" / "table.md"
+if Path("fail").exists() and Path("fail").read_text() in str(path):
+    sys.exit("no luck")
+path.parent.mkdir(parents=True, exist_ok=True)
+path.write_text("done")
+"""
+SCRIPTS = ["make_demo_data", "generate_dataset", "results_table", "pretrain_denoise"]
+SCRIPTS += ["pretrain_cpc", "trans_train_denoise_multi", "trans_train_cpc_multi"]
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """A copy of the suite with stand-ins for its scripts; calls snakemake in it."""
+    for name in ("lib", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "settings.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in SCRIPTS:
+        (tmp_path / f"{name}.py").write_text(STAND_IN)
+    (tmp_path / "corpora").mkdir()
+
+    def call(*line, data="corpora"):
+        calls = tmp_path / "calls.txt"
+        calls.unlink(missing_ok=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *line],
+            cwd=tmp_path,
+            env={k: v for k, v in os.environ.items() if not k.startswith("MER_")}
+            | {"MER_PATH_TO_DATA": data},
+            capture_output=True,
+            text=True,
+        )
+        said = result.stdout + result.stderr
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        return SimpleNamespace(status=result.returncode, said=said, lines=lines)
+
+    call.folder = tmp_path
+    return call
+
+
+def jobs(said):
+    """{rule: number of jobs} of a dry run."""
+    table = said.rsplit("Job stats:", 1)[1].split("total", 1)[0].splitlines()[3:]
+    return {name: int(count) for name, count in (line.split() for line in table if line.strip())}
+
+
+def test_the_graph_of_the_paper(suite):
+    expected = {"music": 2, "speech": 3, "pretrain": 6, "feat_ext": 12, "full": 12, "scratch": 2}
+    assert jobs(suite("-n", "table2").said) == expected | {"table": 1, "table2": 1}
+    twice = suite("-n", "table2", "--config", "iterations=2", "hours=30", "epochs=3", "-p")
+    for name in ("pretrain", "feat_ext", "full", "scratch"):
+        expected[name] *= 2
+    assert jobs(twice.said) == expected | {"table": 1, "table2": 1}
+    assert "-s m -mod model_cpc -pl $(dirname corpora/features/speech_30h/mandarin" in twice.said
+    assert "--iterations 2 --set run.first=1 --overwrite --epochs 3" in twice.said
+    assert "--hours 30 -pl corpora/" in twice.said
+    assert "hours_30/models_trans/speech_eng_2_music_man/model_over.full.it_1/run" in twice.said
+    lost = suite("-n", "table2", data="nowhere")
+    assert lost.status != 0 and "path_to_data is nowhere, which is not a folder" in lost.said
+
+
+def test_a_cell_runs_what_it_needs_and_goes_on_where_it_failed(suite):
+    cell = "models_trans/speech_mix_2_music_man/model_cpc.full.it_0/run.json"
+    (suite.folder / "fail").write_text("model_cpc.full")
+    failed = suite(cell)
+    assert failed.status != 0 and "no luck" in failed.said  # the log is shown, and named
+    assert "logs/full.mix_2_man.model_cpc.it_0.txt" in failed.said
+    ran = Counter(line.split()[0] for line in failed.lines)
+    assert ran == {"generate_dataset": 2, "pretrain_cpc": 1, "trans_train_cpc_multi": 2}
+    (suite.folder / "fail").unlink()
+    done = suite(cell)
+    assert done.status == 0, done.said
+    assert [line.split()[:7] for line in done.lines] == [
+        "trans_train_cpc_multi -s x -m m -mod model_cpc".split()
+    ]
+    assert "-rel y" in done.lines[0]
+    assert suite(cell).lines == []
+
+
+def test_a_changed_setting_runs_again_what_it_touches(suite):
+    assert suite("demo").status == 0
+    assert (suite.folder / "demo/results/table.md").exists()
+
+    def again(old, new):
+        path = suite.folder / "settings.py"
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        found = suite("-n", "demo").said
+        path.write_text(text)
+        return {} if "Nothing to be done" in found else jobs(found)
+
+    after = {"table": 1, "demo": 1}
+    trained = {"feat_ext": 6, "full": 6} | after
+    assert again("threads=0", "threads=1") == {}
+    assert again("past=4", "past=5") == {"pretrain": 3, "feat_ext": 3, "full": 3} | after
+    assert again("units=512", "units=256") == {"scratch": 2} | trained
+    assert again("learning_rate=5e-5", "learning_rate=5e-4") == {"full": 6} | after
+    assert again("test=0.30", "test=0.20") == {"music": 2, "scratch": 2} | trained
+    assert again("n_mels=128", "n_mels=64") == {
+        "music": 2, "speech": 3, "pretrain": 6, "scratch": 2, **trained
+    }  # fmt: skip
+    (suite.folder / "Snakefile").write_text((suite.folder / "Snakefile").read_text() + "\n# a word")
+    assert "Nothing to be done" in suite("-n", "demo").said
+    (suite.folder / "demo/data/features/speech/mix/dataset.json").write_text("another")
+    assert jobs(suite("-n", "demo").said) == {"pretrain": 2, "feat_ext": 2, "full": 2} | after
+
+
+def test_every_line_is_legal(suite, monkeypatch, tmp_path):
+    """The scripts themselves take what the Snakefile gives them."""
+    import importlib
+
+    from lib import preparation, pretraining, transfer
+
+    asked = Counter()
+    for module, name in (
+        (preparation, "prepare"),
+        (pretraining, "pretrain"),
+        (transfer, "transfer"),
+    ):
+        monkeypatch.setattr(module, name, lambda *a, name=name, **k: asked.update([name]))
+    assert suite("table2", "--config", "hours=3", "iterations=2").status == 0
+    lines = (suite.folder / "calls.txt").read_text().splitlines()
+    for script, *flags in map(str.split, lines):
+        if script != "results_table":
+            assert importlib.import_module(script).main(flags) == 0, flags
+    assert asked == {"prepare": 5, "pretrain": 12, "transfer": 52}
