@@ -101,6 +101,20 @@ def test_changed_labels_are_noticed(corpus, capsys):
     assert "recordings: " in capsys.readouterr().err
 
 
+def test_a_data_set_that_lost_its_record_is_made_again_when_asked_for(corpus, capsys):
+    """As a workflow engine leaves it, which removes what it is about to make."""
+    assert generate_dataset.main(MUSIC) == 0
+    folder = corpus.data / "features/music/english"
+    before = (folder / "dataset.json").read_text()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "dataset.json").unlink()
+    assert generate_dataset.main(MUSIC) == 2
+    assert "not a data set of this suite" in capsys.readouterr().err
+    assert generate_dataset.main([*MUSIC, "--overwrite"]) == 0
+    assert json.loads((folder / "dataset.json").read_text())["files"] == json.loads(before)["files"]
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
 def test_a_folder_of_other_things_is_never_replaced(corpus, tmp_path, capsys):
     mine = tmp_path / "mine"
     mine.mkdir()
