@@ -108,7 +108,7 @@ def corpora(w) -> list[str]:
 
 
 def divided(*names: str) -> dict:
-    """The same of a data set."""
+    """The settings that decide what a data set is."""
     section = {name: SETTINGS["dataset"][name] for name in ("val", "max_cut", *names)}
     return section | {"features": SETTINGS["features"], "seed": SETTINGS["run"]["seed"]}
 
@@ -149,15 +149,17 @@ def transfer_params(release: str, *sections: str) -> dict:
         "flags": lambda w: f"-rel {release} {flags(w, 'transfer')}",
         "speech": lambda w: LETTERS[getattr(w, "speech", "none")],
         "music": lambda w: LETTERS[w.music],
+        "folder": lambda w, input: os.path.dirname(input.music),
         "settings": decisive(*sections),
         "script": script,
     }
 
 
-PYTHON = f"MER_PATH_TO_MODELS={{wildcards.root}}. {sys.executable}"
+PYTHON = f"MER_PATH_TO_MODELS={{wildcards.root:q}}. {sys.executable}"
 TRANSFER = (
     f"{PYTHON} trans_train_{{params.script}}_multi.py -s {{params.speech}} -m {{params.music}} "
-    "-mod {wildcards.model} -pl $(dirname {input.music}) {params.flags} >> {log} 2>&1"
+    "-mod {wildcards.model} -pl {params.folder:q} "
+    "--set training.threads={threads} {params.flags} >> {log:q} 2>&1"
 )
 
 
@@ -190,10 +192,11 @@ rule speech:
     params:
         flags=lambda w: f"--hours {w.hours[1:-1]}" if w.hours else "",
         letter=lambda w: LETTERS[w.language],
+        folder=lambda w, output: os.path.dirname(output[0]),
         settings=divided("speech_hours"),
     shell:
-        "{sys.executable} generate_dataset.py -d s -l {params.letter} {params.flags} -pl {wildcards.data} "
-        "-ps $(dirname {output}) --overwrite >> {log} 2>&1"
+        "{sys.executable} generate_dataset.py -d s -l {params.letter} {params.flags} -pl {wildcards.data:q} "
+        "-ps {params.folder:q} --overwrite >> {log:q} 2>&1"
 
 
 rule music:
@@ -205,10 +208,11 @@ rule music:
         "{data}features/music/{language}.log",
     params:
         letter=lambda w: LETTERS[w.language],
+        folder=lambda w, output: os.path.dirname(output[0]),
         settings=divided("music_hours", "test"),
     shell:
-        "{sys.executable} generate_dataset.py -d m -l {params.letter} -pl {wildcards.data} "
-        "-ps $(dirname {output}) --overwrite >> {log} 2>&1"
+        "{sys.executable} generate_dataset.py -d m -l {params.letter} -pl {wildcards.data:q} "
+        "-ps {params.folder:q} --overwrite >> {log:q} 2>&1"
 
 
 rule pretrain:
@@ -222,11 +226,12 @@ rule pretrain:
     params:
         flags=lambda w: flags(w, "pretrain"),
         letter=lambda w: LETTERS[w.language],
+        folder=lambda w, input: os.path.dirname(input[0]),
         settings=decisive(),
         script=script,
     shell:
         f"{PYTHON} pretrain_{{params.script}}.py -s {{params.letter}} -mod {{wildcards.model}} "
-        "-pl $(dirname {input}) {params.flags} >> {log} 2>&1"
+        "-pl {params.folder:q} --set training.threads={threads} {params.flags} >> {log:q} 2>&1"
 
 
 rule feat_ext:
@@ -281,4 +286,4 @@ rule table:
     log:
         "{root}logs/table.txt",
     shell:
-        f"{PYTHON} results_table.py >> {{log}} 2>&1"
+        f"{PYTHON} results_table.py >> {{log:q}} 2>&1"

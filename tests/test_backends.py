@@ -112,4 +112,4 @@ def test_training_goes_on_as_on_tensorflow(backend):
     """Resuming, order, plateaus, stopping: tests of training themselves, on the other backend."""
     names = "an_interrupted_run or every_epoch or best_weights or plateaus or measuring"
     line = ["-m", "pytest", "-p", "no:cacheprovider", "tests/test_training.py", "-k", names]
-    assert "5 passed" in python(backend, *line)
+    assert "6 passed" in python(backend, *line)
