@@ -100,7 +100,8 @@ class Cell:
 def cells() -> list[Cell]:
     """The cells of the study, the cheap ones first."""
     light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
-    heavy = [("model_over", "e"), ("model_cpc", "e")]  # released, each would take a quarter hour
+    # frozen only: a released run of these would take a quarter of an hour or more (estimated)
+    heavy = [("model_over", "e"), ("model_cpc", "e")]
     found = [Cell(PROBE, "n", "probe", share) for share in SHARES]
     found += _frozen(light)
     for model, source in light:

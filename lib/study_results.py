@@ -1,6 +1,6 @@
 """What the study found: a row per run, a row per cell, and what is more than what.
 
-Pure tables: of runs as study_runs.csv has them, nothing else is read.
+All of it follows from study_runs.csv; nothing else is read.
 """
 
 from __future__ import annotations

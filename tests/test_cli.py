@@ -161,3 +161,13 @@ def test_missing_path_to_data_says_where_to_set_it(monkeypatch, tmp_path):
 def test_parser_refuses_abbreviations():
     with pytest.raises((SystemExit, argparse.ArgumentError)):
         cli.parser(None).parse_args(["--iter", "3"])
+
+
+def test_runs_begin_with_the_first_that_is_asked_for():
+    from lib import config
+
+    settings = config.load()
+    assert list(config.iterations(settings)) == [0]
+    config.override(settings, "run.first=2")
+    config.override(settings, "run.iterations=4")
+    assert list(config.iterations(settings)) == [2, 3]
