@@ -36,6 +36,8 @@ SEEDS = 3
 MUSIC = "e"
 # the weights of the last epoch are kept, so few clips are enough to watch a training with
 PROTOCOL = f"--folds {FOLDS} --groups artist --set dataset.val=0.05"
+# frozen only, and last: a released run of these would take a quarter of an hour or more (estimated)
+HEAVY = (("model_over", "e"), ("model_cpc", "e"))
 # one budget and the same heads for all: what two cores can do in minutes [ours]
 BUDGET = {
     "augment.windows_per_epoch": 1600,
@@ -98,10 +100,8 @@ class Cell:
 
 
 def cells() -> list[Cell]:
-    """The cells of the study, the cheap ones first."""
+    """The cells of the study."""
     light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
-    # frozen only: a released run of these would take a quarter of an hour or more (estimated)
-    heavy = [("model_over", "e"), ("model_cpc", "e")]
     found = [Cell(PROBE, "n", "probe", share) for share in SHARES]
     found += _frozen(light)
     for model, source in light:
@@ -109,10 +109,10 @@ def cells() -> list[Cell]:
         # the main question with every number of labels, the others where few and all are there
         shares = SHARES if model == "model_cpc_nce" and source in "ne" else (0.1, 1.0)
         found += [Cell(model, source, mode, share) for share in shares]
-    return found + _frozen(heavy)
+    return found + _frozen(HEAVY)
 
 
-def _frozen(encoders: list[tuple[str, str]]) -> list[Cell]:
+def _frozen(encoders: Sequence[tuple[str, str]]) -> list[Cell]:
     modes = ("probe", "feat_ext")
     return [Cell(*e, mode, share) for e in encoders for mode in modes for share in SHARES]
 
@@ -128,6 +128,12 @@ def pretraining(cell: Cell) -> list[str] | None:
     return f"pretrain_{script}.py {source} -mod {cell.model} --epochs {epochs}".split()
 
 
+def _order(seeds: int) -> list[tuple[int, Cell]]:
+    """All runs: the light encoders' with one seed before the next, then the heavy ones'."""
+    runs = [(seed, cell) for seed in range(seeds) for cell in cells()]
+    return sorted(runs, key=lambda run: (run[1].model, run[1].source) in HEAVY)
+
+
 def lines() -> list[list[str]]:
     """All lines, each once, pretraining before what needs it."""
     every = [line for cell in cells() for line in (pretraining(cell), cell.line) if line]
@@ -135,7 +141,7 @@ def lines() -> list[list[str]]:
 
 
 def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[str]:
-    """Run what is not finished, all cells with one seed before the next.
+    """Run what is not finished.
 
     Parameters
     ----------
@@ -149,20 +155,19 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
     began, models = time.monotonic(), Path(settings["paths"]["models"])
     path = out / study_results.RUNS
     runs, left, called = study_results.read(path), [], []
-    for seed in range(seeds):
-        for cell in cells():
-            if _known(runs, cell, seed):
-                continue
-            if hours is not None and time.monotonic() - began > 3600 * hours:
-                left.append(shlex.join(["python3", *cell.line, "--iterations", str(seed + 1)]))
-                continue
-            for line in filter(None, (pretraining(cell), cell.line)):
-                line = [*line, "--iterations", str(seed + 1)]
-                if line not in called:  # cells share their pretraining
-                    _call(line)
-                    called.append(line)
-            runs = pd.concat([runs, _row(cell, seed, cell.run(models, seed))], ignore_index=True)
-            artefacts.write_text(path, runs.to_csv(index=False))
+    for seed, cell in _order(seeds):
+        if _known(runs, cell, seed):
+            continue
+        if hours is not None and time.monotonic() - began > 3600 * hours:
+            left.append(shlex.join(["python3", *cell.line, "--iterations", str(seed + 1)]))
+            continue
+        for line in filter(None, (pretraining(cell), cell.line)):
+            line = [*line, "--iterations", str(seed + 1)]
+            if line not in called:  # cells share their pretraining
+                _call(line)
+                called.append(line)
+        runs = pd.concat([runs, _row(cell, seed, cell.run(models, seed))], ignore_index=True)
+        artefacts.write_text(path, runs.to_csv(index=False))
     return left
 
 
