@@ -6,7 +6,8 @@ python3 results_table.py --check            do they still follow from the runs' 
 
 table.md has everything: the runs, the published figures beside them, differences from the baseline
 from scratch and the contrasts of languages with intervals, cross-validations, and what was left
-out. table.tex is for a paper, table.png and .pdf the figure; the .csv files have all numbers, and
+out. report.html shows that with the figures of every run, and with the study where there is one.
+table.tex is for a paper, table.png and .pdf the figure; the .csv files have all numbers, and
 runs.csv the commit, settings, data and packages of every run behind them.
 """
 
@@ -40,7 +41,7 @@ def main(argv=None) -> int:
     if args.check:
         cli.say(tables.check(models, out))
         return 0
-    said = f"everything: {out / 'table.md'}; drawn: table.png; see --help"
+    said = f"everything: {out / 'report.html'}; as text: table.md; see --help"
     cli.say(tables.results(models, out), said)
     return 0
 

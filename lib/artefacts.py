@@ -249,10 +249,13 @@ def packages() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this suite, with "-dirty" where files were changed since; None without git."""
+    """The commit of this suite, with "-dirty" where files were changed since.
+
+    Without git that of MER_COMMIT, which an image of the suite sets (Dockerfile), else None.
+    """
     line = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     if not (ROOT / ".git").exists():
-        return None
+        return os.environ.get("MER_COMMIT") or None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         found = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
         return found.stdout.strip()

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, scoring, splits
+from lib import artefacts, plots, scoring, splits
 from lib.annotations import read_csv
 from lib.cli import say
 from lib.errors import UserError
-from lib.registry import TASKS
+from lib.registry import MEASURE, TASKS
 from lib.windows import Windows
 
 
@@ -132,6 +132,9 @@ def summarise(run: Path, parts: list[Path], inputs: Mapping, began: float) -> di
     levels = artefacts.read_json(run / "metrics.json") if there else None
     if not levels or "folds" not in levels or there.get("inputs") != whole:
         levels = scoring.write(together, run, title)
+        histories = [pd.read_csv(p / "history.csv") for p in parts if (p / "history.csv").is_file()]
+        if histories:
+            plots.fold_curves(histories, run / "curves.png", title, MEASURE)
         outcome = {"folds": [record["outcome"] for record in records]}
         parents = {"folds": [record.get("parents") for record in records]}
         execution = records[0]["execution"]

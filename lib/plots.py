@@ -142,6 +142,26 @@ def curves(
     _save(figure, path)
 
 
+def fold_curves(histories: Sequence[pd.DataFrame], path: Path, title: str, measure: str) -> None:
+    """Loss and a measure over epochs of each fold of a cross-validation, a colour per fold.
+
+    histories : columns as the rows of `curves`, a table per fold
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.5))
+    for axis, name in zip(axes, ("loss", measure), strict=True):
+        for number, history in enumerate(histories, 1):
+            epochs, style = np.arange(1, len(history) + 1), {"color": f"C{(number - 1) % 10}"}
+            axis.plot(epochs, history[name], linestyle=":", **style)
+            axis.plot(epochs, history[f"val_{name}"], label=f"fold {number}", **style)
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(name.replace("_", " "))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].legend(fontsize=8, title="dotted: training", title_fontsize=8)
+    figure.suptitle(title)
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def reconstructions(
     clean: np.ndarray, noisy: np.ndarray, denoised: np.ndarray, path: Path, title: str
 ) -> None:
@@ -281,7 +301,7 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     levels = list(dict.fromkeys(part["level"]))
     figure, axes = plt.subplots(
         *(1, len(levels)),
-        figsize=(4 + 0.9 * len(pairs) * len(levels), 4.4),
+        figsize=(max(8, 4 + 0.9 * len(pairs) * len(levels)), 4.4),
         sharey=True,
         layout="constrained",
     )
@@ -318,11 +338,11 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
         axis.set_xticks(range(len(pairs)), [f"{s}\n→ {m}" if s != "none" else m for s, m in pairs])
         axis.set_xlim(-0.6, len(pairs) - 0.4)
         axis.set_ylim(0, 1)
-        axis.set_xlabel("language of speech → of music")
         axis.set_title(f"per {level}", fontsize=10)
         axis.grid(axis="y", alpha=0.3)
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("macro F1 of the quadrants")
+    figure.supxlabel("language of speech → of music", fontsize=10)
     handles = []
     for k, (model, mode) in enumerate(names):
         colour = f"C{list(titles).index(model) if model in titles else k}"

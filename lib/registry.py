@@ -37,6 +37,7 @@ TASKS = {  # task -> its classes, in the order of the outputs
 }
 ATTENTION = "attention"  # how much a window counts in its clip's answer, where heads tell it
 QUADRANTS = TASKS["quadrants"]
+MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
 
 # quadrant -> (arousal, valence) as class indices: Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+
 PLANE = {"Q1": (1, 1), "Q2": (1, 0), "Q3": (0, 0), "Q4": (0, 1)}

@@ -28,9 +28,7 @@ from lib import (
 from lib.cli import say
 from lib.errors import UserError
 from lib.jobs import Job
-from lib.registry import ATTENTION, TASKS
-
-MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
+from lib.registry import ATTENTION, MEASURE, TASKS
 
 
 def train(

@@ -209,22 +209,26 @@ def gather(models: Path) -> Results:
 
 
 def results(models: Path, out: Path) -> str:
-    """Write all tables and the figure to `out`; returns the text for the terminal."""
-    from lib import plots, typeset
+    """Write all tables, the figure and the page to `out`; returns the text for the terminal."""
+    from lib import plots, report, typeset
 
     found = gather(models)
     for note in found.notes:
         say(note)
     _check_out(out)
-    for name, text in _texts(found).items():
+    texts = _texts(found)
+    for name, text in texts.items():
         artefacts.write_text(out / name, text)
     if len(found.cells):
         plots.table(found.cells, MODES, TITLES, out / "table.png")
+    page = report.page(models, out, texts["table.md"], found.runs)
+    artefacts.write_text(out / "report.html", page)
     return typeset.terminal(found)
 
 
 FILES = ("runs.csv", "table.csv", "differences.csv", "contrasts.csv", "folds.csv")
 FILES += ("table.md", "table.tex")
+DRAWN = ("table.png", "table.pdf", "report.html")
 
 
 def _texts(found: Results) -> dict[str, str]:
@@ -276,7 +280,7 @@ def _rounded(measures: Mapping) -> dict:
 def _check_out(out: Path) -> None:
     """Make the folder for the tables; UserError when files of others stand in the way."""
     artefacts.make_folder(out)
-    there = [name for name in (*FILES, "table.png", "table.pdf") if (out / name).exists()]
+    there = [name for name in (*FILES, *DRAWN) if (out / name).exists()]
     first = out / "table.md"
     own = first.is_file() and first.read_bytes().startswith(b"# Results")
     if there and not own:

@@ -30,10 +30,11 @@ their number, as is p). **Bold**: outside 0 after correction. They say how far t
 how far another training would differ: that is the standard deviation above. With only some tens of
 test clips they are too narrow."""
 _ABOUT_CONTRASTS = """\
-Macro F1 of the quadrants. Intra-linguistic: speech in the language of the music's lyrics; cross-
-linguistic: in the other one. Single language: mean of both. Intervals as above, all contrasts of a
-level at once. "All" is the mean of the rows above it. Published: the same contrast of the authors'
-released runs (experiment 2), which have no intervals. A contrast that lacks a cell is left out."""
+Macro F1 of the quadrants. Intra-linguistic: speech in the language of the music's lyrics;
+cross-linguistic: in the other one. Single language: mean of both. Intervals as above, all contrasts
+of a level at once. "All" is the mean of the rows above it. Published: the same contrast of the
+authors' released runs (experiment 2), which have no intervals. A contrast that lacks a cell is left
+out."""
 _ABOUT_RUNS = """\
 Commit of the suite (-dirty: files were changed since); hashes of the settings that decide a result,
 of the data sets and of predictions.csv, shortened. `runs.csv` has them in full;

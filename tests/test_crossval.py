@@ -165,6 +165,7 @@ def test_a_cross_validation_tests_every_clip_of_the_data_set(validated, pipeline
         assert told["sd"] == pytest.approx(np.std(f1, ddof=1))
         assert metrics["clip"]["quadrants"]["items"] == len(split)
         assert "mean ± standard deviation over the folds" in (run / "report.txt").read_text()
+        assert (run / "curves.png").stat().st_size > 10_000
         record = json.loads((run / "run.json").read_text())
         assert len(record["inputs"]["folds"]) == 2
         for number in (1, 2):

@@ -138,7 +138,7 @@ def test_files_and_terminal(models, capsys):
     text = tables.results(models, models / "results")
     assert "SCAE    Full" in text and "intra- minus cross-linguistic, per clip, SCAE Full" in text
     assert "is unfinished and left out" in capsys.readouterr().out
-    names = {"table.md", "table.tex", "table.csv", "table.png", "table.pdf"}
+    names = {"table.md", "table.tex", "table.csv", "table.png", "table.pdf", "report.html"}
     names |= {"differences.csv", "contrasts.csv", "folds.csv", "runs.csv"}
     assert {path.name for path in (models / "results").iterdir()} == names
     assert len(pd.read_csv(models / "results" / "table.csv")) == 2 * 3 * (5 + 2)
@@ -261,7 +261,7 @@ def test_the_tables_are_checked_against_the_predictions(models):
         tables.check(models, out)
 
 
-def test_what_is_told_of_a_run(tmp_path):
+def test_what_is_told_of_a_run(tmp_path, monkeypatch):
     about = {"seed": 0, "iteration": 0, "encoder": "e" * 64, "dataset": {"train": "t", "test": "u"}}
     record = {"inputs": about, "commit": "c" * 40 + "-dirty", "packages": {"keras": "3"}}
     row = provenance.row("pair/run", record, "p")
@@ -276,6 +276,11 @@ def test_what_is_told_of_a_run(tmp_path):
     assert provenance.row("", folds, "")["dataset"] == "train=t test=u; train=v"
     found = artefacts.commit()
     assert found is None or len(found.removesuffix("-dirty")) == 40
+    monkeypatch.setattr(artefacts, "ROOT", tmp_path)  # without git, as in an image of the suite
+    monkeypatch.delenv("MER_COMMIT", raising=False)
+    assert artefacts.commit() is None
+    monkeypatch.setenv("MER_COMMIT", "d" * 40)
+    assert artefacts.commit() == "d" * 40
 
 
 def test_a_clip_may_be_called_na(models):

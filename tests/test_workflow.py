@@ -1,18 +1,23 @@
-"""The Snakefile: its graph, what it runs again, and how it goes on. Its scripts are replaced by
-ones that leave at once what the real ones leave after hours."""
+"""The Snakefile: its graph, what it runs again, how it goes on, and on SLURM. Its scripts are
+replaced by ones that leave at once what the real ones leave after hours."""
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
 
 STAND_IN = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from lib import artefacts
 
@@ -36,6 +41,8 @@ elif script.startswith("trans"):
     path = artefacts.transfer_run(models, *names) / "run.json"
 else:
     path = models / "results" / "table.md"
+while Path("wait").exists() and Path("wait").read_text() in str(path):
+    time.sleep(0.1)
 if Path("fail").exists() and Path("fail").read_text() in str(path):
     sys.exit("no luck")
 path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,3 +178,112 @@ def test_every_line_is_legal(suite, monkeypatch, tmp_path):
         if script != "results_table":
             assert importlib.import_module(script).main(flags) == 0, flags
     assert asked == {"prepare": 5, "pretrain": 6, "transfer": 26}
+
+
+DAEMONS = ("munged", "slurmctld", "slurmd", "squeue", "scancel")
+SLURM_CONF = """
+ClusterName=one
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+AuthInfo=socket={folder}/munge
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/ctld.pid
+SlurmdPidFile={folder}/d.pid
+SlurmctldLogFile={folder}/ctld.log
+SlurmdLogFile={folder}/d.log
+AccountingStorageType=accounting_storage/none
+ReturnToService=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=8000 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """A SLURM of one node, this machine; the folder of its logs."""
+    lacks = [name for name in DAEMONS if shutil.which(name) is None]
+    if lacks or os.geteuid() != 0:
+        pytest.skip(f"no {lacks or 'root'} for SLURM: apt-get install slurm-wlm munge, as root")
+    folder = Path(tempfile.mkdtemp(prefix="slurm", dir="/tmp"))  # paths of sockets must be short
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1], two.getsockname()[1]]
+    about = {"host": socket.gethostname(), "ports": ports, "cores": os.cpu_count()}
+    (folder / "slurm.conf").write_text(SLURM_CONF.format(folder=folder, **about))
+    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    # a job step loses SLURM_CONF, for the plugin takes SLURM's variables away
+    (folder / "srun").write_text(
+        f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n'
+    )
+    (folder / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    (folder / "key").write_bytes(os.urandom(1024))
+    (folder / "key").chmod(0o600)
+    munge = f"munged --foreground --force --socket={folder}/munge --key-file={folder}/key "
+    munge += f"--seed-file={folder}/seed --log-file={folder}/munged.log --pid-file={folder}/m.pid"
+    started = []
+    try:
+        for line in (munge, "slurmctld -D", "slurmd -D"):
+            log = open(folder / "daemons.txt", "a")
+            started.append(subprocess.Popen(line.split(), stdout=log, stderr=log))
+            time.sleep(1)
+        wait_for(lambda: " idle" in told("sinfo"))
+        yield folder
+    finally:
+        for daemon in reversed(started):
+            daemon.terminate()
+        for daemon in started:
+            daemon.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def told(*line):
+    return subprocess.run(line, capture_output=True, text=True).stdout
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, told("sinfo") + told("squeue")
+        time.sleep(0.5)
+
+
+def test_on_slurm_a_killed_job_is_told_and_the_same_line_goes_on(suite, slurm):
+    cell = "models/speech/english/model_cpc.it_0/run.json"
+    line = [cell, "--profile", "profiles/slurm", "--slurm-status-command", "squeue"]
+    line += "--slurm-init-seconds-before-status-checks 1 --seconds-between-status-checks 2".split()
+    line += ["--latency-wait", "10", "--set-threads", "pretrain=1", "speech=1"]
+    line += ["--set-resources", "pretrain:gpu=0", "pretrain:mem_mb=500", "speech:mem_mb=500"]
+    (suite.folder / "wait").write_text(cell)
+
+    def kill():
+        wait_for(lambda: " R " in told("squeue", "-h", "-o", "%i %t x") and started())
+        told("scancel", "--signal=TERM", "--full", told("squeue", "-h", "-o", "%i").strip())
+
+    def started():
+        calls = suite.folder / "calls.txt"
+        return calls.exists() and "pretrain_cpc" in calls.read_text()
+
+    with ThreadPoolExecutor() as pool:
+        killing = pool.submit(kill)
+        killed = suite(*line)
+        assert killing.exception() is None, killed.said
+    assert killed.status != 0 and "SLURM-job" in killed.said, killed.said
+    assert "logs/pretrain.english.model_cpc.it_0.txt" in killed.said
+    assert [call.split()[0] for call in killed.lines] == ["generate_dataset", "pretrain_cpc"]
+    (suite.folder / "wait").unlink()
+    done = suite(*line)
+    assert done.status == 0, done.said
+    assert [call.split()[0] for call in done.lines] == ["pretrain_cpc"]
+    assert (suite.folder / cell).exists()
