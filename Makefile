@@ -26,7 +26,7 @@ $(VENV)/workflow: requirements-workflow.txt $(VENV)/runtime
 	touch $@
 
 # the graph is the Snakefile's; after kill -9: $(VENV)/bin/snakemake --unlock
-SNAKEMAKE := $(VENV)/bin/snakemake --cores
+SNAKEMAKE := $(VENV)/bin/snakemake --cores all
 CONFIG := $(if $(EPOCHS),epochs=$(EPOCHS)) $(if $(ITERATIONS),iterations=$(ITERATIONS))
 
 demo: $(VENV)/workflow
