@@ -30,7 +30,7 @@ SETTINGS = suite.load()
 HOURS = config.get("hours", 0)  # of speech per language; 0: those of settings.py
 ITERATIONS = int(config.get("iterations", SETTINGS["run"]["iterations"]))
 EPOCHS = f"--epochs {config['epochs']}" if "epochs" in config else ""
-CORES = int(config.get("cores", os.cpu_count()))  # a training takes all: never two on the same
+CORES = int(config.get("cores", os.cpu_count()))
 LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
 
 
@@ -140,6 +140,11 @@ def run_of_encoder(w) -> str:
     return str(run / "run.json")
 
 
+def cores(w) -> int:
+    """Of a training: all, so that never two share them. One is enough for the demo's small ones."""
+    return CORES if w.root != "demo/" else 1
+
+
 def script(w) -> str:
     return "cpc" if "cpc" in w.model else "denoise"
 
@@ -222,7 +227,7 @@ rule pretrain:
         "{root}models/speech/{language}/{model}.it_{n}/run.json",
     log:
         "{root}logs/pretrain.{language}.{model}.it_{n}.txt",
-    threads: CORES
+    threads: cores
     params:
         flags=lambda w: flags(w, "pretrain"),
         letter=lambda w: LETTERS[w.language],
@@ -242,7 +247,7 @@ rule feat_ext:
         "{root}models_trans/speech_{speech}_2_music_{music}/{model}.feat_ext.it_{n}/run.json",
     log:
         "{root}logs/feat_ext.{speech}_2_{music}.{model}.it_{n}.txt",
-    threads: CORES
+    threads: cores
     params:
         **transfer_params("n", "heads", "transfer", "augment"),
     shell:
@@ -257,7 +262,7 @@ rule full:
         "{root}models_trans/speech_{speech}_2_music_{music}/{model}.full.it_{n}/run.json",
     log:
         "{root}logs/full.{speech}_2_{music}.{model}.it_{n}.txt",
-    threads: CORES
+    threads: cores
     params:
         **transfer_params("y", "heads", "release", "augment"),
     shell:
@@ -271,7 +276,7 @@ rule scratch:
         "{root}models_trans/speech_none_2_music_{music}/{model}.it_{n}/run.json",
     log:
         "{root}logs/scratch.{music}.{model}.it_{n}.txt",
-    threads: CORES
+    threads: cores
     params:
         **transfer_params("n", "heads", "transfer", "augment"),
     shell:

@@ -32,8 +32,8 @@ summary { cursor: pointer; overflow-wrap: anywhere; }
 code { overflow-wrap: anywhere; }
 """
 _ABOUT_RUNS = """\
-Macro F1 of the test clips; in each, loss and macro F1 over epochs, and the confusion matrices. Of a
-cross-validation the curves are of its folds."""
+Macro F1 of the test clips. Opened: loss and balanced accuracy of the quadrants over epochs (of a
+cross-validation, of each fold), and the confusion matrices."""
 
 
 def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
@@ -52,7 +52,7 @@ def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
     if study.is_file():
         parts = [_image(out / "study.png", "macro F1 by number of labelled clips")]
         sections["study"] = ("Study", [*parts, _html(study.read_text(encoding="utf-8"))])
-    sections["runs"] = ("Runs", [_html(_ABOUT_RUNS), *_transfers(models, runs["run"])])
+    sections["runs"] = ("Runs", list(_transfers(models, runs["run"])))
     sections["pretraining"] = ("Pretraining", list(_pretrainings(models)))
     sections = {name: (title, parts) for name, (title, parts) in sections.items() if any(parts)}
     links = " ".join(f'<a href="#{name}">{title}</a>' for name, (title, _) in sections.items())
@@ -69,7 +69,7 @@ def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
 
 
 def _transfers(models: Path, runs: pd.Series) -> Iterator[str]:
-    yield f"<h2>Runs ({len(runs)})</h2>"
+    yield f"<h2>Runs ({len(runs)})</h2>\n{_html(_ABOUT_RUNS)}"
     for where in runs:
         speech, music, model, mode, tag, protocol, iteration = artefacts.RUN.fullmatch(
             where

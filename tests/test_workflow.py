@@ -100,6 +100,8 @@ def test_the_graph_of_the_paper(suite):
     assert "--iterations 2 --set run.first=1 --overwrite --epochs 3" in twice.said
     assert "--hours 30 -pl corpora/" in twice.said
     assert "hours_30/models_trans/speech_eng_2_music_man/model_over.full.it_1/run" in twice.said
+    demo = suite("-n", "demo", "-p").said  # small trainings, two at a time
+    assert demo.count("--set training.threads=1 ") == 6 + 12 + 2
     lost = suite("-n", "table2", data="nowhere")
     assert lost.status != 0 and "path_to_data is nowhere, which is not a folder" in lost.said
 
