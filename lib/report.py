@@ -14,6 +14,7 @@ from PIL import Image
 
 from lib import artefacts
 from lib.cells import named
+from lib.errors import UserError
 from lib.registry import TASKS, TITLES
 
 WIDTH = 1200  # of a figure in pixels: sharp on a phone, and a tenth of the PNG
@@ -77,9 +78,16 @@ def _transfers(models: Path, runs: pd.Series) -> Iterator[str]:
         key = (f"{model}.{tag}" if tag else model, mode or "scratch", speech, music)
         about = ", ".join(filter(None, (protocol, f"iteration {iteration}")))
         run = models / "models_trans" / where
+        yield _run(f"{named(key)}, {about}", _f1(run), run, ("curves.png", "confusion.png"))
+
+
+def _f1(run: Path) -> str:
+    """Macro F1 per clip as its metrics.json has it."""
+    try:
         clip = (artefacts.read_json(run / "metrics.json") or {}).get("clip", {})
-        f1 = ", ".join(f"{t} {clip[t]['macro_f1']:.2f}" for t in TASKS if t in clip)
-        yield _run(f"{named(key)}, {about}", f1, run, ("curves.png", "confusion.png"))
+    except UserError as error:
+        return str(error)
+    return ", ".join(f"{t} {clip[t]['macro_f1']:.2f}" for t in TASKS if t in clip)
 
 
 def _pretrainings(models: Path) -> Iterator[str]:
@@ -105,8 +113,11 @@ def _image(path: Path, alt: str) -> str:
     """An <img> that carries its picture, no wider than WIDTH; "" where there is no file."""
     if not path.is_file():
         return ""
-    with Image.open(path) as image:
-        small, buffer = image.convert("RGB"), io.BytesIO()
+    try:
+        with Image.open(path) as image:
+            small, buffer = image.convert("RGB"), io.BytesIO()
+    except OSError as error:  # cut off, say: all else can still be shown
+        return f"<p>{html.escape(str(path))} cannot be read: {html.escape(str(error))}</p>"
     small.thumbnail((WIDTH, 10 * WIDTH))
     small.save(buffer, "WEBP", quality=QUALITY)
     data = base64.b64encode(buffer.getvalue()).decode()

@@ -88,3 +88,10 @@ def test_a_figure_is_made_small_and_a_missing_one_is_left_out(tmp_path):
     assert Image.open(io.BytesIO(data)).size == (1200, 450)
     assert report._image(tmp_path / "b.png", "b") == ""
     assert "no figures" in report._run("a", "b", tmp_path / "none", ("curves.png",))
+
+
+def test_a_damaged_figure_or_measure_is_told(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
+    assert "a.png cannot be read" in report._image(tmp_path / "a.png", "a")
+    (tmp_path / "metrics.json").write_text('{"clip": ')
+    assert "metrics.json" in report._f1(tmp_path)
