@@ -90,6 +90,8 @@ pretrain = dict(
     batch_windows=128,  # windows per step [ours]: about the 4 utterances of [code]
     learning_rate=1e-3,  # [code]
     decay=4e-6,  # rate / (1 + decay x step) [code]
+    schedule="plateau",  # of the rate [paper]; cosine: to 0 along half a cosine (Loshchilov 2017)
+    keep="best",  # weights: of the best validation loss [paper]; last: of the last epoch
 )
 
 transfer = dict(  # encoder frozen ("Feat. Ext."), and the baseline from scratch
@@ -97,6 +99,8 @@ transfer = dict(  # encoder frozen ("Feat. Ext."), and the baseline from scratch
     batch_windows=256,  # windows per step [ours]: about the 4 clips of [code]
     learning_rate=1e-3,  # [code]; [paper] prints 1e-4
     decay=1e-4,  # rate / (1 + decay x step) [code]
+    schedule="plateau",  # or cosine, as above
+    keep="best",  # or last, as above
     encoder_iteration=-1,  # pretraining run to start from; -1: the one of the same number [ours]
     labels=1.0,  # share of the labelled clips that training and validation use, alike of every
     #   quadrant; a smaller share lies inside a larger one [ours]
@@ -107,6 +111,8 @@ release = dict(  # everything trained on ("Full"), from the finished Feat. Ext. 
     batch_windows=256,  # windows per step [ours], as above
     learning_rate=5e-5,  # [code]; [paper] prints 5e-4
     decay=1e-4,  # rate / (1 + decay x step) [code]
+    schedule="plateau",  # or cosine, as above
+    keep="best",  # or last, as above
     encoder_rate=1.0,  # the encoder's learning rate is multiplied by this (Howard 2018)
 )
 
@@ -126,8 +132,6 @@ training = dict(
     plateau_epochs=5,  # epochs without a better validation loss before the rate is cut [paper]
     plateau_factor=0.5,  # the rate is multiplied by this [paper]
     stop_epochs=50,  # epochs without a better validation loss before training stops [paper]
-    schedule="plateau",  # of the rate [paper]; cosine: to 0 along half a cosine (Loshchilov 2017)
-    keep="best",  # weights: of the best validation loss [paper]; last: of the last epoch
     weight_decay=0.0,  # of kernels, decoupled (Loshchilov 2019): times the rate, per step
     predict_windows=0,  # windows per step when only predicting [ours]; 0: measured
     predict_dtype="float32",  # or bfloat16: test predictions and frozen codes about 1.4 times as
@@ -152,9 +156,16 @@ _light = {
     "heads.own": 0,
     "heads.code_dropout": 0.2,
     "network.dropout": 0.1,
+    "augment.windows_per_epoch": 1600,
+    "transfer.epochs": 15,
     "transfer.batch_windows": 32,
+    "transfer.schedule": "cosine",
+    "transfer.keep": "last",
+    "release.epochs": 15,
     "release.batch_windows": 32,
     "release.learning_rate": 1e-3,
+    "release.schedule": "cosine",
+    "release.keep": "last",
 }
 models = dict(
     model_cpc_nce={"pretrain.batch_windows": 32, **_light},

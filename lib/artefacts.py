@@ -305,7 +305,7 @@ def _short(value: object) -> str:
 def decisive(training: Mapping) -> dict:
     """The settings of `training` that change a result; the others only change its cost."""
     changing = ("amsgrad", "epsilon", "plateau_epochs", "plateau_factor", "stop_epochs")
-    changing += ("schedule", "keep", "weight_decay", "predict_dtype")
+    changing += ("weight_decay", "predict_dtype")
     return {key: training[key] for key in changing}
 
 

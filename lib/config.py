@@ -44,6 +44,7 @@ SHARE = Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1)
 SHARE_OR_ZERO = Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
 TO_ONE = Legal(float, "a number above 0, at most 1", lambda x: 0 < x <= 1)
 SWITCH = Legal(bool, "True or False", lambda x: True)
+SCHEDULE, KEEP = _one_of("plateau", "cosine"), _one_of("best", "last")
 BANDS = Legal(  # the encoders pool mel bands by 64 in all
     int, "a multiple of 64, up to 1024", lambda x: 0 < x <= 1024 and x % 64 == 0
 )
@@ -92,16 +93,22 @@ LEGAL = {
     "pretrain.batch_windows": _whole(1),
     "pretrain.learning_rate": POSITIVE,
     "pretrain.decay": FROM_ZERO,
+    "pretrain.schedule": SCHEDULE,
+    "pretrain.keep": KEEP,
     "transfer.epochs": _whole(1),
     "transfer.batch_windows": _whole(1),
     "transfer.learning_rate": POSITIVE,
     "transfer.decay": FROM_ZERO,
+    "transfer.schedule": SCHEDULE,
+    "transfer.keep": KEEP,
     "transfer.encoder_iteration": _whole(-1),
     "transfer.labels": TO_ONE,
     "release.epochs": _whole(1),
     "release.batch_windows": _whole(1),
     "release.learning_rate": POSITIVE,
     "release.decay": FROM_ZERO,
+    "release.schedule": SCHEDULE,
+    "release.keep": KEEP,
     "release.encoder_rate": TO_ONE,
     "augment.windows_per_epoch": _whole(0),
     "augment.mel_masks": _whole(0, 100),
@@ -115,8 +122,6 @@ LEGAL = {
     "training.plateau_epochs": _whole(1),
     "training.plateau_factor": SHARE,
     "training.stop_epochs": _whole(1),
-    "training.schedule": _one_of("plateau", "cosine"),
-    "training.keep": _one_of("best", "last"),
     "training.weight_decay": FROM_ZERO,
     "training.predict_windows": _whole(0),
     "training.predict_dtype": _one_of("float32", "bfloat16"),

@@ -51,8 +51,10 @@ BUDGET = {
     "heads.own": 0,
     "heads.code_dropout": 0.2,
     "network.dropout": 0.1,
-    "training.schedule": "cosine",
-    "training.keep": "last",
+    "transfer.schedule": "cosine",
+    "transfer.keep": "last",
+    "release.schedule": "cosine",
+    "release.keep": "last",
 }
 PRETRAINING = {  # epochs, by model and kind of data: about convergence of the validation loss
     ("model_over", "speech"): 10,

@@ -79,13 +79,13 @@ def optimizer(
 ) -> DecayedAdam:
     """The optimiser of a step.
 
-    section : learning_rate and decay; training : section `training` of the settings; steps : of
-    the whole training; factors : as of DecayedAdam
+    section : learning_rate, decay, schedule; training : section `training` of the settings;
+    steps : of the whole training; factors : as of DecayedAdam
     """
     return DecayedAdam(
         learning_rate=section["learning_rate"],
         decay=section["decay"],
-        cosine_steps=steps if training["schedule"] == "cosine" else 0,
+        cosine_steps=steps if section["schedule"] == "cosine" else 0,
         kernel_decay=training["weight_decay"],
         factors=factors,
         amsgrad=training["amsgrad"],
@@ -104,7 +104,7 @@ class Course(keras.callbacks.Callback):
     train, valid : the batches; those of training are told each epoch's number
     checkpoints : where the states of an unfinished training are saved
     training : section `training` of the settings
-    epochs : at most
+    section : epochs (at most) and schedule
     fingerprint : identifies settings and data; a saved state of another one is not used
     measure : what is shown beside the losses
     advice : what to try when the loss is not finite
@@ -117,14 +117,15 @@ class Course(keras.callbacks.Callback):
         checkpoints: Checkpoints,
         *,
         training: Mapping,
-        epochs: int,
+        section: Mapping,
         fingerprint: str,
         measure: str | None,
         advice: str,
     ):
         super().__init__()
         self.train, self.valid, self.checkpoints = train, valid, checkpoints
-        self.training, self.epochs = training, epochs
+        self.training, self.epochs = training, section["epochs"]
+        self.plateau = section["schedule"] == "plateau"
         self.measure, self.advice = measure, advice
         self.state = {
             "fingerprint": fingerprint,
@@ -208,7 +209,7 @@ class Course(keras.callbacks.Callback):
         else:
             state["since_best"] += 1
             state["since_cut"] += 1
-        cut = self.training["schedule"] == "plateau"
+        cut = self.plateau
         if cut and state["since_cut"] >= self.training["plateau_epochs"]:
             optimiser.learning_rate.assign(rate * self.training["plateau_factor"])
             state["since_cut"] = 0
@@ -304,7 +305,7 @@ def fit(
     anew: bool = False,
     slow: Iterable = (),
 ) -> tuple[dict, list[dict]]:
-    """Train, and leave the best weights in `model` (the last, with `training.keep`).
+    """Train, and leave the best weights in `model` (the last, as `section` says).
 
     Parameters
     ----------
@@ -314,7 +315,7 @@ def fit(
     loss : as for keras.Model.compile
     metrics : as `weighted_metrics` there: the weights of the batches say what counts
     measure : the metric that is shown, by its name in the history
-    section : epochs, learning_rate, decay
+    section : epochs, learning_rate, decay, schedule, keep
     training : section `training` of the settings
     fingerprint : identifies settings and data for resuming
     advice : what to try when the loss is not finite
@@ -347,7 +348,7 @@ def fit(
         valid,
         checkpoints,
         training=training,
-        epochs=section["epochs"],
+        section=section,
         fingerprint=fingerprint,
         measure=measure,
         advice=advice,
@@ -378,7 +379,7 @@ def fit(
             raise type(stop)(saved) from stop
         finally:
             checkpoints.wait()
-    if training["keep"] == "best":
+    if section["keep"] == "best":
         model.set_weights(course.best)
     names = ("epoch", "best_epoch", "best_loss", "stopped")
     return {name: course.state[name] for name in names}, course.state["history"]

@@ -14,7 +14,7 @@ import results_table
 import settings as defaults
 import trans_train_cpc_multi
 import trans_train_denoise_multi
-from lib import scoring
+from lib import config, scoring, training
 from lib.registry import TASKS
 
 PAIR = "models_trans/speech_{}_2_music_eng"
@@ -95,7 +95,7 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place):
     line += ["-rel", "y"]
     few = ["--tag", "few", "--set", "transfer.labels=0.3"]
     more = ["augment.mel_masks=1", "augment.mixup=0.3", "augment.windows_per_epoch=12"]
-    more += ["training.schedule=cosine", "training.weight_decay=0.01", "release.encoder_rate=0.3"]
+    more += ["release.schedule=plateau", "training.weight_decay=0.01", "release.encoder_rate=0.3"]
     assert trans_train_denoise_multi.main([*line, *few, *[f"--set={s}" for s in more]]) == 0
     whole = place / PAIR.format("eng") / "model_over_mask.feat_ext.it_0"
     tagged = place / PAIR.format("eng") / "model_over_mask.full.few.it_0"
@@ -106,12 +106,23 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place):
         assert trans_train_denoise_multi.main([*line, "--tag", name]) == 2
 
 
+def test_light_encoders_have_a_recipe_of_their_own_for_transfer_alone():
+    paper, light = config.load("model_cpc"), config.load("model_cpc_nce")
+    for name in ("pretrain", "transfer", "release"):
+        assert (paper[name]["schedule"], paper[name]["keep"]) == ("plateau", "best")
+        own = ("plateau", "best") if name == "pretrain" else ("cosine", "last")
+        assert (light[name]["schedule"], light[name]["keep"]) == own
+        assert training.optimizer(light[name], light["training"], 9).cosine_steps == (
+            0 if name == "pretrain" else 9
+        )
+
+
 def test_weights_of_the_last_epoch_are_kept_when_asked_for(place):
     line = [*"-s n -m e -mod model_cpc_nce -rel y".split(), *TINY, "--epochs", "3"]
     line += ["--set", "transfer.learning_rate=0.05"]  # which makes later epochs worse
     found = {}
     for keep in ("best", "last"):
-        more = ["--tag", keep, "--set", f"training.keep={keep}", "--deterministic"]
+        more = ["--tag", keep, "--set", f"transfer.keep={keep}", "--deterministic"]
         assert trans_train_cpc_multi.main([*line, *more]) == 0
         run = place / PAIR.format("none") / f"model_cpc_nce.{keep}.it_0"
         found[keep] = run, json.loads((run / "run.json").read_text())["outcome"]
