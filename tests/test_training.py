@@ -10,7 +10,7 @@ from lib.errors import UserError
 from lib.execution import Machine
 
 TRAINING = dict(defaults.training, plateau_epochs=1)
-SECTION = {"epochs": 5, "learning_rate": 0.02, "decay": 0.01}
+SECTION = dict(defaults.pretrain, epochs=5, learning_rate=0.02, decay=0.01)
 
 
 class Regression(batches.Batches):
@@ -93,7 +93,7 @@ def test_losses_are_those_of_every_item_once(tmp_path):
         Machine(TRAINING),
         loss="mse",
         metrics=[keras.metrics.MeanAbsoluteError(name="off")],
-        section={"epochs": 1, "learning_rate": 1e-12, "decay": 0.0},
+        section=SECTION | {"epochs": 1, "learning_rate": 1e-12, "decay": 0.0},
         training=TRAINING,
         fingerprint="",
     )
@@ -175,7 +175,7 @@ def test_the_best_weights_are_left_in_the_model(tmp_path):
 
 
 def test_rate_is_cut_on_plateaus_and_training_stops(tmp_path):
-    section = {"epochs": 50, "learning_rate": 1e-12, "decay": 0.0}
+    section = SECTION | {"epochs": 50, "learning_rate": 1e-12, "decay": 0.0}
     net = model(statistics=False)  # batch norm's would move the validation loss at any rate
     outcome, history = fit(net, tmp_path, section=section, stop_epochs=4)
     waits = [row["epoch"] for row in history if row["epoch"] > outcome["best_epoch"]]
