@@ -161,16 +161,21 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
         if _known(runs, cell, seed):
             continue
         if hours is not None and time.monotonic() - began > 3600 * hours:
-            left.append(shlex.join(["python3", *cell.line, "--iterations", str(seed + 1)]))
+            left.append(shlex.join(["python3", *cell.line, *_alone(seed)]))
             continue
         for line in filter(None, (pretraining(cell), cell.line)):
-            line = [*line, "--iterations", str(seed + 1)]
+            line = [*line, *_alone(seed)]
             if line not in called:  # cells share their pretraining
                 _call(line)
                 called.append(line)
         runs = pd.concat([runs, _row(cell, seed, cell.run(models, seed))], ignore_index=True)
         artefacts.write_text(path, runs.to_csv(index=False))
     return left
+
+
+def _alone(seed: int) -> list[str]:
+    """Flags of the iteration of that number and no other: rows may be known of runs elsewhere."""
+    return ["--iterations", str(seed + 1), f"--set=run.first={seed}"]
 
 
 def _known(runs: pd.DataFrame, cell: Cell, seed: int) -> bool:

@@ -86,7 +86,7 @@ def fake(models, monkeypatch, failing=()):
             raise UserError("killed")
         if line[0].startswith("trans"):
             cell = next(c for c in study.cells() if line[: len(c.line)] == c.line)
-            seed = int(line[-1]) - 1
+            seed = int(line[line.index("--iterations") + 1]) - 1
             finished_run(cell.run(models, seed), 0.5 if cell == ONE else 0.75, seed=seed)
 
     monkeypatch.setattr(study, "cells", lambda: [ONE, TWO])
@@ -112,7 +112,7 @@ def test_a_study_that_was_killed_goes_on_with_the_run_that_was_missing(
     text = study_results.write(out)
     assert "**0.750**" in text and (out / "study.png").stat().st_size > 10_000
     left = study.run(settings, out, 3, 0.0)
-    assert len(left) == 2 and "--iterations 3" in left[0]
+    assert len(left) == 2 and "--iterations 3 --set=run.first=2" in left[0]
 
 
 def test_a_row_tells_what_its_run_says(paths):
