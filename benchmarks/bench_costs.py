@@ -51,6 +51,7 @@ def rates(models: Path) -> pd.DataFrame:
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
+    seen = rates(args.models)
     settings = config.load()
     features, shares = settings["features"], settings["dataset"]
     hop = features["window_hop"] * features["hop_length"] / features["sample_rate"]
@@ -58,7 +59,7 @@ def main(argv=None) -> int:
     music = args.music_hours * per_hour * (1 - shares["test"])
     cli.say(f"{per_hour:.0f} windows to train from an hour of speech, {music:.0f} from the music")
     rows = []
-    for (stage, encoder), part in rates(args.models).groupby(["stage", "encoder"], sort=False):
+    for (stage, encoder), part in seen.groupby(["stage", "encoder"], sort=False):
         rate = part["rate"].median()
         row = {"stage": stage, "encoder": encoder, "epochs seen": len(part), "windows/s": rate}
         if stage == "pretraining":

@@ -52,12 +52,11 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[
     folds, behind, notes = [], [], []
     for run in sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*.it_*")):
         where = run.relative_to(models / "models_trans")
-        name = artefacts.RUN.fullmatch(where.as_posix())
-        if name is None:
+        parts = parts_of(where.as_posix())
+        if parts is None:
             notes.append(f"{where} is not named as a run and left out")
             continue
-        speech, music, model, mode, tag, protocol, iteration = name.groups()
-        key = (f"{model}.{tag}" if tag else model, mode or "scratch", speech, music)
+        key, protocol, iteration = parts
         try:
             record = artefacts.read_json(run / "run.json")
             if record is None:
@@ -159,6 +158,20 @@ def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
                 counts[level][task].append(found)
     measures = [scoring.measures(table) for table in tables.values()]
     return Cell(key, list(tables), measures, _clips(table), counts)
+
+
+def parts_of(where: str) -> tuple[tuple[str, str, str, str], str | None, str] | None:
+    """Key of the cell, protocol of a cross-validation and number of a run, from its directory below
+    models_trans; None where that is not named as a run."""
+    name = artefacts.RUN.fullmatch(where)
+    if name is None:
+        return None
+    speech, music, model, mode, tag, protocol, iteration = name.groups()
+    return (
+        (f"{model}.{tag}" if tag else model, mode or "scratch", speech, music),
+        protocol,
+        iteration,
+    )
 
 
 def named(key: tuple) -> str:

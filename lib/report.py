@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from lib import artefacts
-from lib.cells import named
+from lib.cells import named, parts_of
 from lib.errors import UserError
 from lib.registry import TASKS, TITLES
 
@@ -72,10 +72,7 @@ def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
 def _transfers(models: Path, runs: pd.Series) -> Iterator[str]:
     yield f"<h2>Runs ({len(runs)})</h2>\n{_html(_ABOUT_RUNS)}"
     for where in runs:
-        speech, music, model, mode, tag, protocol, iteration = artefacts.RUN.fullmatch(
-            where
-        ).groups()
-        key = (f"{model}.{tag}" if tag else model, mode or "scratch", speech, music)
+        key, protocol, iteration = parts_of(where)
         about = ", ".join(filter(None, (protocol, f"iteration {iteration}")))
         run = models / "models_trans" / where
         yield _run(f"{named(key)}, {about}", _f1(run), run, ("curves.png", "confusion.png"))

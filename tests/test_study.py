@@ -42,6 +42,14 @@ def test_every_line_is_legal_and_its_run_lies_where_the_study_looks(monkeypatch,
         assert artefacts.RUN.fullmatch(run.relative_to(tmp_path / "models_trans").as_posix())
 
 
+def test_heavy_encoders_wait_for_all_seeds_of_the_light_ones():
+    order = study._order(2)
+    heavy = [(cell.model, cell.source) in study.HEAVY for _, cell in order]
+    assert heavy == sorted(heavy) and any(heavy) and len(order) == 2 * len(study.cells())
+    seeds = [seed for (seed, _), late in zip(order, heavy, strict=True) if not late]
+    assert seeds == sorted(seeds)
+
+
 def test_every_encoder_has_a_line_that_makes_it():
     sources = {(cell.model, cell.source) for cell in study.cells() if cell.source != "n"}
     made = {shlex.join(study.pretraining(cell)) for cell in study.cells() if cell.source != "n"}
