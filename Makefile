@@ -42,9 +42,9 @@ study: $(VENV)/runtime
 	for s in e m x; do $(PY) generate_dataset.py -d s -l $$s || exit $$?; done
 	$(PY) study.py
 
-# each file of tests in one process, as many at a time as there are cores
+# each file of tests in one process, as many at a time as there are cores, in conftest.py's order
 test: lint
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev
 	$(PY) -m ruff check .

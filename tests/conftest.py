@@ -36,6 +36,15 @@ SMALL = [
 ]
 SMALL += ["--set", "release.batch_windows=24", "--set", "heads.units=32"]
 
+# begun in this order, the others after them: the longest files first, so that no process ends long
+# after the rest, and beside the first, which makes `pipeline`, one that does not wait for it
+FIRST = "backends preparation tuning interruptions prediction sources pipeline crossval".split()
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
 
 @pytest.fixture
 def features():

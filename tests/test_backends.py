@@ -26,11 +26,11 @@ import trans_train_denoise_multi
 STAGES = [
     (pretrain_denoise, "-s e -mod model_over"),
     (pretrain_cpc, "-s e -mod model_cpc"),
-    (trans_train_denoise_multi, "-s e -m e -mod model_over -rel n"),
-    (trans_train_cpc_multi, "-s e -m e -mod model_cpc -rel y"),  # frozen, then released
+    (trans_train_denoise_multi, "-s e -m e -mod model_over -rel y"),  # frozen, then released
+    (trans_train_cpc_multi, "-s e -m e -mod model_cpc -rel n"),
 ]
 TRANSFERS = [
-    f"{PAIR}/{run}.it_0" for run in ("model_over.feat_ext", "model_cpc.feat_ext", "model_cpc.full")
+    f"{PAIR}/{run}.it_0" for run in ("model_over.feat_ext", "model_over.full", "model_cpc.feat_ext")
 ]
 SPEECH = [f"models/speech/english/{name}.it_0" for name in ("model_over", "model_cpc")]
 MODELS = [f"{run}/{kind}.keras" for run in SPEECH for kind in ("encoder", "model")]
