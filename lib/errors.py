@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class UserError(Exception):
@@ -41,6 +42,29 @@ def _terminate(*_) -> None:
     raise Terminated
 
 
+@contextlib.contextmanager
+def _none_swallowed() -> Iterator[None]:
+    """An interruption that Python swallows, as in a weak reference's callback, comes once more."""
+    others = sys.unraisablehook
+
+    def swallowed(what) -> None:
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            return others(what)
+        again = type(what.exc_value)
+
+        def interrupt(signum, frame):
+            raise again
+
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # what is raised in here would be swallowed too
+
+    sys.unraisablehook = swallowed
+    try:
+        yield
+    finally:
+        sys.unraisablehook = others
+
+
 def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Decorate a script's `main`: failures that a user can mend become one line and status 2.
 
@@ -53,10 +77,13 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
                 stream.reconfigure(errors="backslashreplace")
+        here = contextlib.nullcontext()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)
+            here = _none_swallowed()
         try:
-            return main(argv)
+            with here:
+                return main(argv)
         except UserError as error:
             message = str(error)
         except KeyboardInterrupt as stop:

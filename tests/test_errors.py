@@ -1,6 +1,8 @@
 """How an error becomes a message and an exit status."""
 
 import errno
+import signal
+import time
 
 import pytest
 
@@ -40,6 +42,23 @@ def test_the_system_names_the_file(capsys):
 def test_interruption_has_a_status_of_its_own(capsys):
     status, text = run(KeyboardInterrupt(), capsys)
     assert status == 130 and "the same line goes on" in text
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interruption_that_python_swallows_is_none_the_less_one(number, status, capsys):
+    class Odd:
+        def __del__(self):  # what is raised in here goes no further
+            signal.raise_signal(number)
+
+    @guard
+    def main(argv=None):
+        Odd()
+        for _ in range(100):
+            time.sleep(0.02)
+        return 0
+
+    assert main() == status
+    assert "the same line goes on" in capsys.readouterr().err
 
 
 def test_faults_of_the_suite_keep_their_traceback():
