@@ -50,7 +50,7 @@ def main(argv=None) -> int:
     if not args.table:
         left = study.run(settings, out, args.seeds, args.hours)
         if left:
-            cli.say(f"time is up; {len(left)} lines are left, the same line goes on")
+            cli.say(f"time is up; {len(left)} runs are left, the same line goes on")
     cli.say(study_results.write(out))
     return 0
 

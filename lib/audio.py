@@ -337,4 +337,7 @@ def _reason(path: str | Path, error: Exception) -> str:
         return "no permission to read it, or gone"
     if Path(path).stat().st_size == 0:
         return "empty file"
-    return f"cannot be decoded ({getattr(error, 'error_string', error)})"
+    said = str(getattr(error, "error_string", error))
+    if said.startswith("File does not exist"):  # libsndfile, when its MP3 decoder takes no interest
+        said = "no sound file, or damaged"
+    return f"cannot be decoded ({said})"

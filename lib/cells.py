@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib import artefacts, evaluation, provenance, scoring
 from lib.errors import UserError
-from lib.registry import TASKS, TITLES
+from lib.registry import TASKS, TITLES, title
 
 LEVELS = ("window", "clip")
 MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch", "probe": "SVM"}
@@ -178,7 +178,7 @@ def named(key: tuple) -> str:
     """A cell by the names of the paper."""
     model, mode, speech, music = key
     pair = f"{speech} → {music}" if speech != "none" else music
-    return f"{TITLES.get(model, model)} {MODES.get(mode, '')} {pair}"
+    return f"{title(model)} {MODES.get(mode, '')} {pair}"
 
 
 def _listed(numbers: Sequence[int]) -> str:

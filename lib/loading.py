@@ -121,6 +121,8 @@ def classifier(path: Path, features: Mapping) -> Classifier:
         file = path / "model.keras"
         if sorted(path.glob("fold_*")):
             raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
+        if (path / "run.json").is_file() and ".probe" in path.name:
+            raise UserError(f"{path} is a probe, which keeps no model: name another run")
         if not (path / "run.json").is_file() or not file.is_file():
             raise UserError(
                 f"{path} is not a finished run (it lacks model.keras or run.json): run the line "

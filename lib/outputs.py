@@ -20,7 +20,7 @@ import pandas as pd
 
 from lib import artefacts, plots
 from lib.audio import UnusableRecording
-from lib.cli import say
+from lib.cli import native_messages_aside, say
 from lib.errors import NO_ROOM, UserError
 from lib.prediction import Prediction, Predictor
 from lib.registry import QUADRANTS
@@ -154,10 +154,14 @@ def _predict_one(
         if there and not overwrite:
             record = _record(target, about)
             if record is None:
-                raise UserError(f"{there[0]} stands there already: --overwrite replaces it")
+                raise UserError(
+                    f"{there[0]} stands there already, and is not of this file, model and --hop: "
+                    "--overwrite replaces it, another --out keeps it"
+                )
             if len(there) == len(PER_FILE) and not as_json:
                 return record, f"{one.name}: finished already, {_told(record)}"
-    prediction = predictor.predict(one.path)
+    with native_messages_aside():  # what decoders say of a damaged file
+        prediction = predictor.predict(one.path)
     summary = about | prediction.summary
     if out is not None:
         target.parent.mkdir(parents=True, exist_ok=True)

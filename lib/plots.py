@@ -111,25 +111,26 @@ def curves(
     history: Sequence[Mapping],
     path: Path,
     title: str,
+    kept: int,
     measure: str | None = None,
     frozen: Sequence[Mapping] = (),
 ) -> None:
-    """Loss and, where there is one, a measure over epochs; the best epoch is marked.
+    """Loss and, where there is one, a measure over epochs.
 
     history : rows with epoch, loss, val_loss and the measure, its name with and without val_
+    kept : the epoch whose weights are kept, which is marked
     frozen : those of the step with the encoder frozen, from which this one went on
     """
     rows = [*frozen, *history]
     epochs = np.arange(1, len(rows) + 1)
-    number = min(history, key=lambda row: row["val_loss"])["epoch"]
-    best = f"best, epoch {number}{' after release' if frozen else ''}"
+    label = f"kept, epoch {kept}{' after release' if frozen else ''}"
     names = ["loss", *([measure] if measure else [])]
     figure, axes = plt.subplots(1, len(names), figsize=(1 + 4.5 * len(names), 3.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         marker = "." if len(epochs) < 40 else None
         axis.plot(epochs, [row[name] for row in rows], marker=marker, label="training")
         axis.plot(epochs, [row[f"val_{name}"] for row in rows], marker=marker, label="validation")
-        axis.axvline(len(frozen) + number, color="grey", linestyle=":", label=best)
+        axis.axvline(len(frozen) + kept, color="grey", linestyle=":", label=label)
         if frozen:
             axis.axvspan(0.5, len(frozen) + 0.5, color="grey", alpha=0.15, label="encoder frozen")
             axis.axvline(len(frozen) + 0.5, color="black", linewidth=1, label="released")
@@ -151,6 +152,7 @@ def fold_curves(histories: Sequence[pd.DataFrame], path: Path, title: str, measu
     for axis, name in zip(axes, ("loss", measure), strict=True):
         for number, history in enumerate(histories, 1):
             epochs, style = np.arange(1, len(history) + 1), {"color": f"C{(number - 1) % 10}"}
+            style["marker"] = "." if len(epochs) < 40 else None
             axis.plot(epochs, history[name], linestyle=":", **style)
             axis.plot(epochs, history[f"val_{name}"], label=f"fold {number}", **style)
         axis.set_xlabel("epoch")
@@ -162,16 +164,18 @@ def fold_curves(histories: Sequence[pd.DataFrame], path: Path, title: str, measu
     _save(figure, path)
 
 
-def reconstructions(
-    clean: np.ndarray, noisy: np.ndarray, denoised: np.ndarray, path: Path, title: str
-) -> None:
-    """Clean, noisy and denoised windows : float (n, n_mels, frames, 1), one column each."""
+def reconstructions(windows: Mapping[str, np.ndarray], path: Path, title: str) -> None:
+    """The same windows as they are, as the network gets them and as it gives them back.
+
+    windows : {what they are called: float (n, n_mels, frames, 1)}, a row each; the first row's
+    values are the range of the colours
+    """
+    clean = next(iter(windows.values()))
     n = len(clean)
     figure, axes = plt.subplots(3, n, figsize=(1.9 * n + 1, 6.5), squeeze=False, sharey=True)
     low, high = clean.min(), clean.max()
-    rows = (("clean", clean), ("noisy", noisy), ("denoised", denoised))
-    for row, (name, windows) in zip(axes, rows, strict=True):
-        for axis, window in zip(row, windows, strict=True):
+    for row, (name, images) in zip(axes, windows.items(), strict=True):
+        for axis, window in zip(row, images, strict=True):
             image = axis.imshow(
                 window[..., 0], origin="lower", aspect="auto", vmin=low, vmax=high, cmap="magma"
             )
@@ -271,7 +275,7 @@ def taggram(
     lines.axhline(0, color="grey", linewidth=0.8)
     lines.set_ylim(-1.05, 1.05)
     lines.set_yticks((-1, 0, 1), ("negative", "0", "positive"))
-    lines.legend(loc="upper right", ncols=2, fontsize=8)
+    lines.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, borderaxespad=0.2)
     lines.set_xlim(0, seconds)
     lines.xaxis.set_major_formatter(_clock)
     lines.set_xlabel("time (min:s)" if seconds < 3600 else "time (h:min:s)")
@@ -295,6 +299,12 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     part = cells[cells["task"] == "quadrants"]
     transfers = part[~part["model"].isin([CNN, "chance"])]
     names = list(transfers.groupby(["model", "mode"], sort=False).groups)
+    order, looks = list(titles), {}
+    for model, mode in names:
+        colour, marker = f"C{order.index(model)}", {"full": "o", "scratch": "^"}.get(mode, "s")
+        filled = colour if marker != "s" else "white"
+        looks[model, mode] = {"color": colour, "marker": marker, "mfc": filled}
+    step = min(0.16, 0.8 / max(len(names), 1))  # between points of a pair, which keep to its place
     shown = transfers if len(transfers) else part
     pairs = list(dict.fromkeys(zip(shown["speech"], shown["music"], strict=True)))
     pairs.sort(key=lambda pair: (pair[1], ("eng", "man", "mix", "own", "none").index(pair[0])))
@@ -318,23 +328,18 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
         for k, (model, mode) in enumerate(names):
             rows = here[(here["model"] == model) & (here["mode"] == mode)].to_dict("records")
             x = [pairs.index((row["speech"], row["music"])) for row in rows]
-            x = np.array(x) + (k - (len(names) - 1) / 2) * 0.16
+            x = np.array(x) + (k - (len(names) - 1) / 2) * step
             mean, low, high = (
                 np.array([row[key] for row in rows]) for key in ("f1_mean", "f1_low", "f1_high")
             )
             # a mean of several runs may lie outside an interval by rounding alone
             bars = np.maximum([mean - low, high - mean], 0)
-            marker = "o" if mode in ("full", "scratch") else "s"
-            colour = f"C{list(titles).index(model) if model in titles else k}"
-            axis.errorbar(
-                *(x, mean, bars),
-                fmt=marker,
-                capsize=3,
-                color=colour,
-                mfc=colour if mode in ("full", "scratch") else "white",
-            )
+            look = looks[model, mode]
+            axis.errorbar(x, mean, bars, linestyle="", capsize=3, **look)
             if level == "window":
-                axis.plot(x, [row["published_2"] for row in rows], "x", color=colour, alpha=0.6)
+                axis.plot(
+                    x, [row["published_2"] for row in rows], "x", color=look["color"], alpha=0.6
+                )
         axis.set_xticks(range(len(pairs)), [f"{s}\n→ {m}" if s != "none" else m for s, m in pairs])
         axis.set_xlim(-0.6, len(pairs) - 0.4)
         axis.set_ylim(0, 1)
@@ -343,26 +348,20 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     first = np.atleast_1d(axes)[0]
     first.set_ylabel("macro F1 of the quadrants")
     figure.supxlabel("language of speech → of music", fontsize=10)
-    handles = []
-    for k, (model, mode) in enumerate(names):
-        colour = f"C{list(titles).index(model) if model in titles else k}"
-        handles.append(
-            plt.Line2D(
-                *([], []),
-                marker="o" if mode in ("full", "scratch") else "s",
-                linestyle="",
-                color=colour,
-                mfc=colour if mode in ("full", "scratch") else "white",
-                label=f"{titles.get(model, model)}, {modes[mode]}",
-            )
-        )
-    handles += [
-        plt.Line2D([], [], linestyle="--", color="black", label="CNN from scratch"),
-        plt.Line2D([], [], linestyle=":", color="grey", label="chance"),
-        plt.Line2D(
-            [], [], linestyle="", marker="x", color="grey", label="published (experiment 2)"
-        ),
+    handles = [
+        plt.Line2D([], [], linestyle="", label=f"{titles[model]}, {modes[mode]}", **look)
+        for (model, mode), look in looks.items()
     ]
+    lines = (
+        ((part["model"] == CNN).any(), "CNN from scratch", {"linestyle": "--", "color": "black"}),
+        (True, "chance", {"linestyle": ":", "color": "grey"}),
+        (
+            transfers["published_2"].notna().any(),
+            "published (experiment 2)",
+            {"linestyle": "", "marker": "x", "color": "grey"},
+        ),
+    )
+    handles += [plt.Line2D([], [], label=label, **look) for drawn, label, look in lines if drawn]
     figure.legend(handles=handles, fontsize=8, loc="outside right upper")
     figure.suptitle(
         "points: mean of the runs; bars and band: 95 % interval over test clips", fontsize=9

@@ -138,15 +138,15 @@ def _pretrain_once(
         advice=training.advice("pretrain", settings),
         anew=overwrite,
     )
-    title = f"{model_name}, {' '.join(run.parts[run.parts.index('models') + 1 :])}"
+    title = ", ".join(run.parts[run.parts.index("models") + 1 :])
     with artefacts.whole_folder(run) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
-        plots.curves(history, new / "curves.png", title, measure)
+        plots.curves(history, new / "curves.png", title, outcome["kept_epoch"], measure)
         if recipe.draw:
             recipe.draw(model, val_batches, new, title)
         artefacts.write_run(new, inputs, outcome, history, machine.chosen, began)
-    say(f"best epoch {outcome['best_epoch']}, val_loss {outcome['best_loss']:.4f}: {run}")
+    say(f"finished: {run}")
 
 
 def _sizes(settings: Settings) -> Mapping:
@@ -242,12 +242,18 @@ def _masked(settings: Settings, train: Windows, val: Windows, seed: int):
 
 
 def _draw_reconstructions(
-    model: keras.Model, pairs: batches.DenoisingPairs, run: Path, title: str
+    given: str,
+    back: str,
+    model: keras.Model,
+    pairs: batches.DenoisingPairs,
+    run: Path,
+    title: str,
 ) -> None:
+    """given, back : how the figure calls what the network gets and what it gives back"""
     chosen = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
-    noisy, clean, _ = pairs.load(chosen, np.ones(len(chosen)), np.random.default_rng(pairs.seed))
-    denoised = model.predict(noisy, verbose=0)
-    plots.reconstructions(clean, noisy, denoised, run / "reconstructions.png", title)
+    x, clean, _ = pairs.load(chosen, np.ones(len(chosen)), np.random.default_rng(pairs.seed))
+    rows = {"clean": clean, given: x, back: model.predict(x, verbose=0)}
+    plots.reconstructions(rows, run / "reconstructions.png", title)
 
 
 @dataclass(frozen=True)
@@ -267,8 +273,12 @@ class Recipe:
 
 
 RECIPES = {
-    "model_over": Recipe(_denoising, "mse", draw=_draw_reconstructions),
-    "model_over_mask": Recipe(_masked, "mse", draw=_draw_reconstructions),
+    "model_over": Recipe(
+        _denoising, "mse", draw=partial(_draw_reconstructions, "noisy", "denoised")
+    ),
+    "model_over_mask": Recipe(
+        _masked, "mse", draw=partial(_draw_reconstructions, "hidden in part", "restored")
+    ),
     "model_cpc_nce": Recipe(
         _contrastive,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

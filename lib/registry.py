@@ -22,6 +22,13 @@ TITLES = {  # the first three as the paper calls them
     PROBE: "log-mel statistics",
 }
 
+
+def title(model: str) -> str:
+    """How tables and figures call a model, with the tag of its runs ("model_cpc_nce.aug")."""
+    name, _, tag = model.partition(".")
+    return TITLES.get(name, name) + (f", {tag}" if tag else "")
+
+
 # sections of the settings that pretraining takes beside those that all share
 SECTIONS = {
     "model_over": ("scae",),

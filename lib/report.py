@@ -15,7 +15,7 @@ from PIL import Image
 from lib import artefacts
 from lib.cells import named, parts_of
 from lib.errors import UserError
-from lib.registry import TASKS, TITLES
+from lib.registry import TASKS, title
 
 WIDTH = 1200  # of a figure in pixels: sharp on a phone, and a tenth of the PNG
 QUALITY = 60  # of WebP
@@ -94,7 +94,7 @@ def _pretrainings(models: Path) -> Iterator[str]:
     for run in (path.parent for path in found):
         model = run.name.split(".")[0]
         kind, language = run.parts[-3:-1]
-        yield _run(f"{TITLES.get(model, model)} {kind} {language}", run.name, run, ("curves.png",))
+        yield _run(f"{title(model)} {kind} {language}", run.name, run, ("curves.png",))
 
 
 def _run(title: str, about: str, run: Path, figures: tuple[str, ...]) -> str:

@@ -65,7 +65,7 @@ def train(
         before = pd.read_csv(first).to_dict("records") if first.is_file() else []
     with artefacts.whole_folder(run) as new:
         model.save(new / "model.keras")
-        plots.curves(history, new / "curves.png", title, MEASURE, before)
+        plots.curves(history, new / "curves.png", title, outcome["kept_epoch"], MEASURE, before)
         scored = execution.for_prediction(trained, job.settings["training"]["predict_dtype"])
         probabilities = _predict(scored, takes["test"], len(job.data["test"]), size)
         table = scoring.predictions(job.data["test"], probabilities, job.settings["features"])

@@ -22,7 +22,7 @@ from lib.cli import say
 from lib.config import ROOT
 from lib.errors import UserError
 from lib.evaluation import MEASURES
-from lib.registry import BASELINES, SHORT, TASKS, TITLES
+from lib.registry import BASELINES, SHORT, TASKS, TITLES, title
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
 SEED = 0  # of the bootstrap
@@ -165,7 +165,7 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
                 if mode == "scratch" or not all(key in by_key for key in keys):
                     continue
                 if len({tuple(by_key[key].clips) for key in keys}) > 1:
-                    about = f"{TITLES.get(model, model)} {MODES[mode]}, {music} music"
+                    about = f"{title(model)} {MODES[mode]}, {music} music"
                     notes.append(f"{question}, {about}: its cells were tested on different clips")
                     continue
                 # each music has draws of its own; those of its cells are paired
@@ -220,7 +220,8 @@ def results(models: Path, out: Path) -> str:
     for name, text in texts.items():
         artefacts.write_text(out / name, text)
     if len(found.cells):
-        plots.table(found.cells, MODES, TITLES, out / "table.png")
+        titles = {model: title(model) for model in (*TITLES, *found.cells["model"])}
+        plots.table(found.cells, MODES, titles, out / "table.png")
     page = report.page(models, out, texts["table.md"], found.runs)
     artefacts.write_text(out / "report.html", page)
     return typeset.terminal(found)

@@ -57,12 +57,16 @@ class DecayedAdam(keras.optimizers.Adam):
         super().build(variables)
         self.by_index = [self.factors.get(id(variable), 1.0) for variable in variables]
 
-    def update_step(self, gradient, variable, learning_rate):
-        step = keras.ops.cast(self.iterations, learning_rate.dtype)
-        rate = learning_rate / (1.0 + self.decay * step)
+    def share(self, step):
+        """What the rate is multiplied by in a step : scalar tensor; step : its number, likewise."""
+        share = 1.0 / (1.0 + self.decay * step)
         if self.cosine_steps:
             done = keras.ops.minimum(step / self.cosine_steps, 1.0)
-            rate = rate * 0.5 * (1.0 + keras.ops.cos(math.pi * done))
+            share = share * 0.5 * (1.0 + keras.ops.cos(math.pi * done))
+        return share
+
+    def update_step(self, gradient, variable, learning_rate):
+        rate = learning_rate * self.share(keras.ops.cast(self.iterations, learning_rate.dtype))
         # TensorFlow's steps are given its own variables, which only their index identifies
         rate = rate * self.by_index[self._get_variable_index(variable)]
         if self.kernel_decay and len(variable.shape) > 1:
@@ -194,12 +198,15 @@ class Course(keras.callbacks.Callback):
         self._check(*(float(logs[name]) for name in ("loss", "val_loss")))
         state, optimiser = self.state, self.model.optimizer
         rate = float(keras.ops.convert_to_numpy(optimiser.learning_rate))
+        # of the last step, which the counter of steps has left behind
+        share = optimiser.share(keras.ops.cast(optimiser.iterations, "float32") - 1.0)
         row = {"epoch": epoch + 1}
         for name, value in logs.items():  # means over what was served: per item that counts
             served = (self.valid if name.startswith("val_") else self.train).served
             row[name] = float(value) * (served if name.endswith("loss") else 1.0)
         speed = self.train.items * self.train.windows / (self.trained - self.began)
-        row |= {"learning_rate": rate, "windows_per_second": round(speed, 1)}
+        shown = rate * float(keras.ops.convert_to_numpy(share))
+        row |= {"learning_rate": shown, "windows_per_second": round(speed, 1)}
         row["seconds"] = round(time.monotonic() - self.began, 2)
         state["history"].append(row)
         state["epoch"] = epoch + 1
@@ -247,9 +254,9 @@ class Course(keras.callbacks.Callback):
         return [f"{prefix}_{i:04d}" for i in range(len(self._variables()))]
 
     def _tell(self, row: Mapping) -> None:
-        """A line about the epoch; where nobody watches, one a minute at most."""
-        now = time.monotonic()
-        if not sys.stdout.isatty() and now - self.told_at < LINE_SECONDS:
+        """A line about the epoch; where nobody watches, one a minute at most, and the last."""
+        now, last = time.monotonic(), self.state["stopped"] or row["epoch"] == self.epochs
+        if not (last or sys.stdout.isatty() or now - self.told_at >= LINE_SECONDS):
             return
         self.told_at = now
         names = ["loss", "val_loss", *([f"val_{self.measure}"] if self.measure else [])]
@@ -258,8 +265,8 @@ class Course(keras.callbacks.Callback):
         left = (self.epochs - row["epoch"]) * row["seconds"]
         say(
             f"epoch {row['epoch']:3d}/{self.epochs} {mark} {shown}  rate "
-            f"{row['learning_rate']:.2g}  {row['windows_per_second']:.0f} windows/s, at most "
-            f"{_duration(left)} left"
+            f"{row['learning_rate']:.2g}  {row['windows_per_second']:.0f} windows/s"
+            + ("" if last else f", at most {_duration(left)} left")
         )
 
 
@@ -322,9 +329,9 @@ def fit(
     anew : do not refuse a saved state of other settings, but begin anew
     slow : variables whose rate is multiplied by section["encoder_rate"]
 
-    Returns the outcome {"epoch", "best_epoch", "best_loss", "stopped"} and the history, a row per
-    epoch. Raises UserError when the loss stops being finite, KeyboardInterrupt, with what is saved,
-    when it is interrupted.
+    Returns the outcome {"epoch", "best_epoch", "best_loss", "stopped", "kept_epoch"} and the
+    history, a row per epoch. Raises UserError when the loss stops being finite, KeyboardInterrupt,
+    with what is saved, when it is interrupted.
     """
     # a twin over the same layers is compiled: `model` stays without optimiser and loss, so that
     # it can be saved, alone or inside another, and loaded without this project's code
@@ -382,7 +389,14 @@ def fit(
     if section["keep"] == "best":
         model.set_weights(course.best)
     names = ("epoch", "best_epoch", "best_loss", "stopped")
-    return {name: course.state[name] for name in names}, course.state["history"]
+    outcome = {name: course.state[name] for name in names}
+    outcome["kept_epoch"] = outcome["best_epoch" if section["keep"] == "best" else "epoch"]
+    say(
+        "epoch {kept_epoch} is kept; lowest val_loss {best_loss:.4f}, epoch {best_epoch}".format(
+            **outcome
+        )
+    )
+    return outcome, course.state["history"]
 
 
 def advice(section: str, settings: Mapping) -> str:

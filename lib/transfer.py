@@ -101,7 +101,15 @@ def transfer(
 
 def _one(job: Job, iteration: int, release: bool) -> dict[str, Path]:
     """One iteration; the run directory of each step."""
-    return _steps(job.with_labels(iteration), iteration, release)
+    labelled = job.with_labels(iteration)
+    few = [
+        f"{len(windows.table)} clips ({name})"
+        for name, windows in labelled.data.items()
+        if len(windows.table) < len(job.data[name].table)
+    ]
+    if few:
+        say(f"labels used: of {', '.join(few)}")
+    return _steps(labelled, iteration, release)
 
 
 def _steps(job: Job, iteration: int, release: bool) -> dict[str, Path]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.cells import LEVELS, MODES
 from lib.evaluation import MEASURES
-from lib.registry import SHORT, TASKS, TITLES
+from lib.registry import SHORT, TASKS, title
 from lib.tables import Results
 
 NONE = "–"  # a cell without any run: never filled
@@ -75,7 +75,7 @@ def terminal(found: Results) -> str:
             f"{_mean(row, 'f1')} [{row['runs']}]" if row["runs"] else _mean(row, "f1")
             for row in part.to_dict("records")
         ]
-        part["encoder"] = part["model"].map(TITLES).fillna(part["model"])
+        part["encoder"] = part["model"].map(title)
         part["mode"] = part["mode"].map(MODES).fillna("")
         keys = ["encoder", "mode", "task"]
         wide = part.pivot(index=keys, columns="pair", values="f1")
@@ -226,7 +226,7 @@ def _interval(row: Mapping, kind: str = "") -> str:
 def _encoder(row: Mapping) -> tuple[str, str]:
     """Encoder and mode, as the paper calls them."""
     mode = {"chance": "", "all": "all"} | MODES
-    return TITLES.get(row["model"], row["model"]), mode[row["mode"]]
+    return title(row["model"]), mode[row["mode"]]
 
 
 def _pair(row: Mapping) -> str:

@@ -179,7 +179,7 @@ UNUSABLE = {
     "nan at 44100.wav": "not finite",
     "inf at 44100.wav": "not finite",
     "huge.wav": "not finite",
-    "text.mp3": "cannot be decoded",
+    "text.mp3": "no sound file, or damaged",
     "empty.mp3": "empty file",
     "folder.wav": "a folder",
     "dangling.wav": "a link to a file that is not there",

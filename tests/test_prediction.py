@@ -185,7 +185,7 @@ def test_what_is_finished_is_left_alone_and_what_is_yours_too(music, model, tmp_
     assert predict.main(line) == 0
     assert len([*out.glob("song.*")]) == 6
     assert predict.main([*line, "--hop", "2"]) == 2
-    assert "stands there already: --overwrite replaces it" in capsys.readouterr().err
+    assert "--overwrite replaces it, another --out keeps it" in capsys.readouterr().err
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "song.csv").write_text("my own")

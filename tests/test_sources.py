@@ -1,6 +1,7 @@
 """Encoders of other sources, probes, attention, few labels: through the scripts, on small data."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -14,7 +15,8 @@ import results_table
 import settings as defaults
 import trans_train_cpc_multi
 import trans_train_denoise_multi
-from lib import config, scoring, training
+from lib import config, loading, scoring, training
+from lib.errors import UserError
 from lib.registry import TASKS
 
 PAIR = "models_trans/speech_{}_2_music_eng"
@@ -86,7 +88,7 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
     assert "--folds goes with -m" in capsys.readouterr().err
 
 
-def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place):
+def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place, capsys):
     assert pretrain_denoise.main(["-s", "e", "-mod", "model_over_mask", *TINY]) == 0
     run = place / "models" / "speech" / "english" / "model_over_mask.it_0"
     assert (run / "reconstructions.png").is_file()
@@ -97,6 +99,7 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place):
     more = ["augment.mel_masks=1", "augment.mixup=0.3", "augment.windows_per_epoch=12"]
     more += ["release.schedule=plateau", "training.weight_decay=0.01", "release.encoder_rate=0.3"]
     assert trans_train_denoise_multi.main([*line, *few, *[f"--set={s}" for s in more]]) == 0
+    assert re.search(r"labels used: of \d+ clips \(train\)", capsys.readouterr().out)
     whole = place / PAIR.format("eng") / "model_over_mask.feat_ext.it_0"
     tagged = place / PAIR.format("eng") / "model_over_mask.full.few.it_0"
     assert inputs(whole)["dataset"]["test"] == inputs(tagged)["dataset"]["test"]
@@ -146,6 +149,8 @@ def test_probes_stand_in_the_tables(place, capsys):
     capsys.readouterr()
     assert trans_train_denoise_multi.main(line) == 0
     assert "is finished already" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is a probe, which keeps no model"):
+        loading.classifier(run, defaults.features)
     assert trans_train_denoise_multi.main("-s e -m e -mod model_svm -rel y".split()) == 2
     assert cpc("-s n -m e -rel y --probe") == 2
     assert results_table.main([]) == 0

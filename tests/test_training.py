@@ -200,6 +200,23 @@ def test_decay_divides_the_rate_by_the_steps():
     np.testing.assert_allclose(steps[1], 0.1 / np.arange(1, 5), rtol=1e-3)
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_the_history_has_the_rate_of_the_last_step_and_the_last_epoch_is_told(
+    tmp_path, capsys, schedule
+):
+    section = SECTION | {"epochs": 3, "learning_rate": 0.01, "decay": 0.1, "schedule": schedule}
+    outcome, history = fit(model(), tmp_path, section=section | {"keep": "last"})
+    per_epoch = len(Regression(True))
+    steps = per_epoch * np.arange(1, 4) - 1
+    rates = 0.01 / (1 + 0.1 * steps)
+    if schedule == "cosine":
+        rates *= 0.5 * (1 + np.cos(np.pi * steps / (3 * per_epoch)))
+    np.testing.assert_allclose([row["learning_rate"] for row in history], rates, rtol=1e-4)
+    told = capsys.readouterr().out.splitlines()
+    assert outcome["kept_epoch"] == 3 and told[-1].startswith("epoch 3 is kept; lowest val_loss")
+    assert told[-2].startswith("epoch   3/3")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     with pytest.raises(UserError, match="not finite in epoch 1: try a lower learning rate"):
         fit(model(), tmp_path, section=SECTION | {"learning_rate": 1e30})
