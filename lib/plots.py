@@ -16,6 +16,7 @@ import pandas as pd
 from lib.artefacts import atomic
 
 CNN = "model_cnn"  # the baseline, a line where others are points
+MARKERS = {"feat_ext": "sD", "full": "oP", "scratch": "^v", "probe": "*X"}  # of modes in `table`
 # text in PDF files stays text (TrueType, which publishers ask for)
 plt.rcParams["pdf.fonttype"] = 42
 
@@ -301,8 +302,9 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     names = list(transfers.groupby(["model", "mode"], sort=False).groups)
     order, looks = list(titles), {}
     for model, mode in names:
-        colour, marker = f"C{order.index(model)}", {"full": "o", "scratch": "^"}.get(mode, "s")
-        filled = colour if marker != "s" else "white"
+        tens, number = divmod(order.index(model), 10)  # there are ten colours
+        marker, colour = MARKERS[mode][tens % 2], f"C{number}"
+        filled = "white" if mode == "feat_ext" else colour
         looks[model, mode] = {"color": colour, "marker": marker, "mfc": filled}
     step = min(0.16, 0.8 / max(len(names), 1))  # between points of a pair, which keep to its place
     shown = transfers if len(transfers) else part
