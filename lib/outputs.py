@@ -137,6 +137,16 @@ def predict_all(
     return failed
 
 
+def _quietly(predictor: Predictor, path: Path) -> Prediction:
+    """The prediction, without what decoders say of a damaged file; the exception says it better."""
+    with native_messages_aside():
+        try:
+            return predictor.predict(path)
+        except UnusableRecording as error:
+            unusable = error
+    raise unusable
+
+
 def _predict_one(
     one: Input, predictor: Predictor, out: Path | None, overwrite: bool, as_json: bool
 ) -> tuple[dict, str]:
@@ -160,8 +170,7 @@ def _predict_one(
                 )
             if len(there) == len(PER_FILE) and not as_json:
                 return record, f"{one.name}: finished already, {_told(record)}"
-    with native_messages_aside():  # what decoders say of a damaged file
-        prediction = predictor.predict(one.path)
+    prediction = _quietly(predictor, one.path)
     summary = about | prediction.summary
     if out is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
