@@ -53,7 +53,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     stage, release = STAGES[args.stage], args.release == "y"
     settings = cli.settings_from(args, epochs=stage.epochs)
-    space = read(args.search, settings, stage.trained(release), fixed=args.set)
+    space = read(args.search, settings, stage.searched(args.model, release), fixed=args.set)
     kind, language = ("music", args.music) if stage.transfer else ("speech", args.speech)
     folder = args.path_load or cli.dataset_folder(settings, kind, language)
     names = (args.stage, args.model, args.speech, args.music, release)

@@ -9,14 +9,13 @@ from typing import NamedTuple
 from lib import artefacts, config
 from lib.config import Settings
 from lib.errors import UserError
-from lib.registry import BASELINES, DENOISERS, PREDICTIVE, PROBE
+from lib.registry import BASELINES, DENOISERS, PREDICTIVE, PROBE, SECTIONS
 
 
 class Stage(NamedTuple):
-    """A stage that can be tuned: its values of -mod, and the sections that it trains with."""
+    """A stage that can be tuned, and its values of -mod."""
 
     models: tuple[str, ...]
-    sections: tuple[str, ...]
     transfer: bool = False
 
     @property
@@ -24,26 +23,27 @@ class Stage(NamedTuple):
         """The sections that --epochs speaks of."""
         return ("transfer", "release") if self.transfer else ("pretrain",)
 
-    def trained(self, release: bool) -> tuple[str, ...]:
-        """The sections that can be searched, first the one with the learning rate.
+    def sections(self, model: str) -> tuple[str, ...]:
+        """The sections that a model is trained with, first the one with the learning rate."""
+        if self.transfer:
+            return ("transfer", "heads", "network", "augment", "training")
+        return ("pretrain", *SECTIONS[model], "network", "training")
+
+    def searched(self, model: str, release: bool) -> tuple[str, ...]:
+        """Those of them that can be searched.
 
         What changes the frozen step cannot be searched with the released one, which starts from it.
         """
-        return ("release",) if release else self.sections
+        return ("release",) if release else self.sections(model)
 
 
-FROZEN = ("transfer", "heads", "network", "augment", "training")
 STAGES = {
-    "pretrain_denoise": Stage(
-        DENOISERS, ("pretrain", "scae", "mask", "framewise", "network", "training")
-    ),
-    "pretrain_cpc": Stage(
-        PREDICTIVE, ("pretrain", "cpc", "nce", "framewise", "network", "training")
-    ),
+    "pretrain_denoise": Stage(DENOISERS),
+    "pretrain_cpc": Stage(PREDICTIVE),
     "trans_train_denoise_multi": Stage(
-        tuple(m for m in (*DENOISERS, *BASELINES) if m != PROBE), FROZEN, transfer=True
+        tuple(m for m in (*DENOISERS, *BASELINES) if m != PROBE), transfer=True
     ),
-    "trans_train_cpc_multi": Stage(PREDICTIVE, FROZEN, transfer=True),
+    "trans_train_cpc_multi": Stage(PREDICTIVE, transfer=True),
 }
 # searched unless --search says otherwise [ours]: what the paper and the released code use, rates of
 # 5e-5 to 1e-3 and decays of 4e-6 and 1e-4, lies well inside
@@ -65,7 +65,7 @@ def read(
     ----------
     items : "section.key=low:high" or "section.key=a,b,c"; none for learning rate and decay
     settings : all of them
-    sections : as of Stage.trained
+    sections : as of Stage.searched
     fixed : the items of `--set`
 
     Raises UserError for values that are not legal, and for what cannot be searched.

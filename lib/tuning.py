@@ -114,7 +114,8 @@ class Search:
             if not (file.is_file() and (file.parent / "run.json").is_file()):
                 raise UserError(f"{file.parent} is not finished: run first\n  {line}")
         stage = spaces.STAGES[self.stage]  # the frozen step's sections too: it must be as they say
-        sections = ("features", *stage.sections, *stage.trained(self.release))
+        searched = stage.searched(self.model, self.release)
+        sections = ("features", *stage.sections(self.model), *searched)
         settings = {section: dict(self.settings[section]) for section in sections}
         settings["training"] = artefacts.decisive(self.settings["training"])
         for section, key in (name.split(".") for name in self.space):

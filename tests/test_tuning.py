@@ -200,20 +200,22 @@ def test_bad_flags_exit_with_2_and_a_message(models, capsys, line, message):
         ("scae.noise=0.1:0.5", "scae.noise changes what the loss measures"),
         ("pretrain.epochs=1:9", "more epochs are never worse"),
         ("release.decay=1e-6:1e-4", "not a setting by which this step is trained"),
+        ("framewise.latent=64:256", "not a setting by which this step is trained"),
         ("training.memory_gb=1:2", "not a setting by which this step is trained"),
         ("run.seed=1:9", "not a setting by which this step is trained"),
         ("network.momentum=0.5:0.9", "given twice"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(item, message):
-    sections = spaces.STAGES["pretrain_cpc"].trained(release=False)
+    sections = spaces.STAGES["pretrain_cpc"].searched("model_cpc", release=False)
     with pytest.raises(UserError, match=message):
         spaces.read([item], config.load(), sections, fixed=["network.momentum = 0.8"])
 
 
 def test_scales_and_defaults():
     def read(*items, stage="pretrain_cpc", release=False):
-        return spaces.read(items, config.load(), spaces.STAGES[stage].trained(release))
+        sections = spaces.STAGES[stage].searched("model_cpc", release)
+        return spaces.read(items, config.load(), sections)
 
     found = read("cpc.code=64:512", "cpc.context=8:800", "network.dropout=0:0.5", f"{RATE}=1:2")
     assert found == {
