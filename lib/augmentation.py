@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+NODES = 5  # of the random equaliser, two octaves or less apart [ours]
 Targets = dict[str, np.ndarray]  # {task: float32 (n, classes)}, each row a distribution
 
 
@@ -28,6 +29,32 @@ def mask(
         place = np.arange(size)
         hidden |= (place >= first[:, None]) & (place < (first + extent)[:, None])
     np.moveaxis(windows, axis, 1)[hidden] = mean
+    return windows
+
+
+def equalise(windows: np.ndarray, rng: np.random.Generator, decibels: float) -> np.ndarray:
+    """FilterAugment (Nam 2022), in place: each window as if through a random equaliser.
+
+    windows : float32 (n, n_mels, frames, 1), natural log; decibels : gain or loss, at most.
+    Gains are drawn at NODES mel bands, from the lowest to the highest, and lie on lines between.
+    """
+    n, bands = windows.shape[:2]
+    place = np.linspace(0, NODES - 1, bands)
+    shares = np.maximum(0, 1 - np.abs(place - np.arange(NODES)[:, None]))  # of a node in a band
+    gains = rng.uniform(-decibels, decibels, (n, NODES)) * np.log(10) / 20
+    windows += (gains @ shares).astype(windows.dtype)[:, :, None, None]
+    return windows
+
+
+def shift(windows: np.ndarray, rng: np.random.Generator, bands: int) -> np.ndarray:
+    """Each window moved along the mel axis, in place; what moves in repeats the outermost band.
+
+    windows : float32 (n, n_mels, frames, 1); bands : at most, each number with the same probability
+    """
+    n, size = windows.shape[:2]
+    moved = rng.integers(-bands, bands + 1, n)
+    place = np.clip(np.arange(size) - moved[:, None], 0, size - 1)
+    windows[:] = np.take_along_axis(windows, place[:, :, None, None], axis=1)
     return windows
 
 
@@ -71,19 +98,21 @@ def patches(
 
 
 def changes(augment: Mapping, shape: tuple) -> Callable | None:
-    """What section `augment` asks to be done to a batch; masks only where inputs are windows."""
-    masks = [
-        (axis, augment[f"{name}_masks"], augment[f"{name}_width"])
-        for axis, name in ((1, "mel"), (2, "time"))
-        if augment[f"{name}_masks"] and len(shape) == 4
+    """What section `augment` asks to be done to a batch: to its inputs only if they are windows."""
+    steps = [
+        (equalise, augment["equalise"]),
+        (shift, augment["mel_shift"]),
+        (mask, 1, augment["mel_masks"], augment["mel_width"]),
+        (mask, 2, augment["time_masks"], augment["time_width"]),
     ]
+    steps = [(step, *how) for step, *how in steps if all(how) and len(shape) == 4]
     alpha, smoothing = augment["mixup"], augment["smoothing"]
-    if not (masks or alpha or smoothing):
+    if not (steps or alpha or smoothing):
         return None
 
     def change(x, y, rng):
-        for one in masks:
-            mask(x.reshape(-1, *shape[1:]), rng, *one)  # also of windows in bags
+        for step, *how in steps:
+            step(x.reshape(-1, *shape[1:]), rng, *how)  # also of windows in bags
         if alpha:
             x, y = mixup(x, y, rng, alpha)
         return x, smooth(y, smoothing) if smoothing else y

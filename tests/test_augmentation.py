@@ -25,6 +25,31 @@ def test_masks_hide_whole_bands_or_frames_and_nothing_else():
         assert changed.sum(axis=1).mean() == pytest.approx(width, rel=0.3)  # two of width / 2
 
 
+def test_an_equaliser_changes_bands_alike_in_all_frames():
+    before = RNG(0).normal(size=(50, 128, 31, 1)).astype(np.float32)
+    x = before.copy()
+    augmentation.equalise(x, RNG(1), 6.0)
+    gains = (x - before)[..., 0]
+    np.testing.assert_allclose(gains, gains[:, :, :1].repeat(31, axis=2), atol=1e-5)
+    decibels = gains[:, :, 0] * 20 / np.log(10)
+    assert 5 < np.abs(decibels).max() < 6 and len(np.unique(decibels[:, 0].round(3))) > 40
+    slopes = np.abs(np.diff(decibels, 2)) > 1e-3  # straight but for three nodes in the middle
+    assert (slopes.sum(axis=1) <= 6).all() and slopes.any()
+
+
+def test_a_shift_moves_bands_and_repeats_the_outermost():
+    x = np.arange(8, dtype=np.float32)[None, :, None, None].repeat(200, axis=0)
+    augmentation.shift(x, RNG(0), 2)
+    rows = {tuple(row) for row in x[:, :, 0, 0].astype(int).tolist()}
+    assert rows == {
+        (2, 3, 4, 5, 6, 7, 7, 7),
+        (1, 2, 3, 4, 5, 6, 7, 7),
+        (0, 1, 2, 3, 4, 5, 6, 7),
+        (0, 0, 1, 2, 3, 4, 5, 6),
+        (0, 0, 0, 1, 2, 3, 4, 5),
+    }
+
+
 def test_mixup_mixes_inputs_and_targets_alike():
     x = np.eye(8, dtype=np.float32)
     y = {"quadrants": np.eye(8, dtype=np.float32)}
@@ -76,11 +101,14 @@ def test_windows_of_an_epoch_are_drawn_evenly_over_clips(windows):
 
 def test_changes_are_those_of_the_settings():
     off = {"mel_masks": 0, "mel_width": 24, "time_masks": 0, "time_width": 8}
-    off |= {"mixup": 0.0, "smoothing": 0.0}
+    off |= {"equalise": 0.0, "mel_shift": 0, "mixup": 0.0, "smoothing": 0.0}
     assert augmentation.changes(off, (None, 128, 31, 1)) is None
-    assert augmentation.changes(off | {"mel_masks": 2}, (None, 256)) is None  # codes have no bands
     x = RNG(0).normal(size=(6, 128, 31, 1)).astype(np.float32)
     y = {task: np.eye(len(c), dtype=np.float32)[[0] * 6] for task, c in TASKS.items()}
+    for one in ({"equalise": 3.0}, {"mel_shift": 2}, {"mel_masks": 2}):
+        assert augmentation.changes(off | one, (None, 256)) is None  # codes have no bands
+        changed, same = augmentation.changes(off | one, x.shape)(x.copy(), y, RNG(0))
+        assert (changed != x).any() and same is y
     change = augmentation.changes(off | {"time_masks": 1, "smoothing": 0.2}, x.shape)
     changed, targets = change(x.copy(), y, RNG(0))
     assert (changed != x).any() and targets["arousal"][0].tolist() == pytest.approx([0.9, 0.1])
