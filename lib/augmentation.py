@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-NODES = 5  # of the random equaliser, two octaves or less apart [ours]
+NODES = 5  # of the random equaliser, about an octave apart above 1 kHz [ours]
 Targets = dict[str, np.ndarray]  # {task: float32 (n, classes)}, each row a distribution
 
 
