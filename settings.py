@@ -159,6 +159,7 @@ _light = {
     "heads.code_dropout": 0.2,
     "network.dropout": 0.1,
     "augment.windows_per_epoch": 1600,
+    "augment.mel_shift": 4,
     "transfer.epochs": 15,
     "transfer.batch_windows": 32,
     "transfer.schedule": "cosine",

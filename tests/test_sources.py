@@ -111,6 +111,7 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place, capsy
 
 def test_light_encoders_have_a_recipe_of_their_own_for_transfer_alone():
     paper, light = config.load("model_cpc"), config.load("model_cpc_nce")
+    assert (paper["augment"]["mel_shift"], light["augment"]["mel_shift"]) == (0, 4)
     for name in ("pretrain", "transfer", "release"):
         assert (paper[name]["schedule"], paper[name]["keep"]) == ("plateau", "best")
         own = ("plateau", "best") if name == "pretrain" else ("cosine", "last")
