@@ -31,7 +31,7 @@ def parse_args(argv=None):
     add("--trials", required=True, type=cli.at_least(1), metavar="N", help=_TRIALS)
     add("--search", action="append", default=[], metavar="SECTION.KEY=VALUES", help=_SEARCH)
     args = p.parse_args(argv)
-    models, _, transfer = STAGES[args.stage]
+    models, transfer = STAGES[args.stage]
     args.model = args.model or models[0]
     if args.model not in models:
         p.error(f"-mod {args.model}: {args.stage} has {', '.join(models)}")
