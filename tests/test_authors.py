@@ -154,7 +154,7 @@ def test_every_later_stage_reads_them(pipeline, tmp_path, features, monkeypatch,
     sets = pipeline.data / "features"
     export(sets / "speech" / "english", speech, ("train", "val"), features, speech=True)
     export(sets / "music" / "english", music, ("train", "val", "test"), features)
-    line = ["-s", "e", "-mod", "model_over", *SMALL]
+    line = ["-s", "e", "-mod", "model_over", *SMALL, "--epochs", "1"]
     assert pretrain_denoise.main([*line, "-pl", str(speech)]) == 0
     line = [*line, "-m", "e", "-pl", str(music)]
     assert trans_train_denoise_multi.main([*line, "-rel", "n"]) == 0

@@ -29,6 +29,8 @@ STAGES = [
     (trans_train_denoise_multi, "-s e -m e -mod model_over -rel y"),  # frozen, then released
     (trans_train_cpc_multi, "-s e -m e -mod model_cpc -rel n"),
 ]
+# one epoch, nothing measured: XLA takes most of the time to compile
+ONE = [*SMALL, "--epochs", "1", "--set", "training.predict_windows=64"]
 TRANSFERS = [
     f"{PAIR}/{run}.it_0" for run in ("model_over.feat_ext", "model_over.full", "model_cpc.feat_ext")
 ]
@@ -52,7 +54,7 @@ def outputs(models):
 def work(theirs, ours):
     """In the other process: train every stage; write what its models and those given give."""
     for script, line in STAGES:
-        assert script.main([*line.split(), *SMALL]) == 0, (script.__name__, line)
+        assert script.main([*line.split(), *ONE]) == 0, (script.__name__, line)
     for name, models in (("theirs", theirs), ("ours", ours)):
         np.savez(Path(ours) / f"{name}.npz", **outputs(Path(models)))
 
@@ -89,7 +91,7 @@ def test_every_stage_trains(other):
         files = {p.name for p in folder.iterdir()} - {"reconstructions.png"}
         assert files == (PRETRAINED if run in SPEECH else TRANSFERRED), run
         history = pd.read_csv(folder / "history.csv")
-        assert len(history) == 2 and np.isfinite(history).all(axis=None), run
+        assert len(history) == 1 and np.isfinite(history).all(axis=None), run
         record = json.loads((folder / "run.json").read_text())
         assert other.backend in record["packages"]
         assert record["execution"]["backend"] == other.backend

@@ -130,6 +130,7 @@ def test_pooled_splits_are_their_parts_end_to_end(windows, on_disk):
 
 
 FOLDS = "-s e -m e -mod model_cpc -rel y --folds 2 --groups artist".split()
+FOLDS += [*SMALL, "--epochs", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def validated(pipeline, tmp_path_factory):
     shutil.copytree(pipeline.models / "models", models / "models")
     patch = pytest.MonkeyPatch()
     patch.setattr(defaults, "path_to_models", str(models))
-    assert trans_train_cpc_multi.main([*FOLDS, *SMALL]) == 0
+    assert trans_train_cpc_multi.main(FOLDS) == 0
     yield models
     patch.undo()
 
@@ -187,7 +188,7 @@ def test_a_cross_validation_goes_on_with_the_fold_that_is_missing(validated, cap
     before = (run / "metrics.json").read_text()
     (run / "run.json").unlink()
     shutil.rmtree(run / "fold_2")
-    assert trans_train_cpc_multi.main([*FOLDS, *SMALL]) == 0
+    assert trans_train_cpc_multi.main(FOLDS) == 0
     printed = capsys.readouterr().out
     assert printed.count("training model_cpc, full") == 1
     assert "artist_folds_2.it_0/fold_1 is finished already" in printed

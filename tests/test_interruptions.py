@@ -16,13 +16,13 @@ from conftest import ROOT
 
 EPOCHS = 6
 LINES = {
-    "pretrain_cpc.py": "-s e -mod model_cpc --set pretrain.batch_windows=48".split(),
+    "pretrain_cpc.py": "-s e -mod model_cpc_nce --set pretrain.batch_windows=48".split(),
     "trans_train_cpc_multi.py": (
         "-s e -m e -mod model_cpc -rel n --set transfer.batch_windows=24 --set heads.units=32"
     ).split(),
 }
 RUNS = {
-    "pretrain_cpc.py": "models/speech/english/model_cpc.it_0",
+    "pretrain_cpc.py": "models/speech/english/model_cpc_nce.it_0",
     "trans_train_cpc_multi.py": "models_trans/speech_eng_2_music_eng/model_cpc.feat_ext.it_0",
 }
 

@@ -217,7 +217,7 @@ def test_scripts_are_thin():
 def test_data_sets_larger_than_memory_train_too(pipeline, tmp_path, monkeypatch, capsys, negatives):
     """With 20 KB for frames, recordings are read as they are needed."""
     monkeypatch.setattr(defaults, "path_to_models", str(tmp_path))
-    little = [*SMALL, "--set", "training.memory_gb=2e-5"]
+    little = [*SMALL, "--epochs", "1", "--set", "training.memory_gb=2e-5"]
     contrast = ["--set", f"cpc.negatives={negatives}"]
     lines = [(pretrain_cpc, ["-s", "e", "-mod", "model_cpc", *little, *contrast])]
     if negatives == "order":

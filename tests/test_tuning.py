@@ -17,7 +17,7 @@ import tune
 from lib import artefacts, config, spaces
 from lib.errors import UserError
 
-CPC = ["-stage", "pretrain_cpc", "-s", "e", *SMALL, "--epochs", "1"]
+CPC = "-stage pretrain_cpc -s e -mod model_cpc_nce".split() + [*SMALL, "--epochs", "1"]
 TRANSFER = "-stage trans_train_cpc_multi -s e -m e".split() + [*SMALL, "--epochs", "1"]
 RATE = "pretrain.learning_rate"
 
@@ -51,7 +51,7 @@ def test_a_search_goes_on_where_it_was_and_prints_the_line_of_its_best_trial(
 ):
     status, out, _ = call(capsys, *CPC, "--trials", 2)
     assert status == 0 and "trial 1 (2/2)" in out and "epoch   1" not in out
-    folder = models / "models/tuning/pretrain_cpc.e.model_cpc"
+    folder = models / "models/tuning/pretrain_cpc.e.model_cpc_nce"
     open_study(folder).ask()  # as if the process had been killed in its third trial
     (folder / "work" / "left").mkdir(parents=True)
 
@@ -74,11 +74,11 @@ def test_a_search_goes_on_where_it_was_and_prints_the_line_of_its_best_trial(
 
     best = table.loc[table["val_loss"].idxmin()]
     line = shlex.split(out.splitlines()[-1])
-    assert line[:6] == "python3 pretrain_cpc.py -s e -mod model_cpc".split()
+    assert line[:6] == "python3 pretrain_cpc.py -s e -mod model_cpc_nce".split()
     flags = [f"{name}={float(best[name])!r}" for name in (RATE, "pretrain.decay")]
     assert set(line[-4:]) == {"--set", *flags}
     assert pretrain_cpc.main(line[2:]) == 0  # the stage takes it, and does the same with it
-    record = json.loads((models / "models/speech/english/model_cpc.it_0/run.json").read_text())
+    record = json.loads((models / "models/speech/english/model_cpc_nce.it_0/run.json").read_text())
     assert record["inputs"] == inputs_of(folder, int(best["number"]))
     assert record["outcome"]["best_loss"] == pytest.approx(best["val_loss"], rel=1e-4)
 
@@ -101,7 +101,7 @@ def test_a_search_goes_on_where_it_was_and_prints_the_line_of_its_best_trial(
 
 def test_a_trial_that_diverges_is_not_the_end(models, capsys):
     line = [*CPC, "--search", f"{RATE}=1e30,0.001"]
-    folder = models / "models/tuning/pretrain_cpc.e.model_cpc"
+    folder = models / "models/tuning/pretrain_cpc.e.model_cpc_nce"
     call(capsys, *line, "--trials", 1)
     study = open_study(folder)
     drawn = study.trials[0].params[RATE]
@@ -116,7 +116,7 @@ def test_a_trial_that_diverges_is_not_the_end(models, capsys):
 def test_a_search_without_any_finite_loss_says_so(models, capsys):
     status, out, err = call(capsys, *CPC, "--trials", 1, "--search", f"{RATE}=1e30:1e36")
     assert status == 2 and "not finite" in out and "search lower learning rates" in err
-    folder = models / "models/tuning/pretrain_cpc.e.model_cpc"
+    folder = models / "models/tuning/pretrain_cpc.e.model_cpc_nce"
     assert not (folder / "work").exists()
     (folder / "study.db").write_text("no database")
     status, _, err = call(capsys, *CPC, "--trials", 1)
