@@ -26,12 +26,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lib.config import ROOT, TAG
+from lib.config import BEFORE, ROOT, TAG
 from lib.errors import UserError
 from lib.registry import LANGUAGES, SHORT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PACKAGES = (
     "tensorflow",
@@ -49,6 +53,8 @@ RUN = re.compile(  # <pair>/<name> of a transfer: speech, music, model, mode, ta
     rf"(?:\.({TAG}))?(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
 )
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
+# of a run, what a later stage reads: run.json has the hash of each
+READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
 CODES = "codes"  # folder beside a data set: what frozen encoders made of it (lib.codes)
 
 
@@ -106,8 +112,10 @@ def write_json(path: Path, content: Mapping) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> dict | None:
+def read_json(path: Path, advice: str = "") -> dict | None:
     """The content of a JSON file, or None if there is none.
+
+    advice : what to do about a damaged one, where the folder that it stands in is not to go
 
     Raises UserError when the file is there and is not whole: what stands beside it may be a
     finished run, which must not be taken for an unfinished one.
@@ -119,8 +127,36 @@ def read_json(path: Path) -> dict | None:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: move {path.parent} away, or remove it to start anew")
+        advice = advice or f"move {path.parent} away, or remove it to start anew"
+        raise UserError(f"{path} is damaged: {advice}")
     return content
+
+
+def changed_files(folder: Path, record: Mapping, names: Iterable[str]) -> list[str]:
+    """Which files of a run or a data set are not those that were written.
+
+    record : run.json or dataset.json, whose "files" has the SHA-256 of each; a file without one, as
+    of an older version of the suite, is not checked
+    """
+    hashes = record.get("files")
+    hashes = hashes if isinstance(hashes, dict) else {}
+    return [
+        name
+        for name in names
+        if name in hashes
+        and not ((folder / name).is_file() and file_hash(folder / name) == hashes[name])
+    ]
+
+
+def check_files(folder: Path, record: Mapping, names: Iterable[str]) -> None:
+    """Raise UserError when files are not those that were written; all as of `changed_files`."""
+    changed = changed_files(folder, record, names)
+    if changed:
+        told = f"{' and '.join(str(folder / name) for name in changed)}: cut, changed or gone"
+        raise UserError(
+            f"{told} since it was written, as its SHA-256 tells: put it back, or make it again "
+            "with its own line and --overwrite"
+        )
 
 
 @contextlib.contextmanager
@@ -133,10 +169,11 @@ def whole_folder(folder: Path, own: Collection[str] = ()) -> Iterator[Path]:
 
     own : names of files that go with the old folder even where the new one has none
 
-    Raises UserError when a file stands in the way.
+    Raises UserError when a file stands in the way, or the folder is a mount point.
     """
     folder = folder.resolve()  # a link to another disk stays one
     check_place(folder)
+    check_replaceable(folder)
     _recover(folder)
     new, old = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("new", "old"))
     new.mkdir()
@@ -195,6 +232,18 @@ def check_place(folder: Path) -> None:
         raise UserError(f"{folder.parent} cannot be written: choose another place, or allow it")
 
 
+def check_replaceable(folder: Path) -> None:
+    """Raise UserError when a folder cannot be put in another's place: where a disk is mounted.
+
+    Asked before hours of work, not after them.
+    """
+    if os.path.ismount(folder):
+        raise UserError(
+            f"{folder} is a mount point and cannot be replaced: name a folder below it, or mount "
+            "the disk one level higher"
+        )
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder to write files to; UserError when that cannot be."""
     try:
@@ -207,17 +256,17 @@ def make_folder(folder: Path) -> None:
 
 def _recover(folder: Path) -> None:
     """Put right what killed processes left of `whole_folder(folder)`."""
-    for kind in ("new", "old"):
-        for path in folder.parent.glob(f".{kind}-*-{folder.name}"):
-            pid = path.name.split("-")[1]
-            if not pid.isdigit() or Path(f"/proc/{pid}").exists():
-                continue
-            if kind == "new":
-                shutil.rmtree(path, ignore_errors=True)
-            elif folder.exists():
-                _move_over(path, folder)
-            else:
-                os.replace(path, folder)
+    hidden = re.compile(rf"\.(new|old)-(\d+)-{re.escape(folder.name)}")
+    for path in sorted(folder.parent.iterdir()):  # new before old
+        name = hidden.fullmatch(path.name)
+        if name is None or Path(f"/proc/{name[2]}").exists():
+            continue
+        if name[1] == "new":
+            shutil.rmtree(path, ignore_errors=True)
+        elif folder.exists():
+            _move_over(path, folder)
+        else:
+            os.replace(path, folder)
 
 
 def _move_over(old: Path, folder: Path) -> None:
@@ -237,6 +286,32 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def read_history(run: Path, measure: str) -> pd.DataFrame:
+    """The history.csv of a finished run, a row per epoch; empty where it has none, as a probe.
+
+    measure : that it must have beside the loss
+
+    Raises UserError when it is not one: asked before a training that goes on from it.
+    """
+    import pandas as pd
+
+    path = run / "history.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        history = pd.read_csv(path)
+    except (OSError, ValueError):
+        history = pd.DataFrame()
+    needed = ["loss", "val_loss", measure, f"val_{measure}"]
+    numbers = history.select_dtypes("number").dropna(axis=1)
+    if history.empty or not set(needed) <= set(numbers):
+        raise UserError(
+            f"{path} is empty or cut: expected a row per epoch with {', '.join(needed)}; train "
+            "that run again with its own line and --overwrite"
+        )
+    return history
 
 
 def packages() -> dict[str, str]:
@@ -271,30 +346,84 @@ def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = Fals
     overwrite : train again (the finished run is replaced when the new one is done)
     keep_same : even then leave a run of the same inputs alone
 
-    Raises UserError when a finished run with other inputs stands there and `overwrite` is False.
+    Raises UserError when a finished run with other inputs, or with files that were changed since,
+    stands there and `overwrite` is False, and when it cannot be replaced.
     """
     record = read_json(run / "run.json")
-    if record is None:
-        return False
-    differ = differences(record.get("inputs", {}), json.loads(json.dumps(inputs)))
-    if differ and not overwrite:
-        raise UserError(
-            f"{run} is finished, with other inputs than asked for ({'; '.join(differ)}): "
-            f"use the same, or replace it with --overwrite"
-        )
-    return not differ and (keep_same or not overwrite)
+    if record is not None:
+        found = record.get("inputs")
+        found = found if isinstance(found, dict) else {}
+        differ = differences(found, json.loads(json.dumps(inputs)))
+        if differ and not overwrite:
+            raise UserError(
+                f"{run} is finished, with other inputs than asked for ({'; '.join(differ)}): "
+                f"use the same, or replace it with --overwrite"
+            )
+        if not overwrite:
+            check_files(run, record, READ_LATER)
+            return True
+        if keep_same and not differ and not changed_files(run, record, READ_LATER):
+            return True
+    check_replaceable(run.resolve())
+    return False
 
 
-def differences(found: Mapping, wanted: Mapping, prefix: str = "") -> list[str]:
-    """Human-readable differences between two nested dicts."""
+def differences(found: Mapping, wanted: Mapping) -> list[str]:
+    """Human-readable differences between two nested dicts; what a setting that one of them lacks
+    counts as, lib.config.BEFORE says."""
+    return _differences(_moved(found), _moved(wanted), "")
+
+
+def _differences(found: Mapping, wanted: Mapping, prefix: str) -> list[str]:
     lines = []
     for key in sorted({*found, *wanted}):
-        a, b = found.get(key), wanted.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            lines.append(f"{prefix}{key}: {_short(a)} there, {_short(b)} asked")
+        name = f"{prefix}{key}"
+        a, b = (part.get(key, BEFORE.get(name)) for part in (found, wanted))
+        if a == b:
+            continue
+        sections = [{} if part is None else part for part in (a, b)]
+        if all(isinstance(section, Mapping) for section in sections):
+            lines += _differences(*sections, f"{name}.")
+        else:
+            lines.append(f"{name}: {_short(a)} there, {_short(b)} asked")
     return lines
+
+
+def settled(inputs: Mapping) -> dict:
+    """Inputs of a run without the settings that count as much where they are missing: two of them
+    are alike exactly if they are equal after this."""
+    found = {}
+    for section, value in _moved(inputs).items():
+        if isinstance(value, Mapping):
+            value = {k: v for k, v in value.items() if BEFORE.get(f"{section}.{k}") != v}
+        if value not in ({}, None, BEFORE.get(section)):
+            found[section] = value
+    return found
+
+
+def same_inputs(found: str, wanted: str) -> bool:
+    """Whether two fingerprints of a training, its inputs as JSON, are of the same inputs."""
+    if found == wanted:
+        return True
+    try:
+        return settled(json.loads(found)) == settled(json.loads(wanted))
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def _moved(inputs: Mapping) -> Mapping:
+    """Inputs with schedule and keep in the section of their step: both were of `training` once."""
+    training = inputs.get("training")
+    if not isinstance(training, Mapping) or not {"schedule", "keep"} & set(training):
+        return inputs
+    old = {key: training[key] for key in ("schedule", "keep") if key in training}
+    steps = ("pretrain", "transfer", "release")
+    steps = [name for name in steps if isinstance(inputs.get(name), Mapping)]
+    return {
+        **inputs,
+        "training": {key: value for key, value in training.items() if key not in old},
+        **{name: old | inputs[name] for name in steps},
+    }
 
 
 def _short(value: object) -> str:
@@ -338,5 +467,8 @@ def write_run(
         "execution": dict(execution),
         "commit": commit(),
         "packages": packages(),
+        "files": {
+            name: file_hash(folder / name) for name in READ_LATER if (folder / name).is_file()
+        },
     }
     write_json(folder / "run.json", record)

@@ -65,6 +65,7 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[
             if not (run / scoring.PREDICTIONS).is_file():  # converted from the authors' files
                 notes.append(f"{where} has no {scoring.PREDICTIONS} and is left out")
                 continue
+            artefacts.check_files(run, record, [scoring.PREDICTIONS])
             table = scoring.read(run / scoring.PREDICTIONS)
             digest = artefacts.file_hash(run / scoring.PREDICTIONS)
             told = provenance.row(where.as_posix(), record, digest)
@@ -121,7 +122,10 @@ def _alike(record: Mapping, table: pd.DataFrame) -> str:
     an iteration has of its own, and the test clips."""
     inputs = record.get("inputs") or {}
     few = {"dataset"} if inputs.get("labels", 1) < 1 else set()  # each draws its own
-    shared = provenance.without([inputs, record.get("parents")], {"iteration"} | few)
+    parents = {
+        step: artefacts.settled(of or {}) for step, of in (record.get("parents") or {}).items()
+    }
+    shared = provenance.without([artefacts.settled(inputs), parents], {"iteration"} | few)
     return json.dumps([shared, _clips(table)], sort_keys=True)
 
 

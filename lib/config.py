@@ -137,6 +137,38 @@ LEGAL = {
     "training.codes_gb": FROM_ZERO,
 }
 
+# What was done before a setting existed, or is done since it is gone: inputs of a run or a data set
+# that lack it count as having this.
+BEFORE = {
+    "augment.windows_per_epoch": 0,
+    "augment.equalise": 0.0,
+    "augment.mel_shift": 0,
+    "augment.mel_masks": 0,
+    "augment.mel_width": 24,
+    "augment.time_masks": 0,
+    "augment.time_width": 8,
+    "augment.mixup": 0.0,
+    "augment.smoothing": 0.0,
+    "heads.shared": 3,
+    "heads.own": 2,
+    "heads.code_dropout": 0.0,
+    "heads.attention": 0,
+    "pretrain.schedule": "plateau",
+    "pretrain.keep": "best",
+    "transfer.schedule": "plateau",
+    "transfer.keep": "best",
+    "transfer.labels": 1.0,
+    "release.schedule": "plateau",
+    "release.keep": "best",
+    "release.encoder_rate": 1.0,
+    "training.weight_decay": 0.0,
+    "training.predict_dtype": "float32",
+    # not settings, but inputs of runs and of data sets
+    "labels": 1.0,
+    "folds": 0,
+    "min_agreement": 0.0,
+}
+
 
 def load(model: str | None = None) -> Settings:
     """The content of settings.py, with what it has for `model`, and the two paths under "paths".

@@ -100,7 +100,8 @@ def _aishell(folder: Path) -> pd.DataFrame:
     """data_aishell/wav/<subset>/<speaker>/*.wav"""
     paths = _find(folder / "wav", 3, ".wav")
     archives = sorted((folder / "wav").glob("*.tar.gz"))
-    packed = [a for a in archives if not list((folder / "wav").glob(f"*/{a.name[:-7]}/*.wav"))]
+    unpacked = {path.parent.name for path in paths}
+    packed = [a for a in archives if a.name[:-7] not in unpacked]
     if packed:
         raise UserError(
             f"AISHELL-1 in {folder / 'wav'} is still packed: {len(packed)} archives such as "

@@ -22,6 +22,8 @@ from lib.errors import UserError
 from lib.registry import MEASURE, TASKS
 from lib.windows import Windows
 
+AGAIN = "make the data set again with its own line and --overwrite"
+
 
 @dataclass(frozen=True)
 class Folds:
@@ -97,12 +99,21 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
 def _given(folder: Path, table: pd.DataFrame, count: int) -> np.ndarray | None:
     """The folds of the data set's split.csv : int64 (n,), if there are `count` of them."""
     path = folder / "split.csv"
+    record = artefacts.read_json(folder / "dataset.json", AGAIN) or {}
+    artefacts.check_files(folder, record, [path.name])
     if not path.is_file():
         return None
     given = read_csv(path, strip=False)
     if not {"recording", "fold"} <= set(given):
         return None
-    fold = given.drop_duplicates("recording").set_index("recording")["fold"]
+    rows = given[["recording", "fold"]].drop_duplicates()
+    twice = rows["recording"][rows["recording"].duplicated()].unique()
+    if len(twice):
+        raise UserError(f"{path} has {twice[0]} in several folds ({len(twice)} such): {AGAIN}")
+    fold = rows.set_index("recording")["fold"]
+    lost = table["recording"][~table["recording"].isin(fold.index)].tolist()
+    if lost:
+        raise UserError(f"{path} lacks {len(lost)} recordings, such as {lost[0]}: {AGAIN}")
     found = pd.to_numeric(fold.reindex(table["recording"]), errors="coerce").to_numpy()
     if set(found) != set(range(1, count + 1)):
         say(f"the folds in {path} are not 1 to {count} for every recording: others are drawn")
@@ -129,11 +140,14 @@ def summarise(run: Path, parts: list[Path], inputs: Mapping, began: float) -> di
         [table.assign(fold=number) for number, table in enumerate(tables, 1)], ignore_index=True
     )
     title = f"{run.parent.name}, {run.name}"
-    levels = artefacts.read_json(run / "metrics.json") if there else None
-    if not levels or "folds" not in levels or there.get("inputs") != whole:
+    levels = None
+    if there and there.get("inputs") == whole:
+        if not artefacts.changed_files(run, there, artefacts.READ_LATER):
+            levels = artefacts.read_json(run / "metrics.json", "remove it, it is computed again")
+    if not levels or "folds" not in levels:
         levels = scoring.write(together, run, title)
-        histories = [pd.read_csv(p / "history.csv") for p in parts if (p / "history.csv").is_file()]
-        if histories:
+        histories = [artefacts.read_history(part, MEASURE) for part in parts]
+        if not any(history.empty for history in histories):
             plots.fold_curves(histories, run / "curves.png", title, MEASURE)
         outcome = {"folds": [record["outcome"] for record in records]}
         parents = {"folds": [record.get("parents") for record in records]}

@@ -24,6 +24,7 @@ from lib.errors import UserError
 
 STEPS = 1000  # of a training from which a measurement of about 20 steps' time pays
 WINDOWS = 20_000  # to predict, likewise
+AGAIN = "remove that file, all in it is measured again"
 SIZES = (64, 128, 256, 512, 1024)  # windows per step of prediction that are tried
 
 
@@ -99,7 +100,7 @@ class Machine:
         """The fastest candidate and the speed of each; (None, {}) if it is not worth measuring."""
         version = importlib.metadata.version(self.backend)
         key = f"{self.backend} {version}, {self.device} {_processor()}, {self.threads} threads"
-        known = (artefacts.read_json(self.store) or {}) if self.store else {}
+        known = (artefacts.read_json(self.store, AGAIN) or {}) if self.store else {}
         found = known.get(key, {}).get(what)
         if found is None and not worth:
             return None, {}

@@ -95,7 +95,8 @@ class Work:
 
     def __init__(self, folder: Path, inputs: Mapping, bands: int, overwrite: bool = False):
         self.folder, self.bands = folder, bands
-        there = artefacts.read_json(folder / "inputs.json")
+        advice = f"remove {folder}, its recordings are extracted again"
+        there = artefacts.read_json(folder / "inputs.json", advice)
         differ = artefacts.differences(there, json.loads(json.dumps(inputs))) if there else []
         if differ and overwrite:
             shutil.rmtree(folder)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -85,7 +86,7 @@ def load(path: Path, classifier: bool | None = None) -> keras.Model:
 
 def pretrained(folder: Path, model: str, iteration: int) -> Path | None:
     """The released file of a pretraining in `folder`, models/speech/<language>/."""
-    return _only(folder, f"{model}.it_{iteration}.*.hdf5", "")
+    return _only(folder, rf"{re.escape(model)}\.it_{iteration}\..*\.hdf5")
 
 
 def transferred(folder: Path, model: str, mode: str, iteration: int) -> Path | None:
@@ -93,12 +94,15 @@ def transferred(folder: Path, model: str, mode: str, iteration: int) -> Path | N
 
     Their names tell the frozen from the released step by the learning rate alone.
     """
-    rate = {"full": ".lr_5e-05"}.get(mode, ".lr_0.001")
-    return _only(folder, f"{model}.*it_{iteration}.*.hdf5", rate)
+    rate = re.escape({"full": ".lr_5e-05"}.get(mode, ".lr_0.001"))
+    name = rf"(?=.*{rate}\.){re.escape(model)}\.(.*\.)?it_{iteration}\..*\.hdf5"
+    return _only(folder, name)
 
 
-def _only(folder: Path, pattern: str, needed: str) -> Path | None:
-    found = sorted(path for path in folder.glob(pattern) if needed in path.name)
+def _only(folder: Path, name: str) -> Path | None:
+    """The file whose name matches a regular expression."""
+    files = folder.iterdir() if folder.is_dir() else []
+    found = sorted(path for path in files if re.fullmatch(name, path.name))
     best = [path for path in found if ".best." in path.name] or found
     if len(best) > 1:
         names = ", ".join(path.name for path in best)

@@ -83,6 +83,7 @@ def load_encoder(
         state = "is not finished" if run.is_dir() else "does not exist"
         raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
     else:
+        artefacts.check_files(run, record, [path.name])
         pretrained_on = record.get("inputs", {}).get("features", {})
     differ = artefacts.differences(pretrained_on, features)
     if differ:
@@ -134,6 +135,8 @@ def classifier(path: Path, features: Mapping) -> Classifier:
             "authors'"
         )
     features = _features_of(file.parent / "run.json", features)
+    record = artefacts.read_json(file.parent / "run.json") or {}
+    artefacts.check_files(file.parent, record, [file.name])
     model = load_model(file, "train it again, or name another model")
     _check_classifier(model, features, file)
     return Classifier(model, features, path, artefacts.file_hash(file))

@@ -19,6 +19,7 @@ from lib.extraction import Work, extract
 from lib.registry import LANGUAGES, QUADRANTS
 from lib.shards import FILE, stamp
 
+TABLES = ("split.csv", "skipped.csv", "sources.csv")
 OWN = [datasets.file_name(name) for name in splits.SPLITS]  # go where a new data set lacks them
 SPLIT_COLUMNS = [
     *("recording", "split", "fold", "language", "group", "quadrant", "arousal", "valence"),
@@ -123,6 +124,7 @@ def prepare(
         if _stands(folder, whole, recordings, overwrite):
             shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at its very end
             return folder
+        artefacts.check_replaceable(folder)
         how.of(recordings, recordings["recording"])  # what cannot be divided is told at once
         with Work(work_folder, asked, settings["features"]["n_mels"], overwrite) as work:
             entries = extract(
@@ -136,6 +138,7 @@ def prepare(
             _check_losses(entries, section["max_lost"], allow_skips, folder)
             with artefacts.whole_folder(folder, OWN) as new:
                 hashes = _write(recordings, entries, how, asked, work, new)
+                hashes |= {name: artefacts.file_hash(new / name) for name in TABLES}
                 record = {"inputs": whole, "files": hashes, "packages": artefacts.packages()}
                 artefacts.write_json(new / "dataset.json", record)
             work.remove()
@@ -288,7 +291,7 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
         raise UserError(f"{folder} is a file: name a folder with -ps")
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    record = artefacts.read_json(folder / "dataset.json")
+    record = _record(folder, overwrite)
     if record is None:
         # a workflow engine removes the file by which it knows a data set before it makes it again
         if overwrite and datasets.file_hash(folder / datasets.file_name("train")):
@@ -302,6 +305,8 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
     inputs, hashes = record.get("inputs"), record.get("files")
     if not isinstance(inputs, dict) or not isinstance(hashes, dict):
         raise UserError(f"{folder / 'dataset.json'} is damaged: make the set again (--overwrite)")
+    lost = [name for name in TABLES if not (folder / name).is_file()]
+    artefacts.check_files(folder, record, [name for name in TABLES if name not in lost])
     differ = artefacts.differences(inputs, asked)
     differ = differ or _changed_files(folder / "sources.csv", recordings)
     if differ:
@@ -310,13 +315,23 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
             "or replace it with --overwrite"
         )
     # a file of another data set is not this one's
-    lost = [name for name in hashes if datasets.file_hash(folder / name) != hashes[name]]
-    lost += [name for name in ("split.csv", "skipped.csv") if not (folder / name).is_file()]
+    files = [name for name in hashes if name not in TABLES]
+    lost += [name for name in files if datasets.file_hash(folder / name) != hashes[name]]
     if lost:
         say(f"{folder} lacks {', '.join(lost)} and is made again")
         return False
     say(f"{folder} is finished already; --overwrite makes it again")
     return True
+
+
+def _record(folder: Path, overwrite: bool) -> dict | None:
+    """What dataset.json says; None where there is none, or where a damaged one is replaced."""
+    try:
+        return artefacts.read_json(folder / "dataset.json", "make the set again (--overwrite)")
+    except UserError:
+        if not overwrite:
+            raise
+        return None
 
 
 def _changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:

@@ -81,7 +81,8 @@ def _transfers(models: Path, runs: pd.Series) -> Iterator[str]:
 def _f1(run: Path) -> str:
     """Macro F1 per clip as its metrics.json has it."""
     try:
-        clip = (artefacts.read_json(run / "metrics.json") or {}).get("clip", {})
+        advice = "train that run again with --overwrite"
+        clip = (artefacts.read_json(run / "metrics.json", advice) or {}).get("clip", {})
     except UserError as error:
         return str(error)
     return ", ".join(f"{t} {clip[t]['macro_f1']:.2f}" for t in TASKS if t in clip)

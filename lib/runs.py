@@ -48,6 +48,9 @@ def train(
     """
     say(f"training {job.model}, {mode}, iteration {iteration} -> {run}")
     began = time.time()
+    before = []
+    if mode == "full":  # read first: what is damaged is told before a training, not after it
+        before = artefacts.read_history(job.run("feat_ext", iteration), MEASURE).to_dict("records")
     seed = training.run_seed(job.settings["run"]["seed"], iteration)
     keras.utils.set_random_seed(seed)
     model = build()
@@ -59,10 +62,6 @@ def train(
     slow = model.get_layer("encoder").trainable_variables if mode == "full" else ()
     outcome, history = _fit(job, trained, takes, run, section, seed, inputs, size, slow)
     title = job.title(mode, iteration)
-    before = []
-    if mode == "full":
-        first = job.run("feat_ext", iteration) / "history.csv"
-        before = pd.read_csv(first).to_dict("records") if first.is_file() else []
     with artefacts.whole_folder(run) as new:
         model.save(new / "model.keras")
         plots.curves(history, new / "curves.png", title, outcome["kept_epoch"], MEASURE, before)

@@ -212,6 +212,8 @@ def _arguments(line: Sequence[str]) -> Iterator[None]:
 
 
 def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
+    record = artefacts.read_json(run / "run.json") or {}
+    artefacts.check_files(run, record, [scoring.PREDICTIONS])
     table = scoring.read(run / scoring.PREDICTIONS).sort_values("recording", kind="stable")
     measures = scoring.measures(table)
     _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from lib import execution
+from lib import artefacts, execution
 from lib.batches import Batches
 from lib.checkpoints import Checkpoints
 from lib.cli import say
@@ -157,7 +157,7 @@ class Course(keras.callbacks.Callback):
         if found is None:
             return 0
         state, arrays = found
-        if state["fingerprint"] != self.state["fingerprint"]:
+        if not artefacts.same_inputs(state["fingerprint"], self.state["fingerprint"]):
             if not anew:
                 raise UserError(
                     f"{self.checkpoints.folder} is of an unfinished training with other settings "

@@ -161,11 +161,19 @@ def _feat_ext(job: Job, iteration: int, wanted: bool) -> Path:
 
     inputs = job.inputs(iteration, "heads", "transfer", "augment")
     inputs["encoder"] = identity
-    finished = artefacts.read_json(job.run("feat_ext", iteration) / "run.json")
-    if finished and not wanted:  # --epochs then speaks of the released step alone
-        epochs = finished.get("inputs", {}).get("transfer", {}).get("epochs")
-        inputs["transfer"] = inputs["transfer"] | {"epochs": epochs}
+    if not wanted:  # --epochs then speaks of the released step alone
+        same = inputs | {"transfer": inputs["transfer"] | _epochs(job.run("feat_ext", iteration))}
+        if artefacts.finished(job.run("feat_ext", iteration), same, job.overwrite, keep_same=True):
+            inputs = same  # else it is trained, with the epochs asked for
     return _step(job, "feat_ext", iteration, inputs, build, "transfer", keep_same=not wanted)
+
+
+def _epochs(run: Path) -> dict:
+    """The epochs that a finished run was asked for; nothing where there is none."""
+    inputs = (artefacts.read_json(run / "run.json") or {}).get("inputs")
+    section = inputs.get("transfer") if isinstance(inputs, dict) else None
+    known = isinstance(section, dict) and "epochs" in section
+    return {"epochs": section["epochs"]} if known else {}
 
 
 def _probe(job: Job, iteration: int) -> Path:

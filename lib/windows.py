@@ -66,6 +66,8 @@ class Windows:
     length    : frames per window
     sha256    : of the file's content
     packing   : how `frames` are stored
+    first     : int64 (n_recordings,), first frame of each recording within `frames`, also of one
+                without windows; None: end to end in the order of `table`
     """
 
     frames: np.ndarray | OnDisk
@@ -76,6 +78,11 @@ class Windows:
     length: int
     sha256: str
     packing: Packing = field(default_factory=Packing)
+    first: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.first is None:
+            object.__setattr__(self, "first", offsets(self.table["length"]))
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -144,10 +151,11 @@ class Windows:
 
     def frames_of(self, number: int) -> np.ndarray:
         """frames (length, n_mels) of one recording, as they are stored."""
-        first = self.starts[np.searchsorted(self.recording, number)]
+        first, length = self.first[number], self.table["length"].iloc[number]
         if self.on_disk:
-            return self.frames.load(int(np.searchsorted(self.frames.offsets, first, "right")) - 1)
-        return self.frames[first : first + self.table["length"].iloc[number]]
+            place = int(np.searchsorted(self.frames.offsets, first, "right")) - 1
+            return self.frames.load(place)[:length]  # one without frames is followed by another
+        return self.frames[first : first + length]
 
     def windows_of(self, numbers: np.ndarray) -> np.ndarray:
         """Which windows are of the recordings `numbers` : int64, rising."""
@@ -166,6 +174,7 @@ class Windows:
             starts=self.starts[chosen],
             recording=place[self.recording[chosen]],
             local=self.local[chosen],
+            first=self.first[numbers],
             sha256=hashlib.sha256(content.encode()).hexdigest(),
         )
 
@@ -174,11 +183,13 @@ class Windows:
         counts = self.table["length"].to_numpy() // length
         counts[np.bincount(self.recording, minlength=len(counts)) == 0] = 0
         recording = np.repeat(np.arange(len(self.table)), counts)
-        first = np.zeros(len(self.table), np.int64)
-        first[self.recording] = self.starts - self.local
         local = np.concatenate([length * np.arange(n) for n in counts]).astype(np.int64)
         return replace(
-            self, starts=first[recording] + local, recording=recording, local=local, length=length
+            self,
+            starts=self.first[recording] + local,
+            recording=recording,
+            local=local,
+            length=length,
         )
 
     def some(self, number: int, rng: np.random.Generator) -> np.ndarray:
@@ -218,6 +229,7 @@ def pooled(parts: Sequence[Windows]) -> Windows:
         starts=np.concatenate([part.starts + frame for part, frame, _ in pairs]),
         recording=np.concatenate([part.recording + row for part, _, row in pairs]),
         local=np.concatenate([part.local for part in parts]),
+        first=np.concatenate([part.first + frame for part, frame, _ in pairs]),
         sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
     )
 
