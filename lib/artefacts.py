@@ -237,11 +237,24 @@ def check_replaceable(folder: Path) -> None:
 
     Asked before hours of work, not after them.
     """
-    if os.path.ismount(folder):
+    if os.path.ismount(folder) or str(folder) in _mounts():
         raise UserError(
             f"{folder} is a mount point and cannot be replaced: name a folder below it, or mount "
             "the disk one level higher"
         )
+
+
+def _mounts() -> set[str]:
+    """Where something is mounted, also folders of the same disk, which os.path.ismount passes over;
+    nothing where the system does not tell."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return set()
+    found = {line.split(" ")[4] for line in lines.splitlines()}
+    for letter in " \t\n\\":  # as proc(5) writes them
+        found = {path.replace(f"\\{ord(letter):03o}", letter) for path in found}
+    return found
 
 
 def make_folder(folder: Path) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from lib import artefacts
+from lib import artefacts, config
 from lib.errors import UserError
 
 
@@ -171,3 +173,185 @@ def test_own_files_go_with_the_old_folder(tmp_path):
     with artefacts.whole_folder(folder, own=["test.h5"]) as new:
         (new / "train.h5").write_text("new")
     assert sorted(p.name for p in folder.iterdir()) == ["notes.txt", "train.h5"]
+
+
+@pytest.mark.parametrize("name", ["music", "set[1]", "a*b", "music?"])
+def test_names_are_no_patterns(tmp_path, name):
+    """What killed processes left of another folder is not this one's; its own is, whatever letters
+    it has."""
+    mine, other = tmp_path / f".old-999999999-{name}", tmp_path / f".old-999999999-test-{name}"
+    for folder in (mine, other):
+        folder.mkdir()
+        (folder / "notes.txt").write_text(folder.name)
+    with artefacts.whole_folder(tmp_path / name):
+        pass
+    assert (tmp_path / name / "notes.txt").read_text() == mine.name
+    assert (other / "notes.txt").is_file() and not mine.exists()
+
+
+def test_a_mount_point_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "disk")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    for folder in (tmp_path / "disk", tmp_path / "link"):
+        with pytest.raises(UserError, match="disk is a mount point .* name a folder below it"):
+            artefacts.finished(folder, INPUTS, overwrite=False)
+        with pytest.raises(UserError, match="mount point"), artefacts.whole_folder(folder):
+            pass
+    artefacts.make_folder(tmp_path / "disk")  # files are written into it
+    assert not artefacts.finished(tmp_path / "disk" / "run", INPUTS, overwrite=False)
+    (tmp_path / "disk" / "run.json").write_text(json.dumps({"inputs": INPUTS}))
+    assert artefacts.finished(tmp_path / "disk", INPUTS, overwrite=False)
+
+
+def test_a_folder_of_the_same_disk_that_is_mounted_is_known(tmp_path):
+    place = tmp_path / "a b"
+    place.mkdir()
+    look = f"from pathlib import Path; from lib import artefacts as a; p = Path({str(place)!r})\n"
+    look += "try: a.check_replaceable(p)\nexcept a.UserError as e: print(e)"
+    shell = 'mount --bind "$1" "$1" || exit 77; exec "$2" -c "$3"'
+    line = ["unshare", "-rm", "sh", "-c", shell, "sh", str(place), sys.executable, look]
+    try:
+        found = subprocess.run(line, cwd=artefacts.ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no unshare here")
+    if found.returncode:
+        pytest.skip("nothing can be mounted here")
+    assert "a b is a mount point" in found.stdout
+
+
+def test_advice_about_a_damaged_file_fits_it(tmp_path):
+    (tmp_path / "machine.json").write_text("[1]")
+    with pytest.raises(UserError, match="machine.json is damaged: move .* away"):
+        artefacts.read_json(tmp_path / "machine.json")
+    with pytest.raises(UserError, match="machine.json is damaged: remove that file$"):
+        artefacts.read_json(tmp_path / "machine.json", "remove that file")
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A finished run of this version."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("model.keras", "predictions.csv", "metrics.json"):
+        (run / name).write_text(f"{name}\nline\n")
+    artefacts.write_run(run, INPUTS, {}, [{"epoch": 1, "loss": 0.5}], {}, 0.0)
+    return run
+
+
+@pytest.mark.parametrize("name", ["model.keras", "predictions.csv", "metrics.json", "history.csv"])
+def test_a_file_of_a_run_that_was_changed_is_named(written, name):
+    assert artefacts.finished(written, INPUTS, overwrite=False)
+    content = (written / name).read_text()
+    for damage in (lambda: (written / name).write_text(content.split("\n")[0] + "\n"),
+                   lambda: (written / name).unlink()):  # fmt: skip
+        damage()
+        with pytest.raises(UserError, match=f"{name}: cut, changed or gone .*--overwrite"):
+            artefacts.finished(written, INPUTS, overwrite=False)
+        assert not artefacts.finished(written, INPUTS, overwrite=True, keep_same=True)
+    (written / name).write_text(content)
+    assert artefacts.finished(written, INPUTS, overwrite=True, keep_same=True)
+    record = json.loads((written / "run.json").read_text())
+    del record["files"]  # as of an older version: what has no hash is not checked
+    (written / "run.json").write_text(json.dumps(record))
+    (written / name).write_text("")
+    assert artefacts.finished(written, INPUTS, overwrite=False)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"inputs": []}', '{"inputs": {"seed": 0}, "x": 1}'])
+def test_a_record_that_lacks_inputs_is_refused_and_can_be_replaced(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="heads: none there|units: none there"):
+        artefacts.finished(tmp_path, INPUTS, overwrite=False)
+    assert not artefacts.finished(tmp_path, INPUTS, overwrite=True, keep_same=True)
+
+
+def test_a_record_may_have_keys_of_a_newer_version(written):
+    record = json.loads((written / "run.json").read_text()) | {"weather": "fine"}
+    (written / "run.json").write_text(json.dumps(record))
+    assert artefacts.finished(written, INPUTS, overwrite=False)
+
+
+def of_today():
+    """The inputs of a released run as lib.jobs puts them together."""
+    settings = config.load()
+    sections = ("features", "network", "heads", "transfer", "release", "augment")
+    inputs = {"model": "model_cpc", "seed": 0, "iteration": 0, "labels": 1.0}
+    inputs |= {name: dict(settings[name]) for name in sections}
+    return inputs | {"training": artefacts.decisive(settings["training"])}
+
+
+OLD = {  # what a run of then lacks
+    "two settings": ["augment.mel_shift", "heads.code_dropout"],
+    "a section": ["augment"],
+    "labels": ["labels", "transfer.labels"],
+    "the first version": [*config.BEFORE],
+}
+
+
+def without(inputs, names):
+    inputs = json.loads(json.dumps(inputs))
+    for name in names:
+        section, _, key = name.partition(".")
+        inputs.get(section, {}).pop(key, None) if key else inputs.pop(section, None)
+    return inputs
+
+
+@pytest.mark.parametrize("names", OLD.values(), ids=OLD)
+def test_a_missing_setting_counts_as_its_value_of_then(tmp_path, names):
+    """Of a run made before it existed, and of one that has a setting that is gone since."""
+    now = of_today()
+    for there, asked in ((without(now, names), now), (now, without(now, names))):
+        (tmp_path / "run.json").write_text(json.dumps({"inputs": there}))
+        assert artefacts.finished(tmp_path, asked, overwrite=False)
+        assert artefacts.same_inputs(json.dumps(there), json.dumps(asked, sort_keys=True))
+        assert artefacts.settled(there) == artefacts.settled(asked)
+    other = json.loads(json.dumps(now))
+    other["augment"]["mel_shift"], other["heads"]["code_dropout"] = 4, 0.2
+    other["labels"] = 0.5
+    for there, asked in ((without(now, names), other), (other, without(now, names))):
+        (tmp_path / "run.json").write_text(json.dumps({"inputs": there}))
+        with pytest.raises(UserError, match="labels: (1.0 there, 0.5|0.5 there, 1.0) asked"):
+            artefacts.finished(tmp_path, asked, overwrite=False)
+        assert not artefacts.same_inputs(json.dumps(there), json.dumps(asked))
+    assert not artefacts.same_inputs("{}", "[]") and artefacts.same_inputs("a", "a")
+
+
+def test_values_of_then_are_those_of_settings_that_exist_and_are_as_published():
+    """A default may move on; what older runs did does not."""
+    assert config.BEFORE["augment.mel_shift"] == 0 and config.BEFORE["release.keep"] == "best"
+    for name, value in config.BEFORE.items():
+        if name in config.LEGAL:
+            config._check(name, value)
+
+
+def test_schedule_and_keep_were_of_training_once(tmp_path):
+    now = of_today()
+    now["release"] |= {"schedule": "cosine", "keep": "last"}
+    now["transfer"] |= {"schedule": "cosine", "keep": "last"}
+    then = without(now, ["release.schedule", "release.keep", "transfer.schedule", "transfer.keep"])
+    then["training"] |= {"schedule": "cosine", "keep": "last"}
+    (tmp_path / "run.json").write_text(json.dumps({"inputs": then}))
+    assert artefacts.finished(tmp_path, now, overwrite=False)
+    now["release"]["keep"] = "best"
+    with pytest.raises(UserError, match="release.keep: last there, best asked"):
+        artefacts.finished(tmp_path, now, overwrite=False)
+
+
+def test_nothing_and_zero_differ():
+    assert artefacts.differences({"seed": 0}, {}) == ["seed: 0 there, none asked"]
+    assert artefacts.differences({"a": {}}, {"a": None}) == []
+    assert artefacts.differences({"a": {"b": 1}}, {"a": 1}) == ["a: {'b': 1} there, 1 asked"]
+
+
+@pytest.mark.parametrize("content", [
+    "", "\n", "epoch,loss\n", "epoch,loss,val_loss\n1,0.5,0.5\n", "loss,val_loss,m,val_m\n",
+    "loss,val_loss,m,val_m\n1,1,1,1\n1,1", "loss,val_loss,m,val_m\n1,1,x,1\n", "\0\0\0",
+])  # fmt: skip
+def test_a_damaged_history_is_named(tmp_path, content):
+    assert artefacts.read_history(tmp_path, "m").empty
+    (tmp_path / "history.csv").write_text(content)
+    with pytest.raises(UserError, match="history.csv is empty or cut: expected a row per epoch"):
+        artefacts.read_history(tmp_path, "m")
+    (tmp_path / "history.csv").write_text("epoch,loss,val_loss,m,val_m\n1,1,1,0.5,0.5\n")
+    assert len(artefacts.read_history(tmp_path, "m")) == 1
