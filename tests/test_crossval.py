@@ -12,7 +12,7 @@ import results_table
 import settings as defaults
 import trans_train_cpc_multi
 import trans_train_denoise_multi
-from lib import crossval, scoring
+from lib import artefacts, crossval, scoring
 from lib.crossval import Folds
 from lib.errors import UserError
 from lib.windows import OnDisk, pooled
@@ -215,3 +215,137 @@ def test_folds_and_groups_go_together(capsys):
     with pytest.raises(SystemExit):
         trans_train_cpc_multi.main("-s e -m e -mod model_cpc -rel n --groups artist".split())
     assert "--groups goes with --folds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+@pytest.mark.parametrize("lost", [[0], [3], [7], [2, 3, 7], [0, 1, 2, 3, 4, 5, 6]])
+def test_a_recording_without_windows_keeps_its_frames(windows, lost, on_disk):
+    """The first, one between, the last; through subset and pooled, in memory and on disk."""
+    from dataclasses import replace
+
+    keep = ~np.isin(windows.recording, lost)
+    names = ("starts", "recording", "local")
+    part = replace(windows, **{name: getattr(windows, name)[keep] for name in names})
+    if on_disk:
+        lengths = windows.table["length"].to_numpy()
+        part = replace(part, frames=OnDisk(windows.frames_of, lengths, keep=200))
+    for number in range(8):
+        np.testing.assert_array_equal(part.frames_of(number), windows.frames_of(number))
+    rows = np.array([0, 2, 3, 6, 7])
+    some, both = part.subset(rows), pooled([part, part])
+    for place, number in enumerate(rows):
+        np.testing.assert_array_equal(some.frames_of(place), windows.frames_of(number))
+        np.testing.assert_array_equal(both.frames_of(8 + number), windows.frames_of(number))
+    again = both.subset(8 + rows)
+    for place, number in enumerate(rows):
+        np.testing.assert_array_equal(again.frames_of(place), windows.frames_of(number))
+    frames = np.concatenate([windows.frames_of(i) for i in rows]).astype(float)
+    assert some.mean_and_deviation() == pytest.approx((frames.mean(), frames.std()))
+    stretches = part.stretches(20)
+    for i in range(len(stretches)):
+        own, at = windows.frames_of(stretches.recording[i]), stretches.local[i]
+        np.testing.assert_array_equal(stretches.take(np.array([i]))[0, ..., 0].T, own[at : at + 20])
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_recording_without_frames_has_none(windows, on_disk):
+    """As one of the authors' files that holds no window."""
+    from dataclasses import replace
+
+    for place in (0, 3, 8):
+        row = windows.table.iloc[:1].assign(recording="none", length=0)
+        table = pd.concat([windows.table[:place], row, windows.table[place:]], ignore_index=True)
+        recording = windows.recording + (windows.recording >= place)
+        part = replace(windows, table=table, recording=recording, first=None)
+        if on_disk:
+            of = part.frames_of
+            part = replace(part, frames=OnDisk(of, table["length"].to_numpy(), keep=200))
+        rows = np.setdiff1d(np.arange(9), [place])
+        for number in (part, part.subset(np.arange(9)), pooled([part])):
+            assert number.frames_of(place).shape == (0, 128)
+            for i, row in enumerate(rows):
+                np.testing.assert_array_equal(number.frames_of(row), windows.frames_of(i))
+
+
+def with_split(pool, folder, hashed=True):
+    """The split.csv of a data set with two folds, and its dataset.json."""
+    table = pool.table[["recording"]].assign(fold=np.arange(40) // 4 % 2 + 1)
+    table.to_csv(folder / "split.csv", index=False)
+    files = {"split.csv": artefacts.file_hash(folder / "split.csv")} if hashed else {}
+    artefacts.write_json(folder / "dataset.json", {"inputs": {}, "files": files})
+    return table
+
+
+def divide(pool, folder):
+    return list(crossval.divide(pool, Folds(2), folder, 0.2, 0))
+
+
+def swapped(text):
+    head, *rows = text.splitlines(keepends=True)
+    return head + "".join(rows[::-1])
+
+
+CHANGES = {
+    "a fold edited": lambda text: text.replace("r07,2", "r07,1"),
+    "cut at a line end": lambda text: text[: text.index("r30")],
+    "cut within a line": lambda text: text[: text.index("r30") + 2],
+    "rows swapped": swapped,
+    "a row doubled": lambda text: text + "r07,2\n",
+    "empty": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_split_that_was_changed_is_refused(pool, tmp_path, change):
+    with_split(pool, tmp_path)
+    assert len(divide(pool, tmp_path)) == 2
+    path = tmp_path / "split.csv"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match="split.csv: cut, changed or gone"):
+        divide(pool, tmp_path)
+    path.unlink()
+    with pytest.raises(UserError, match="split.csv: cut, changed or gone"):
+        divide(pool, tmp_path)
+
+
+def test_a_split_without_a_hash_is_used_if_it_is_whole(pool, tmp_path, capsys):
+    """Of a data set of an older version."""
+    table = with_split(pool, tmp_path, hashed=False)
+    parts = divide(pool, tmp_path)
+    np.testing.assert_array_equal(parts[0].rows["test"], np.flatnonzero(table["fold"] == 1))
+    path = tmp_path / "split.csv"
+    whole = path.read_text()
+    path.write_text(swapped(whole) + "r07,2\n")  # the same folds
+    np.testing.assert_array_equal(divide(pool, tmp_path)[0].rows["test"], parts[0].rows["test"])
+    for change, message in (
+        (CHANGES["cut at a line end"], "lacks 10 recordings, such as r30"),
+        (lambda text: text + "r07,1\n", "has r07 in several folds"),
+        (lambda text: "", "is empty"),
+    ):
+        path.write_text(change(whole))
+        with pytest.raises(UserError, match=message):
+            divide(pool, tmp_path)
+    (tmp_path / "dataset.json").write_text("[]")
+    with pytest.raises(UserError, match="dataset.json is damaged: make the data set again"):
+        divide(pool, tmp_path)
+
+
+def test_what_folds_give_is_written_again_where_it_was_changed(tmp_path):
+    from test_tables import predictions
+
+    parts = [tmp_path / "run" / f"fold_{number}" for number in (1, 2)]
+    for number, part in enumerate(parts):
+        part.mkdir(parents=True)
+        predictions(0.9, number).to_csv(part / "predictions.csv", index=False)
+        record = {"inputs": {"seed": number}, "outcome": {}, "execution": {}}
+        artefacts.write_json(part / "run.json", record)
+    run = tmp_path / "run"
+    levels = crossval.summarise(run, parts, {"model": "m"}, 0.0)
+    times = {name: (run / name).stat().st_mtime_ns for name in ("predictions.csv", "metrics.json")}
+    crossval.summarise(run, parts, {"model": "m"}, 0.0)
+    assert times == {name: (run / name).stat().st_mtime_ns for name in times}
+    whole = (run / "predictions.csv").read_bytes()
+    for name in times:
+        (run / name).write_text((run / name).read_text()[:500])
+        assert crossval.summarise(run, parts, {"model": "m"}, 0.0) == levels
+        assert (run / "predictions.csv").read_bytes() == whole
