@@ -58,7 +58,7 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[
             continue
         key, protocol, iteration = parts
         try:
-            record = artefacts.read_json(run / "run.json")
+            record = _record(run / "run.json")
             if record is None:
                 notes.append(f"{where} is unfinished and left out")
                 continue
@@ -97,6 +97,15 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[
     cells.sort(key=lambda cell: (order.index(cell.key[0]), cell.key))
     behind = pd.DataFrame(behind, columns=provenance.COLUMNS).sort_values("run")
     return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), behind, notes
+
+
+def _record(path: Path) -> dict | None:
+    """A run.json, None where there is none; UserError where it is damaged."""
+    record = artefacts.read_json(path)
+    for name in ("inputs", "parents"):
+        if record and not isinstance(record.get(name) or {}, dict):
+            raise UserError(f"{path} is damaged ({name}): train that run again with --overwrite")
+    return record
 
 
 FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]

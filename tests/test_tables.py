@@ -337,3 +337,64 @@ def test_points_of_the_figure_keep_to_their_language_pair(tmp_path, monkeypatch)
     assert len(looks) == 48  # none looks like another
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert labels[0] == "CPC-NCE, 00, Feat. Ext." and labels[-1] == "chance"
+
+
+DAMAGE = {
+    "cut at a line end": lambda text: "".join(text.splitlines(keepends=True)[:40]),
+    "a row doubled": lambda text: text + text.splitlines(keepends=True)[-1],
+    "an answer changed": lambda text: text.replace("0.9,", "0.8,", 1),
+    "empty": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_predictions_that_were_changed_are_left_out_and_named(models, damage):
+    pair = models / "models_trans/speech_eng_2_music_eng"
+    for number in range(3):
+        artefacts.write_run(pair / f"model_over.full.it_{number}", {}, {}, None, {}, 0.0)
+    whole, _, _, _ = collect(models)
+    path = pair / "model_over.full.it_1/predictions.csv"
+    path.write_text(damage(path.read_text()))
+    cells, _, behind, notes = collect(models)
+    found = {cell.key: cell.iterations for cell in cells}
+    assert found[("model_over", "full", "eng", "eng")] == [0, 2]
+    assert len(cells) == len(whole) and not any("it_1" in run for run in behind["run"])
+    assert any("it_1 is left out" in n and "predictions.csv: cut, changed" in n for n in notes)
+
+
+@pytest.mark.parametrize("record", ['{"inputs": {"se', "", "[]", "null"])
+def test_a_damaged_record_of_a_run_is_left_out_and_named(models, record):
+    run = models / "models_trans/speech_eng_2_music_eng/model_over.full.it_1"
+    (run / "run.json").write_text(record)
+    cells, _, _, notes = collect(models)
+    found = {cell.key: cell.iterations for cell in cells}
+    assert found[("model_over", "full", "eng", "eng")] == [0, 2]
+    assert any("it_1 is left out" in note and "run.json is damaged" in note for note in notes)
+
+
+@pytest.mark.parametrize("record", [
+    {"inputs": []}, {"inputs": "x"}, {"inputs": {}, "parents": [1]}, {"weather": 1},
+])  # fmt: skip
+def test_an_odd_record_of_a_run_is_no_traceback(models, record):
+    run = models / "models_trans/speech_eng_2_music_eng/model_over.full.it_1"
+    (run / "run.json").write_text(json.dumps(record))
+    cells, _, _, _ = collect(models)
+    assert len(cells) == 5
+
+
+def test_iterations_from_before_a_setting_existed_are_of_one_cell(models):
+    pair = models / "models_trans/speech_eng_2_music_eng"
+    now = {"seed": 0, "labels": 1.0, "augment": {"mel_shift": 0}, "heads": {"units": 8, "own": 2}}
+    then = {"seed": 0, "heads": {"units": 8}}
+    for number, inputs in enumerate((now, then, now)):
+        record = {"inputs": inputs, "parents": {"feat_ext": inputs, "pretraining": None}}
+        path = pair / f"model_over.full.it_{number}/run.json"
+        path.write_text(json.dumps(record))
+    for number, other in ((None, None), (1, then | {"heads": {"units": 8, "own": 1}})):
+        if other:
+            path = pair / f"model_over.full.it_{number}/run.json"
+            path.write_text(json.dumps({"inputs": other}))
+        cells, _, _, _ = collect(models)
+        found = {cell.key: cell.iterations for cell in cells}
+        expected = [0, 2] if other else [0, 1, 2]
+        assert found[("model_over", "full", "eng", "eng")] == expected
