@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -308,6 +308,8 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
     lost = [name for name in TABLES if not (folder / name).is_file()]
     artefacts.check_files(folder, record, [name for name in TABLES if name not in lost])
     differ = artefacts.differences(inputs, asked)
+    if inputs.get("recordings") != asked["recordings"]:
+        differ += _other_recordings(folder, recordings)
     differ = differ or _changed_files(folder / "sources.csv", recordings)
     if differ:
         raise UserError(
@@ -322,6 +324,34 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
         return False
     say(f"{folder} is finished already; --overwrite makes it again")
     return True
+
+
+def _other_recordings(folder: Path, recordings: pd.DataFrame) -> list[str]:
+    """Which recordings are not those of a data set, as far as its tables tell."""
+    paths = [folder / name for name in ("sources.csv", "split.csv")]
+    if not all(path.is_file() for path in paths):
+        return []
+    sources, split = (read_csv(path, strip=False) for path in paths)
+    require(sources, ["recording", "bytes"], paths[0])
+    require(split, ["recording", "quadrant"], paths[1])
+    there, names = set(sources["recording"]), recordings["recording"]
+    size = sources.drop_duplicates("recording").set_index("recording")["bytes"].reindex(names)
+    label = split.drop_duplicates("recording").set_index("recording")["quadrant"].reindex(names)
+    other = label.notna().to_numpy() & (label.to_numpy() != recordings["quadrant"].to_numpy())
+    resized = size.notna().to_numpy() & (size.to_numpy() != recordings["bytes"].astype(str))
+    found = {
+        "new": names[~names.isin(there)],
+        "gone": sorted(there - set(names)),
+        "of another size": names[resized],
+        "of another quadrant": names[other],
+    }
+    return [f"{what}: {_few(which)}" for what, which in found.items() if len(which)]
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of some names, and how many there are."""
+    names = list(names)
+    return ", ".join(names[:3]) + (f", … ({len(names)})" if len(names) > 3 else "")
 
 
 def _record(folder: Path, overwrite: bool) -> dict | None:
@@ -350,8 +380,8 @@ def _changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
         for row in touched.itertuples()
         if row.bytes < 0 or artefacts.file_hash(Path(row.path)) != row.sha256
     ]
-    shown = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
-    return [f"the content of {len(changed)} recordings changed: {shown}"] if changed else []
+    about = f"the content of {len(changed)} recordings changed"
+    return [f"{about}: {_few(changed)}"] if changed else []
 
 
 def _check_losses(entries: pd.DataFrame, max_lost: float, allow: bool, folder: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_fastest_size_is_measured_once_per_machine(tmp_path):
 def test_a_damaged_record_of_a_machine_is_named(tmp_path):
     store = tmp_path / "machine.json"
     store.write_text("{")
-    with pytest.raises(UserError, match=r"machine.json is damaged"):
+    with pytest.raises(UserError, match=r"machine.json is damaged: remove that file, all in it"):
         Machine(TRAINING, store).predict_windows("net", execution.WINDOWS, lambda size: 1.0)
 
 

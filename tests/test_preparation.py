@@ -98,7 +98,8 @@ def test_changed_labels_are_noticed(corpus, capsys):
     table = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_annotations.csv"
     table.write_text(table.read_text().replace("Q1", "Q4", 1))
     assert generate_dataset.main(MUSIC) == 2
-    assert "recordings: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert re.search(r"recordings: .* there, .* asked; of another quadrant: Q1/\S+\): use", said)
 
 
 def test_a_data_set_that_lost_its_record_is_made_again_when_asked_for(corpus, capsys):
@@ -655,7 +656,70 @@ def test_a_damaged_record_is_named(corpus, capsys, content):
     assert generate_dataset.main(MUSIC) == 0
     (folder(corpus) / "dataset.json").write_text(content)
     assert generate_dataset.main(MUSIC) == 2
-    assert "dataset.json is damaged" in capsys.readouterr().err
+    assert "dataset.json is damaged: make the set again (--overwrite)" in capsys.readouterr().err
+    assert generate_dataset.main([*MUSIC, "--overwrite"]) == 0
+    assert "inputs" in json.loads((folder(corpus) / "dataset.json").read_text())
+
+
+def test_which_recordings_are_new_gone_or_of_another_size_is_told(corpus, capsys):
+    assert generate_dataset.main(MUSIC) == 0
+    first, second = songs(corpus)[:2]
+    table = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_annotations.csv"
+    table.write_text(table.read_text().replace(first.stem, "MT9", 1))
+    first.rename(first.with_name("MT9.mp3"))
+    second.write_bytes(second.read_bytes() + bytes(9))
+    assert generate_dataset.main(MUSIC) == 2
+    said = capsys.readouterr().err
+    assert f"new: Q1/MT9; gone: Q1/{first.stem}; of another size: Q1/{second.stem})" in said
+
+
+@pytest.mark.parametrize("name", ["split.csv", "skipped.csv", "sources.csv"])
+def test_a_table_of_a_data_set_that_was_changed_is_refused(corpus, capsys, name):
+    assert generate_dataset.main(MUSIC) == 0
+    path = folder(corpus) / name
+    text = path.read_text()
+    changed = text.replace(",Q1", ",Q2", 1) if name == "split.csv" else text + "\n"
+    path.write_text(changed)
+    assert generate_dataset.main(MUSIC) == 2
+    assert f"{name}: cut, changed or gone since it was written" in capsys.readouterr().err
+    assert path.read_text() == changed  # somebody's work, perhaps
+    path.write_text(text)
+    assert generate_dataset.main(MUSIC) == 0
+    assert "is finished already" in capsys.readouterr().out
+
+
+def test_a_data_set_of_before_is_finished(corpus, capsys):
+    """Without hashes of its tables, and without settings that came later."""
+    assert generate_dataset.main(MUSIC) == 0
+    path = folder(corpus) / "dataset.json"
+    record = json.loads(path.read_text())
+    for name in ("split.csv", "skipped.csv", "sources.csv"):
+        del record["files"][name]
+    for name in ("folds", "min_agreement", "groups"):
+        del record["inputs"][name]
+    path.write_text(json.dumps(record))
+    assert generate_dataset.main(MUSIC) == 0
+    assert "is finished already" in capsys.readouterr().out
+    assert generate_dataset.main([*MUSIC, "--folds", "2"]) == 2
+    assert "folds: 0 there, 2 asked" in capsys.readouterr().err
+
+
+def test_a_mount_point_is_told_before_the_extraction(corpus, tmp_path, monkeypatch, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == str(disk))
+    with patch("lib.preparation.extract", side_effect=AssertionError("extracted")):
+        assert generate_dataset.main([*MUSIC, "-ps", str(disk)]) == 2
+    assert "disk is a mount point and cannot be replaced: name a folder" in capsys.readouterr().err
+    assert generate_dataset.main([*MUSIC, "-ps", str(disk / "english")]) == 0
+
+
+def test_damaged_work_is_named_with_what_to_remove(corpus, capsys):
+    work = folder(corpus).with_name(".work-english")
+    work.mkdir(parents=True)
+    (work / "inputs.json").write_text("{")
+    assert generate_dataset.main(MUSIC) == 2
+    assert f"inputs.json is damaged: remove {work}, its recordings" in capsys.readouterr().err
 
 
 def test_names_with_spaces_at_their_ends_stay_what_they_are(paths, capsys):
