@@ -215,7 +215,7 @@ def test_a_folder_of_the_same_disk_that_is_mounted_is_known(tmp_path):
         found = subprocess.run(line, cwd=artefacts.ROOT, capture_output=True, text=True)
     except FileNotFoundError:
         pytest.skip("no unshare here")
-    if found.returncode:
+    if found.returncode == 77 or found.stderr.startswith("unshare"):
         pytest.skip("nothing can be mounted here")
     assert "a b is a mount point" in found.stdout
 
