@@ -148,6 +148,15 @@ def test_partly_packed_aishell_is_noticed(tmp_path):
         corpora.read_corpus("speech", "mandarin", tmp_path)
 
 
+def test_archives_of_aishell_are_no_patterns(tmp_path):
+    touch(tmp_path / "data_aishell/wav/train/S[1]/BAC009S0002W0001.wav")
+    touch(tmp_path / "data_aishell/wav/S[1].tar.gz")
+    assert len(corpora.read_corpus("speech", "mandarin", tmp_path)) == 1
+    touch(tmp_path / "data_aishell/wav/S*.tar.gz")
+    with pytest.raises(UserError, match=r"1 archives such as S\*.tar"):
+        corpora.read_corpus("speech", "mandarin", tmp_path)
+
+
 def test_ratings_that_are_not_numbers_are_named(tmp_path):
     touch(tmp_path / "CH818/a.mp3")
     (tmp_path / "CH818/r.csv").write_text("song,arousal,valence\na,1,loud\n")

@@ -139,6 +139,16 @@ def test_a_saved_state_of_other_settings_is_kept_and_named(tmp_path):
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
 
 
+def test_a_saved_state_of_before_a_setting_existed_is_gone_on_with(tmp_path, capsys):
+    then, now = '{"heads": {"units": 8}}', '{"augment": {"mixup": 0.0}, "heads": {"units": 8}}'
+    with pytest.raises(Exception, match="killed here"):
+        fit(model(), tmp_path, stop_at=2, fingerprint=then)
+    with pytest.raises(UserError, match="unfinished training with other settings or data"):
+        fit(model(), tmp_path, fingerprint=now.replace("0.0", "0.2"))
+    fit(model(), tmp_path, fingerprint=now)
+    assert "resuming after epoch 2" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "bytes"])
 def test_of_a_damaged_saved_state_the_one_before_is_used(tmp_path, capsys, damage):
     _, expected = fit(model(), tmp_path / "whole")
