@@ -30,6 +30,9 @@ import soundfile
 import soxr
 from scipy.sparse import csr_array
 
+from lib import ffmpeg_decoding
+from lib.sound_containers import may_hold_more, mp3_length
+
 LOG_FLOOR = float(np.finfo(np.float32).eps)  # keeps the logarithm finite; as in the original
 SILENCE = 1e-4  # range of all samples below one step of 14 bits, our choice: silence or pure DC
 BLOCK = 65_536  # samples decoded at a time; fits the processor's cache
@@ -42,8 +45,15 @@ FLOAT32_LEVEL = 5e-5
 
 
 UNKNOWN = 2**36 - 1  # samples: the most that a FLAC header can say; a stream's says nothing
-# what soundfile raises, TypeError where a suffix (.raw) stands for sound without a header
-BROKEN = (soundfile.SoundFileError, OSError, UnicodeError, TypeError)
+BROKEN = (soundfile.SoundFileError, OSError)  # what soundfile raises
+# bytes that WAV headers state when their length was not known: programs that write into a pipe put
+# 0, or these or up to a page less
+PLACEHOLDERS = (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+PAGE = 4096
+# libsndfile corrects the sizes of WAV, AIFF, AU and W64 files that are cut, and says so in its log
+CORRECTED = r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)"
+PADDING = 0.3  # s that decoders cut off the ends of MP3 and Opus at most [ours]
+CANCELLED = 0.01  # peak of the mean of channels by their own [ours]: they are each other's negative
 
 
 class UnusableRecording(Exception):
@@ -54,24 +64,34 @@ class _Sequential(soundfile.SoundFile):
     """A sound file that is read from start to end.
 
     soundfile seeks after each read where it can, which restarts an mp3's decoder in mid-stream:
-    slower, and not quite the samples of one read of all.
+    slower, and not quite the samples of one read of all. The file is opened by its descriptor, so
+    that any name will do, and libsndfile does not look for the `._name` that macOS leaves beside.
     """
+
+    def __init__(self, path: str | Path):
+        super().__init__(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
 
     def seekable(self) -> bool:
         return False
 
 
 def duration(path: str | Path) -> float:
-    """Length of a sound file in seconds, from its header; 0 where that does not say.
+    """Length of a sound file in seconds, from its header, or else from its packets, undecoded.
 
     Raises UnusableRecording when the file is missing or no sound file.
     """
     _check_file(path)
     try:
-        info = soundfile.info(str(path))
-    except BROKEN as error:
+        with _Sequential(path) as file:
+            rate, frames, kind = file.samplerate, file.frames, file.format
+        if 0 < frames < UNKNOWN and (kind != "MP3" or mp3_length(path).stated):
+            return frames / rate
+    except BROKEN:
+        pass
+    try:
+        return ffmpeg_decoding.seconds_held(path)
+    except ffmpeg_decoding.Undecodable as error:
         raise UnusableRecording(_reason(path, error)) from error
-    return info.frames / info.samplerate if info.frames < UNKNOWN else 0.0
 
 
 def read_audio(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> np.ndarray:
@@ -93,8 +113,9 @@ def decoded(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> Iterato
     The rest as of `read_audio`.
     """
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-        peak = _decode(path, sample_rate, max_cut, spool)
-        yield Sound(spool, peak, sample_rate, spool.tell() // np.float32().nbytes)
+        peak, promised = _decode(path, sample_rate, max_cut, spool)
+        samples = spool.tell() // np.float32().nbytes
+        yield Sound(spool, peak, sample_rate, samples, max(promised, samples / sample_rate))
 
 
 @dataclass(frozen=True)
@@ -105,12 +126,14 @@ class Sound:
     peak        : the largest magnitude of them
     sample_rate : Hz
     samples     : how many
+    promised    : seconds that the file states, if it is cut short; else those of the samples
     """
 
     spool: BinaryIO
     peak: np.float32
     sample_rate: int
     samples: int
+    promised: float
 
     @property
     def seconds(self) -> float:
@@ -193,74 +216,159 @@ def window_seconds(start_frame: np.ndarray, features: Mapping) -> np.ndarray:
     return start_frame * features["hop_length"] / features["sample_rate"]
 
 
-def _decode(path: str | Path, sample_rate: int, max_cut: float, spool: BinaryIO) -> np.float32:
-    """Write a file's samples, mono at `sample_rate`, to `spool`; return their peak."""
-    peak = np.float32(0)
-    for mono in _blocks(path, sample_rate, max_cut):
-        peak = np.maximum(peak, _largest(mono))  # keeps NaN, as max() would not
-        if not np.isfinite(peak):
-            raise UnusableRecording("holds samples that are not finite numbers in float32")
-        spool.write(mono.data)
-    return peak
+def _decode(
+    path: str | Path, sample_rate: int, max_cut: float, spool: BinaryIO
+) -> tuple[np.float32, float]:
+    """Write a file's samples, mono at `sample_rate`, to `spool`.
 
-
-def _blocks(path: str | Path, sample_rate: int, max_cut: float) -> Iterator[np.ndarray]:
-    """A file's samples, mono at `sample_rate`, block by block; what is wrong is told at the end.
-
-    A block is only valid until the next.
+    Returns their peak, and the length in seconds that the file promises, 0 where it is whole.
     """
     _check_file(path)
-    low, high, found, given = np.inf, -np.inf, 0, 0
+    pieces = _LibSndfile(path)
     try:
-        with _Sequential(str(path)) as file:
-            rate, resampler = file.samplerate, None
-            if rate != sample_rate:
-                resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
-            buffer = np.empty((BLOCK, file.channels), np.float32)
-            last = False
-            while not last:
-                block = file.read(out=buffer)
-                last = len(block) < BLOCK
-                with np.errstate(all="ignore"):  # the reader of the blocks tells what is not finite
-                    # channels averaged as librosa does, which has them one after the other
-                    mono = block[:, 0] if file.channels == 1 else block.T.mean(axis=0)
-                low, high = min(low, mono.min(initial=low)), max(high, mono.max(initial=high))
-                found += len(mono)
-                if resampler:
-                    mono = resampler.resample_chunk(mono, last=last)
-                given += len(mono)
-                yield mono
-            yield np.zeros(math.ceil(found * sample_rate / rate) - given, np.float32)  # as librosa
-            header = file.frames if file.frames < UNKNOWN else 0
-            promised = max(header, _promised(file.extra_info) * found)
+        mono = _spool(pieces, sample_rate, spool)
+        broken = None
     except BROKEN as error:
-        raise UnusableRecording(_reason(path, error)) from error
-    if found == 0:
+        broken = error
+    if broken or mono.seconds == 0 or _goes_on(path, pieces.kind, mono.seconds):
+        pieces = ffmpeg_decoding.Pieces(path)
+        try:
+            mono = _spool(pieces, sample_rate, spool)
+        except ffmpeg_decoding.Undecodable as error:
+            raise UnusableRecording(_reason(path, broken or error)) from error
+    if mono.cancelled:
+        mono = _spool(pieces, sample_rate, spool, channel=0)
+    if mono.seconds == 0:
         raise UnusableRecording("holds no samples")
-    if promised - found > max_cut * promised:
+    cut = pieces.promised - mono.seconds
+    if cut > max_cut * pieces.promised:
         raise UnusableRecording(
-            f"cut short: holds {found / rate:.1f} s of the {promised / rate:.1f} s that its header "
+            f"cut short: holds {mono.seconds:.1f} s of the {pieces.promised:.1f} s that its header "
             "promises"
         )
-    if high - low < SILENCE:
+    if mono.high - mono.low < SILENCE:
         raise UnusableRecording("silent")
+    return np.float32(mono.peak), pieces.promised if cut > PADDING else 0.0
+
+
+def _goes_on(path: str | Path, kind: str, seconds: float) -> bool:
+    """Whether a file holds more than the `seconds` that libsndfile has read of it."""
+    if not may_hold_more(path, kind):
+        return False
+    try:
+        return ffmpeg_decoding.seconds_held(path) > seconds + PADDING
+    except ffmpeg_decoding.Undecodable:
+        return False
+
+
+@dataclass
+class _Mono:
+    """What is known of mono samples once they are written; `peak` is that after resampling."""
+
+    peak: float = 0.0
+    seconds: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+    loudest: float = 0.0  # magnitude of any channel, where there are several
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether channels are each other's negative, so that their mean holds next to nothing."""
+        return max(self.high, -self.low, 0) < CANCELLED * self.loudest
+
+
+def _spool(
+    pieces: Iterable, sample_rate: int, spool: BinaryIO, channel: int | None = None
+) -> _Mono:
+    """Write pieces (rate, float32 (n, channels)), mono at `sample_rate`, to an emptied `spool`.
+
+    channel : which to take; None: the mean of all
+    """
+    spool.seek(0)
+    spool.truncate()
+    about = _Mono()
+    for rate, group in itertools.groupby(pieces, key=lambda piece: piece[0]):
+        resampler, found, given = None, 0, 0
+        if rate != sample_rate:
+            resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+        for _, block in group:
+            mono = _mixed(block, channel, about)
+            found += len(mono)
+            given += _write(resampler.resample_chunk(mono) if resampler else mono, about, spool)
+        if resampler:
+            rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            given += _write(rest, about, spool)
+        # as many as librosa gives
+        rest = max(0, math.ceil(found * sample_rate / rate) - given)
+        _write(np.zeros(rest, np.float32), about, spool)
+        about.seconds += found / rate
+    return about
+
+
+def _mixed(block: np.ndarray, channel: int | None, about: _Mono) -> np.ndarray:
+    """Samples : float32 (n, channels) as mono (n,): one channel, or the mean of all."""
+    channels = block.shape[1]
+    with np.errstate(all="ignore"):  # `_write` tells what is not finite
+        if channels > 1 and channel is None:
+            about.loudest = max(about.loudest, float(_largest(block)))
+            mono = block.T.mean(axis=0)  # one channel after the other, as librosa has them
+        else:
+            mono = block[:, channel or 0]
+    about.low = mono.min(initial=about.low)
+    about.high = mono.max(initial=about.high)
+    return mono
+
+
+def _write(mono: np.ndarray, about: _Mono, spool: BinaryIO) -> int:
+    """Write mono samples : float32 (n,); returns n. UnusableRecording where one is not finite."""
+    about.peak = np.maximum(about.peak, _largest(mono))  # keeps NaN, as max() would not
+    if not np.isfinite(about.peak):
+        raise UnusableRecording("holds samples that are not finite numbers in float32")
+    spool.write(np.ascontiguousarray(mono).data)
+    return len(mono)
+
+
+class _LibSndfile:
+    """The samples of a file, piece by piece, as of lib.ffmpeg_decoding.Pieces; a piece is only
+    valid until the next. `kind` is libsndfile's name of the format, once it is opened."""
+
+    def __init__(self, path: str | Path):
+        self.path, self.kind, self.promised = path, "", 0.0
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        found = 0
+        with _Sequential(self.path) as file:
+            self.kind, rate = file.format, file.samplerate
+            buffer = np.empty((BLOCK, file.channels), np.float32)
+            # what stands behind the end of a FLAC file, a tag say, is no sound
+            end = file.frames if self.kind == "FLAC" and 0 < file.frames < UNKNOWN else math.inf
+            block = buffer
+            while len(block) == BLOCK and found < end:
+                block = file.read(out=buffer[: int(min(BLOCK, end - found))])
+                found += len(block)
+                yield rate, block
+            self.promised = _promised(self.path, file, found) / rate
+
+
+def _promised(path: str | Path, file: soundfile.SoundFile, found: int) -> float:
+    """How many samples a file's header promises, 0 where it does not say; `found` were read."""
+    if file.format == "MP3" and not mp3_length(path).stated:
+        return 0  # libsndfile estimates it from the first bit rate
+    header = file.frames if file.frames < UNKNOWN else 0
+    line = re.search(CORRECTED, file.extra_info, re.MULTILINE)
+    if line and int(line[2]) and not _is_placeholder(int(line[1])):
+        header = max(header, int(line[1]) / int(line[2]) * found)
+    return header
+
+
+def _is_placeholder(size: int) -> bool:
+    """Whether a size in bytes is what programs write that do not know it."""
+    return size == 0 or any(0 <= limit - size <= PAGE for limit in PLACEHOLDERS)
 
 
 def _largest(samples: np.ndarray) -> np.float32:
     """The largest magnitude, 0 of none, NaN where there is one."""
     return np.maximum(samples.max(initial=0), -samples.min(initial=0))
-
-
-def _promised(log: str) -> float:
-    """How many times the samples that it holds a WAV file's header promises, from libsndfile's log.
-
-    A header that was never finished (streams) promises nothing.
-    """
-    line = re.search(r"^\s*data\s*: (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if not line:
-        return 1.0
-    promised, held = int(line[1]), int(line[2])
-    return promised / held if held and promised < 0xFFFFFF00 else 1.0
 
 
 def _frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[np.ndarray]:
@@ -338,6 +446,6 @@ def _reason(path: str | Path, error: Exception) -> str:
     if Path(path).stat().st_size == 0:
         return "empty file"
     said = str(getattr(error, "error_string", error))
-    if said.startswith("File does not exist"):  # libsndfile, when its MP3 decoder takes no interest
+    if said.startswith("Format not recognised"):
         said = "no sound file, or damaged"
     return f"cannot be decoded ({said})"

@@ -192,10 +192,12 @@ def _predict_one(
 
 
 def _told(summary: Mapping) -> str:
-    share = summary["p_quadrants"][summary["quadrant"]]
+    share, seconds = summary["p_quadrants"][summary["quadrant"]], summary["seconds"]
+    promised = summary.get("promised_seconds", seconds)  # earlier versions did not tell
     return (
         f"{summary['quadrant']} ({share:.2f}), arousal {summary['arousal']:+.2f}, "
         f"valence {summary['valence']:+.2f}"
+        + (f", from {seconds:.1f} s of the {promised:.1f} s promised" if promised > seconds else "")
     )
 
 

@@ -36,7 +36,8 @@ class Prediction:
     """What is predicted for one file.
 
     table    : a row per window, as told at the top of this file
-    summary  : of the clip, for JSON: seconds, windows, quadrant, p_quadrants, arousal, valence, …
+    summary  : of the clip, for JSON: seconds (used), promised_seconds (more where the file is cut
+               short), windows, quadrant, p_quadrants, arousal, valence, …
     envelope : float32 (points, 2), lowest and highest sample along the file, in [-1, 1]
     """
 
@@ -113,7 +114,7 @@ class Predictor:
                 self._probabilities(windows)
                 for windows in cut(sound.frames(self.features), length, self.hop, SIZE)
             ]
-            envelope, seconds = sound.envelope(POINTS), sound.seconds
+            envelope, seconds, promised = sound.envelope(POINTS), sound.seconds, sound.promised
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         weights = found.pop(ATTENTION)[:, 0].astype(np.float64)
         start = np.arange(len(found["quadrants"])) * self.hop * self.frame
@@ -127,6 +128,7 @@ class Predictor:
         clip = {task: np.average(p, axis=0, weights=weights) for task, p in found.items()}
         summary = {
             "seconds": round(seconds, 3),
+            "promised_seconds": round(promised, 3),
             "windows": len(start),
             "quadrant": QUADRANTS[int(clip["quadrants"].argmax())],
             "p_quadrants": dict(zip(QUADRANTS, clip["quadrants"].round(6).tolist(), strict=True)),

@@ -1,5 +1,6 @@
 """Features equal librosa's; unusable recordings give their reason."""
 
+import io
 import os
 
 import librosa
@@ -172,14 +173,14 @@ UNUSABLE = {
     "cut PCM_16.wav": CUT,
     "cut FLOAT.wav": CUT,
     "cut None.mp3": CUT,
-    "cut PCM_16.flac": "cannot be decoded",
+    "cut PCM_16.flac": CUT,
     "nan.wav": "not finite",
     "inf.wav": "not finite",
     "-inf.wav": "not finite",
     "nan at 44100.wav": "not finite",
     "inf at 44100.wav": "not finite",
     "huge.wav": "not finite",
-    "text.mp3": "no sound file, or damaged",
+    "text.mp3": r"cannot be decoded \(no sound file, or damaged",
     "empty.mp3": "empty file",
     "folder.wav": "a folder",
     "dangling.wav": "a link to a file that is not there",
@@ -214,7 +215,7 @@ def test_a_full_temporary_disk_is_no_fault_of_the_recording(tmp_path, features, 
     path = tmp_path / "x.wav"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 32000), 16000)
 
-    class Full:
+    class Full(io.BytesIO):
         def write(self, data):
             raise OSError(28, "No space left on device")
 
@@ -250,6 +251,6 @@ def test_a_flac_that_does_not_know_its_length_is_read_to_its_end(tmp_path, featu
     content[21] = content[21] & 0xF0 | total >> 32
     content[22:26] = (total & 0xFFFFFFFF).to_bytes(4, "big")
     path.write_bytes(content)
-    assert audio.duration(path) == 0
+    assert audio.duration(path) == pytest.approx(2, abs=0.1)
     if total == 0:
         assert len(audio.extract(path, features, max_cut=0.02)) == 63
