@@ -16,7 +16,7 @@ $(VENV)/runtime: requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-EXTRAS := $(foreach extra,dask tune tensorboard jax torch workflow,requirements-$(extra).txt)
+EXTRAS := $(foreach extra,dask tensorboard jax torch workflow,requirements-$(extra).txt)
 $(VENV)/dev: requirements-dev.txt $(EXTRAS) $(VENV)/runtime
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

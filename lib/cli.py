@@ -20,19 +20,15 @@ from lib.errors import UserError
 from lib.registry import LANGUAGES, SOURCES
 
 
-def parser(docstring: str | None, runs: bool = True) -> argparse.ArgumentParser:
-    """A parser with the flags that every stage takes; `docstring` becomes the help text.
-
-    runs : False leaves out the flags that speak of several runs and of finished ones
-    """
+def parser(docstring: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that every stage takes; `docstring` becomes the help text."""
     p = argparse.ArgumentParser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    if runs:
-        p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
-        p.add_argument("--overwrite", action="store_true", help="replace what stands there")
+    p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
+    p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
     p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
     p.add_argument(

@@ -20,10 +20,6 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which a cluster's scheduler sends some time before it kills."""
 
 
-class Diverged(UserError):
-    """The loss of a training stopped being finite."""
-
-
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota, file-size limit
 
 

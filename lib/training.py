@@ -17,7 +17,7 @@ from lib import artefacts, execution
 from lib.batches import Batches
 from lib.checkpoints import Checkpoints
 from lib.cli import say
-from lib.errors import Diverged, UserError
+from lib.errors import UserError
 from lib.execution import Machine
 from lib.feeding import feed
 
@@ -233,7 +233,7 @@ class Course(keras.callbacks.Callback):
             kept = "no epoch was finished before"
             if self.checkpoints.saved:
                 kept = f"epoch {self.checkpoints.saved} is kept in {self.checkpoints.folder}"
-            raise Diverged(
+            raise UserError(
                 f"the loss is not finite in epoch {self.state['epoch'] + 1}: {self.advice}, or "
                 f"look for odd recordings; {kept}"
             )

@@ -38,7 +38,7 @@ SMALL += ["--set", "release.batch_windows=24", "--set", "heads.units=32"]
 
 # begun in this order, the others after them: the longest files first, so that no process ends long
 # after the rest, and beside the first, which makes `pipeline`, one that does not wait for it
-FIRST = "backends preparation tuning interruptions prediction sources pipeline crossval".split()
+FIRST = "backends preparation interruptions prediction sources pipeline crossval".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -22,7 +22,6 @@ SCRIPTS = {
         "-rel {y,n}",
     ),
     "trans_train_cpc_multi.py": ("-m {e,m}", "{model_cpc,model_cpc_nce}", "-rel {y,n}"),
-    "tune.py": ("{pretrain_denoise,pretrain_cpc,trans_train_denoise_multi,", "--trials N"),
     "results_table.py": ("--out",),
     "study.py": ("--seeds N", "--table"),
     "make_demo_data.py": ("--out",),
