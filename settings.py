@@ -118,14 +118,12 @@ release = dict(  # everything trained on ("Full"), from the finished Feat. Ext. 
 
 augment = dict(  # of the labelled windows, frozen and released; as published: nothing
     windows_per_epoch=0,  # drawn anew in each, evenly over the clips; 0: all that there are [code]
-    # the next six change windows, so only where the encoder is trained
-    equalise=0.0,  # dB that a random equaliser gives or takes at most (Nam 2022) [ours]
+    # the next five change windows, so only where the encoder is trained
     mel_shift=0,  # bands that a window is moved up or down at most [ours]
     mel_masks=0,  # SpecAugment (Park 2019): hidden groups of bands
     mel_width=24,  # bands of each, at most [ours]
     time_masks=0,  # hidden stretches of frames, likewise
     time_width=8,  # frames of each, at most [ours]
-    mixup=0.0,  # alpha of the Beta distribution that mixes windows, or codes (Zhang 2018); 0: none
     smoothing=0.0,  # of the labels: share of a target that all classes get (Szegedy 2016)
 )
 

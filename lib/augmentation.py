@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-NODES = 5  # of the random equaliser, about an octave apart above 1 kHz [ours]
 Targets = dict[str, np.ndarray]  # {task: float32 (n, classes)}, each row a distribution
 
 
@@ -32,20 +31,6 @@ def mask(
     return windows
 
 
-def equalise(windows: np.ndarray, rng: np.random.Generator, decibels: float) -> np.ndarray:
-    """FilterAugment (Nam 2022), in place: each window as if through a random equaliser.
-
-    windows : float32 (n, n_mels, frames, 1), natural log; decibels : gain or loss, at most.
-    Gains are drawn at NODES mel bands, from the lowest to the highest, and lie on lines between.
-    """
-    n, bands = windows.shape[:2]
-    place = np.linspace(0, NODES - 1, bands)
-    shares = np.maximum(0, 1 - np.abs(place - np.arange(NODES)[:, None]))  # of a node in a band
-    gains = rng.uniform(-decibels, decibels, (n, NODES)) * np.log(10) / 20
-    windows += (gains @ shares).astype(windows.dtype)[:, :, None, None]
-    return windows
-
-
 def shift(windows: np.ndarray, rng: np.random.Generator, bands: int) -> np.ndarray:
     """Each window moved along the mel axis, in place; what moves in repeats the outermost band.
 
@@ -56,24 +41,6 @@ def shift(windows: np.ndarray, rng: np.random.Generator, bands: int) -> np.ndarr
     place = np.clip(np.arange(size) - moved[:, None], 0, size - 1)
     windows[:] = np.take_along_axis(windows, place[:, :, None, None], axis=1)
     return windows
-
-
-def mixup(
-    x: np.ndarray, y: Targets, rng: np.random.Generator, alpha: float
-) -> tuple[np.ndarray, Targets]:
-    """Mix every item with another of the batch, inputs and targets alike (Zhang 2018).
-
-    x : float32 (n, …), windows or codes; y : {task: float32 (n, classes)}; alpha : of the Beta
-    distribution of an item's share
-    """
-    n = len(x)
-    share, other = rng.beta(alpha, alpha, n).astype(np.float32), rng.permutation(n)
-
-    def mixed(values):
-        own = share.reshape(-1, *[1] * (values.ndim - 1))
-        return own * values + (1 - own) * values[other]
-
-    return mixed(x), {task: mixed(values) for task, values in y.items()}
 
 
 def smooth(y: Mapping[str, np.ndarray], amount: float) -> Targets:
@@ -100,21 +67,18 @@ def patches(
 def changes(augment: Mapping, shape: tuple) -> Callable | None:
     """What section `augment` asks to be done to a batch: to its inputs only if they are windows."""
     steps = [
-        (equalise, augment["equalise"]),
         (shift, augment["mel_shift"]),
         (mask, 1, augment["mel_masks"], augment["mel_width"]),
         (mask, 2, augment["time_masks"], augment["time_width"]),
     ]
     steps = [(step, *how) for step, *how in steps if all(how) and len(shape) == 4]
-    alpha, smoothing = augment["mixup"], augment["smoothing"]
-    if not (steps or alpha or smoothing):
+    smoothing = augment["smoothing"]
+    if not (steps or smoothing):
         return None
 
     def change(x, y, rng):
         for step, *how in steps:
-            step(x.reshape(-1, *shape[1:]), rng, *how)  # also of windows in bags
-        if alpha:
-            x, y = mixup(x, y, rng, alpha)
+            step(x, rng, *how)
         return x, smooth(y, smoothing) if smoothing else y
 
     return change

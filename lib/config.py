@@ -43,7 +43,6 @@ FROM_ZERO = Legal(float, "a number, 0 or above", lambda x: 0 <= x < math.inf)
 SHARE = Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1)
 SHARE_OR_ZERO = Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
 TO_ONE = Legal(float, "a number above 0, at most 1", lambda x: 0 < x <= 1)
-DECIBELS = Legal(float, "a number from 0 to 40", lambda x: 0 <= x <= 40)
 SWITCH = Legal(bool, "True or False", lambda x: True)
 SCHEDULE, KEEP = _one_of("plateau", "cosine"), _one_of("best", "last")
 BANDS = Legal(  # the encoders pool mel bands by 64 in all
@@ -112,13 +111,11 @@ LEGAL = {
     "release.keep": KEEP,
     "release.encoder_rate": TO_ONE,
     "augment.windows_per_epoch": _whole(0),
-    "augment.equalise": DECIBELS,
     "augment.mel_shift": _whole(0, 100),
     "augment.mel_masks": _whole(0, 100),
     "augment.mel_width": _whole(0, 1024),
     "augment.time_masks": _whole(0, 100),
     "augment.time_width": _whole(0, 10_000),
-    "augment.mixup": FROM_ZERO,
     "augment.smoothing": SHARE_OR_ZERO,
     "training.amsgrad": SWITCH,
     "training.epsilon": POSITIVE,

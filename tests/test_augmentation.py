@@ -1,4 +1,4 @@
-"""Masks, mixup, smoothing; few labels; draws of windows; schedules and rates of the optimiser."""
+"""Masks, shifts, smoothing; few labels; draws of windows; schedules and rates of the optimiser."""
 
 import math
 
@@ -25,18 +25,6 @@ def test_masks_hide_whole_bands_or_frames_and_nothing_else():
         assert changed.sum(axis=1).mean() == pytest.approx(width, rel=0.3)  # two of width / 2
 
 
-def test_an_equaliser_changes_bands_alike_in_all_frames():
-    before = RNG(0).normal(size=(50, 128, 31, 1)).astype(np.float32)
-    x = before.copy()
-    augmentation.equalise(x, RNG(1), 6.0)
-    gains = (x - before)[..., 0]
-    np.testing.assert_allclose(gains, gains[:, :, :1].repeat(31, axis=2), atol=1e-5)
-    decibels = gains[:, :, 0] * 20 / np.log(10)
-    assert 5 < np.abs(decibels).max() < 6 and len(np.unique(decibels[:, 0].round(3))) > 40
-    bends = np.abs(np.diff(decibels, 2)).max(axis=0) > 1e-3  # at 31.75, 63.5 and 95.25, no others
-    assert np.flatnonzero(bends).tolist() == [30, 31, 62, 63, 94, 95]
-
-
 def test_a_shift_moves_bands_and_repeats_the_outermost():
     x = np.arange(8, dtype=np.float32)[None, :, None, None].repeat(200, axis=0)
     augmentation.shift(x, RNG(0), 2)
@@ -48,15 +36,6 @@ def test_a_shift_moves_bands_and_repeats_the_outermost():
         (0, 0, 1, 2, 3, 4, 5, 6),
         (0, 0, 0, 1, 2, 3, 4, 5),
     }
-
-
-def test_mixup_mixes_inputs_and_targets_alike():
-    x = np.eye(8, dtype=np.float32)
-    y = {"quadrants": np.eye(8, dtype=np.float32)}
-    mixed, targets = augmentation.mixup(x, y, RNG(0), 0.4)
-    np.testing.assert_allclose(mixed, targets["quadrants"])  # the same shares of the same items
-    np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
-    assert (np.diag(mixed) < 1).any() and mixed.dtype == np.float32
 
 
 def test_smoothing_by_hand():
@@ -101,11 +80,11 @@ def test_windows_of_an_epoch_are_drawn_evenly_over_clips(windows):
 
 def test_changes_are_those_of_the_settings():
     off = {"mel_masks": 0, "mel_width": 24, "time_masks": 0, "time_width": 8}
-    off |= {"equalise": 0.0, "mel_shift": 0, "mixup": 0.0, "smoothing": 0.0}
+    off |= {"mel_shift": 0, "smoothing": 0.0}
     assert augmentation.changes(off, (None, 128, 31, 1)) is None
     x = RNG(0).normal(size=(6, 128, 31, 1)).astype(np.float32)
     y = {task: np.eye(len(c), dtype=np.float32)[[0] * 6] for task, c in TASKS.items()}
-    for one in ({"equalise": 3.0}, {"mel_shift": 2}, {"mel_masks": 2}):
+    for one in ({"mel_shift": 2}, {"mel_masks": 2}):
         assert augmentation.changes(off | one, (None, 256)) is None  # codes have no bands
         changed, same = augmentation.changes(off | one, x.shape)(x.copy(), y, RNG(0))
         assert (changed != x).any() and same is y

@@ -96,7 +96,7 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place, capsy
     assert trans_train_denoise_multi.main([*line, "-rel", "n"]) == 0
     line += ["-rel", "y"]
     few = ["--tag", "few", "--set", "transfer.labels=0.3"]
-    more = ["augment.mel_masks=1", "augment.mixup=0.3", "augment.windows_per_epoch=12"]
+    more = ["augment.mel_masks=1", "augment.smoothing=0.1", "augment.windows_per_epoch=12"]
     more += ["release.schedule=plateau", "training.weight_decay=0.01", "release.encoder_rate=0.3"]
     assert trans_train_denoise_multi.main([*line, *few, *[f"--set={s}" for s in more]]) == 0
     assert re.search(r"labels used: of \d+ clips \(train\)", capsys.readouterr().out)
@@ -104,7 +104,7 @@ def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place, capsy
     tagged = place / PAIR.format("eng") / "model_over_mask.full.few.it_0"
     assert inputs(whole)["dataset"]["test"] == inputs(tagged)["dataset"]["test"]
     assert inputs(whole)["dataset"]["train"] != inputs(tagged)["dataset"]["train"]
-    assert inputs(tagged)["augment"]["mixup"] == 0.3
+    assert inputs(tagged)["augment"]["smoothing"] == 0.1
     for name in ("few.x", "full", "it_1", "Few"):
         assert trans_train_denoise_multi.main([*line, "--tag", name]) == 2
 
