@@ -81,8 +81,6 @@ heads = dict(
     shared=3,  # dense layers of all tasks [code]
     own=2,  # dense layers of each task, before its softmax [code]
     code_dropout=0.0,  # rate on the code [code]
-    attention=0,  # windows of a clip that are learnt together, weighed by attention (Ilse 2018);
-    #   0: every window by itself [code]
 )
 
 pretrain = dict(

@@ -117,9 +117,7 @@ class Labelled(Batches):
         self.change = change
 
     def load(self, chosen, counts, rng):
-        return self._labelled(self.take(chosen), chosen, counts, rng)
-
-    def _labelled(self, x, chosen, counts, rng):
+        x = self.take(chosen)
         y = {
             task: np.eye(len(self.weights[task]), dtype=np.float32)[values[chosen]]
             for task, values in self.labels.items()
@@ -127,46 +125,6 @@ class Labelled(Batches):
         if self.change:
             x, y = self.change(x, y, rng)
         return x, y, {task: values @ self.weights[task] * counts for task, values in y.items()}
-
-
-class Bags(Labelled):
-    """Several windows of one clip at a time: inputs float32 (n, windows, …), targets per clip.
-
-    windows : of a clip, drawn anew in every epoch, with repeats where it has fewer; in order they
-        are spread evenly over the clip
-    recording : int64 (items of `take`,), rising: which clip each is of
-    number : of bags of an epoch, clips in turn; one of each clip where it is None
-    The rest as of Labelled, labels per window and `size` in bags.
-    """
-
-    def __init__(self, windows: int, recording: np.ndarray, number: int | None, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.windows = windows
-        self.clips, self.first, self.count = np.unique(
-            recording, return_index=True, return_counts=True
-        )
-        number, clips = number or len(self.clips), len(self.clips)
-
-        def turns(rng):
-            rounds = [rng.permutation(clips) for _ in range(-(-number // clips))]
-            return np.concatenate(rounds)[:number]
-
-        self.drawn = (None, np.arange(clips))
-        self.draw(number, turns)
-
-    def load(self, chosen, counts, rng):
-        first, count = self.first[chosen][:, None], self.count[chosen][:, None]
-        if self.shuffle:
-            place = rng.random((len(chosen), self.windows)).argsort(axis=1)
-            place = (place + rng.random(place.shape)) / self.windows
-        else:
-            place = np.broadcast_to(
-                (np.arange(self.windows) + 0.5) / self.windows, (len(chosen), self.windows)
-            )
-        index = first + (place * count).astype(np.int64)
-        x = self.take(index.ravel())
-        x = x.reshape(len(chosen), self.windows, *x.shape[1:])
-        return self._labelled(x, self.first[chosen], counts, rng)
 
 
 def balanced_weights(

@@ -160,8 +160,7 @@ def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
             true = scoring.labels_of(table)[task]
             p = scoring.probabilities_of(table)[task]
             _, first = np.unique(recording, return_index=True)
-            weights = scoring.attention_of(table)
-            mean = evaluation.mean_by(p, recording, len(names), weights)
+            mean = evaluation.mean_by(p, recording, len(names))
             for level, (of, t, guess) in {
                 "window": (recording, true, p.argmax(axis=1)),
                 "clip": (np.arange(len(names)), true[first], mean.argmax(axis=1)),

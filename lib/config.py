@@ -88,7 +88,6 @@ LEGAL = {
     "heads.shared": _whole(0, 100),
     "heads.own": _whole(0, 100),
     "heads.code_dropout": SHARE_OR_ZERO,
-    "heads.attention": _whole(0, 1000),
     "pretrain.epochs": _whole(1),
     "pretrain.batch_windows": _whole(1),
     "pretrain.learning_rate": POSITIVE,

@@ -96,7 +96,6 @@ def evaluate(
     probabilities: Mapping[str, np.ndarray],
     recording: np.ndarray,
     tasks: Mapping[str, Sequence[str]],
-    attention: np.ndarray | None = None,
 ) -> dict:
     """Measures of every task, per window and per clip.
 
@@ -106,7 +105,6 @@ def evaluate(
     probabilities : {task: float (n_windows, classes)}
     recording : int (n_windows,), which clip each window is of
     tasks : {task: names of its classes}
-    attention : float (n_windows,), how much each counts in its clip's answer; None: all alike
 
     Returns {"window": {task: measures}, "clip": {task: measures}}, measures as of `score`.
     """
@@ -114,23 +112,16 @@ def evaluate(
     levels = {"window": {}, "clip": {}}
     for task, classes in tasks.items():
         levels["window"][task] = score(true[task], probabilities[task], classes)
-        levels["clip"][task] = score(
-            true[task][first], mean_by(probabilities[task], inverse, len(clips), attention), classes
-        )
+        clip = mean_by(probabilities[task], inverse, len(clips))
+        levels["clip"][task] = score(true[task][first], clip, classes)
     return levels
 
 
-def mean_by(
-    values: np.ndarray, group: np.ndarray, groups: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Mean of values : float (n, k) within each group : int (n,); float64 (groups, k).
-
-    weights : float (n,), above 0, of the items; None: all alike
-    """
-    weights = np.ones(len(values)) if weights is None else weights.astype(float)
+def mean_by(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Mean of values : float (n, k) within each group : int (n,); float64 (groups, k)."""
     sums = np.zeros((groups, values.shape[1]))
-    np.add.at(sums, group, values * weights[:, None])
-    return sums / np.bincount(group, weights, minlength=groups)[:, None]
+    np.add.at(sums, group, values)
+    return sums / np.bincount(group, minlength=groups)[:, None]
 
 
 def over_folds(folds: Sequence[Mapping]) -> dict:

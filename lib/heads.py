@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from lib.registry import ATTENTION
-
 
 def build(
     dimensions: int,
@@ -18,7 +16,6 @@ def build(
     own: int = 2,
     dropout: float = 0.25,
     code_dropout: float = 0.0,
-    attention: bool = False,
 ) -> keras.Model:
     """Heads: code (batch, dimensions) -> {task: probabilities (batch, classes)}.
 
@@ -30,8 +27,6 @@ def build(
     units, shared, own : of every dense layer, and how many there are; three and two as published
     dropout : rate between them, and before the softmax where a task has no layer of its own
     code_dropout : rate on the code
-    attention : one output more, ATTENTION (batch, 1), above 0: how much a window counts in the
-        answer of its clip (Ilse 2018)
     """
     inputs = keras.Input((dimensions,), name="code")
 
@@ -53,29 +48,7 @@ def build(
     for task, classes in tasks.items():
         y = stack(x, task, own)
         outputs[task] = keras.layers.Dense(len(classes), activation="softmax", name=task)(y)
-    if attention:
-        outputs[ATTENTION] = keras.layers.Dense(1, activation="softplus", name=ATTENTION)(x)
     return keras.Model(inputs, outputs, name="heads")
-
-
-def bags(model: keras.Model, windows: int) -> keras.Model:
-    """What attention is trained with: the answer of several windows of a clip, sharing weights.
-
-    model : inputs (batch, …) -> {task: (batch, classes), ATTENTION: (batch, 1)}
-
-    Returns a model (batch, windows, …) -> {task: (batch, classes)}, the mean of the windows'
-    probabilities, weighed by attention.
-    """
-    ops, shape = keras.ops, model.input_shape[1:]
-    inputs = keras.Input((windows, *shape), name="windows")
-    each = {
-        name: ops.reshape(values, (-1, windows, values.shape[-1]))
-        for name, values in model(ops.reshape(inputs, (-1, *shape))).items()
-    }
-    weight = each.pop(ATTENTION) + 1e-7
-    weight = weight / ops.sum(weight, axis=1, keepdims=True)
-    answers = {task: ops.sum(weight * values, axis=1) for task, values in each.items()}
-    return keras.Model(inputs, answers, name="bags")
 
 
 def classifier(encoder: keras.Model, heads: keras.Model) -> keras.Model:

@@ -24,7 +24,7 @@ import pandas as pd
 from lib import artefacts, audio, config, loading
 from lib.errors import UserError
 from lib.loading import Classifier
-from lib.registry import ATTENTION, QUADRANTS, TASKS
+from lib.registry import QUADRANTS, TASKS
 from lib.scoring import columns_of
 
 SIZE = 32  # windows per step: as fast as more (docs/RESULTS.md); a clip of 30 s fills one
@@ -116,7 +116,6 @@ class Predictor:
             ]
             envelope, seconds, promised = sound.envelope(POINTS), sound.seconds, sound.promised
         found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        weights = found.pop(ATTENTION)[:, 0].astype(np.float64)
         start = np.arange(len(found["quadrants"])) * self.hop * self.frame
         columns = {"start_seconds": start.round(3)}
         columns["end_seconds"] = np.minimum(start + length * self.frame, seconds).round(3)
@@ -125,7 +124,7 @@ class Predictor:
         columns["quadrant"] = np.array(QUADRANTS)[found["quadrants"].argmax(axis=1)]
         for axis in ("arousal", "valence"):
             columns[axis] = found[axis][:, 1] - found[axis][:, 0]
-        clip = {task: np.average(p, axis=0, weights=weights) for task, p in found.items()}
+        clip = {task: p.mean(axis=0, dtype=np.float64) for task, p in found.items()}
         summary = {
             "seconds": round(seconds, 3),
             "promised_seconds": round(promised, 3),
@@ -138,17 +137,13 @@ class Predictor:
         return Prediction(pd.DataFrame(columns), summary, envelope)
 
     def _probabilities(self, windows: np.ndarray) -> dict[str, np.ndarray]:
-        """Probabilities : {task: float32 (n, classes)} of windows (n, n_mels, length, 1), and how
-        much each counts in the file's answer, ATTENTION (n, 1)."""
+        """Probabilities : {task: float32 (n, classes)} of windows (n, n_mels, length, 1)."""
         full = np.zeros((SIZE, *windows.shape[1:]), np.float32)  # one shape: traced once
         full[: len(windows)] = windows
         found = [one.model.predict_on_batch(full) for one in self.classifiers]
-        alike = np.ones((SIZE, 1), np.float32)  # of heads without attention
         return {
-            name: np.mean(
-                [np.asarray(one.get(name, alike))[: len(windows)] for one in found], axis=0
-            )
-            for name in (*TASKS, ATTENTION)
+            task: np.mean([np.asarray(one[task])[: len(windows)] for one in found], axis=0)
+            for task in TASKS
         }
 
 

@@ -42,7 +42,6 @@ TASKS = {  # task -> its classes, in the order of the outputs
     "arousal": ("negative", "positive"),
     "valence": ("negative", "positive"),
 }
-ATTENTION = "attention"  # how much a window counts in its clip's answer, where heads tell it
 QUADRANTS = TASKS["quadrants"]
 MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
 

@@ -18,7 +18,6 @@ from lib import (
     batches,
     execution,
     frozen,
-    heads,
     plots,
     probing,
     scoring,
@@ -26,9 +25,8 @@ from lib import (
     training,
 )
 from lib.cli import say
-from lib.errors import UserError
 from lib.jobs import Job
-from lib.registry import ATTENTION, MEASURE, TASKS
+from lib.registry import MEASURE, TASKS
 
 
 def train(
@@ -139,34 +137,18 @@ def _fit(
         labels["train"], {task: len(classes) for task, classes in TASKS.items()}
     )
     sizes = {"train": settings[section]["batch_windows"], "val": predict_windows}
-    change, bag = (
-        augmentation.changes(settings["augment"], model.input_shape),
-        settings["heads"]["attention"],
-    )
-    if (ATTENTION in model.output) != (bag > 0):
-        raise UserError(
-            f"heads.attention is {bag}, and the frozen step was trained "
-            f"{'with' if not bag else 'without'} it: set it alike, or train that step again"
-        )
     served = {}
-    for name, windows in job.data.items():
-        if name not in labels:
-            continue
-        each = (takes[name], labels[name], weights)
-        if bag:
-            bags = number // bag if name == "train" else None
-            some = (max(1, sizes[name] // bag), seed, name == "train")
-            served[name] = batches.Bags(bag, windows.recording, bags, *each, *some)
-        else:
-            order = partial(windows.shuffled, windows.recording)
-            served[name] = batches.Labelled(*each, sizes[name], seed, name == "train", order)
-    served["train"].change = change
-    if not bag and 0 < number < len(own):
+    for name in labels:
+        order = partial(job.data[name].shuffled, job.data[name].recording)
+        each = (takes[name], labels[name], weights, sizes[name])
+        served[name] = batches.Labelled(*each, seed, name == "train", order)
+    served["train"].change = augmentation.changes(settings["augment"], model.input_shape)
+    if 0 < number < len(own):
         served["train"].draw(number, partial(own.some, number))
     # the weights of the batches balance the classes, in the loss and here
     accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
     return training.fit(
-        heads.bags(model, bag) if bag else model,
+        model,
         served["train"],
         served["val"],
         run,

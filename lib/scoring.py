@@ -1,9 +1,8 @@
 """What a transfer run leaves of its test: predictions, measures, report and figures.
 
 predictions.csv has a row per window: recording, start_seconds, and per task the true class and the
-probability of each (p_<task>_<class>). Heads with attention add how much a window counts for its
-clip, a cross-validation the fold. All else follows from it. Probabilities have the nine digits that
-a float32 needs.
+probability of each (p_<task>_<class>); of a cross-validation also the fold. All else follows from
+it. Probabilities have the nine digits that a float32 needs.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import pandas as pd
 from lib import artefacts, evaluation, plots
 from lib.audio import window_seconds
 from lib.errors import UserError
-from lib.registry import ATTENTION, TASKS
+from lib.registry import TASKS
 from lib.windows import Windows
 
 PREDICTIONS = "predictions.csv"
@@ -26,8 +25,7 @@ PREDICTIONS = "predictions.csv"
 def predictions(
     windows: Windows, probabilities: Mapping[str, np.ndarray], features: Mapping
 ) -> pd.DataFrame:
-    """The table of all windows; probabilities : {task: float32 (n_windows, classes)}, and of heads
-    that tell it ATTENTION, (n_windows, 1)."""
+    """The table of all windows; probabilities : {task: float32 (n_windows, classes)}."""
     true = windows.labels()
     columns = {
         "recording": windows.table["recording"].to_numpy()[windows.recording],
@@ -37,8 +35,6 @@ def predictions(
         columns[task] = np.array(classes)[true[task]]
         for name, values in zip(columns_of(task), probabilities[task].T, strict=True):
             columns[name] = values
-    if ATTENTION in probabilities:
-        columns[ATTENTION] = probabilities[ATTENTION][:, 0]
     return pd.DataFrame(columns)
 
 
@@ -85,14 +81,7 @@ def probabilities_of(table: pd.DataFrame) -> dict[str, np.ndarray]:
 def measures(table: pd.DataFrame) -> dict:
     """Measures per window and per clip of a predictions table, as of lib.evaluation.evaluate."""
     recording = pd.factorize(table["recording"])[0]
-    return evaluation.evaluate(
-        labels_of(table), probabilities_of(table), recording, TASKS, attention_of(table)
-    )
-
-
-def attention_of(table: pd.DataFrame) -> np.ndarray | None:
-    """How much each window counts in its clip's answer : float (n,); None: all alike."""
-    return table[ATTENTION].to_numpy() if ATTENTION in table else None
+    return evaluation.evaluate(labels_of(table), probabilities_of(table), recording, TASKS)
 
 
 def write(table: pd.DataFrame, folder: Path, title: str, figures: bool = True) -> dict:

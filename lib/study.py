@@ -217,8 +217,7 @@ def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
     table = scoring.read(run / scoring.PREDICTIONS).sort_values("recording", kind="stable")
     measures = scoring.measures(table)
     _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)
-    p, weights = scoring.probabilities_of(table)["quadrants"], scoring.attention_of(table)
-    p = evaluation.mean_by(p, clip, len(first), weights)
+    p = evaluation.mean_by(scoring.probabilities_of(table)["quadrants"], clip, len(first))
     true = scoring.labels_of(table)["quadrants"][first]
     each = [artefacts.read_json(fold / "run.json") for fold in sorted(run.glob("fold_*"))]
     row = {"model": cell.model, "source": cell.source, "mode": cell.mode, "labels": cell.labels}

@@ -243,7 +243,7 @@ def _classifier(encoder: keras.Model, settings: Settings) -> keras.Model:
         heads.build(
             encoder.output_shape[-1],
             TASKS,
-            **settings["heads"] | {"attention": settings["heads"]["attention"] > 0},
+            **settings["heads"],
             dropout=settings["network"]["dropout"],
         ),
     )

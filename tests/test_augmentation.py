@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib import augmentation, batches, evaluation, heads, jobs
+from lib import augmentation, jobs
 from lib.registry import TASKS
 from lib.training import DecayedAdam
 
@@ -122,47 +122,3 @@ def test_weight_decay_is_of_kernels_alone_and_times_the_rate():
     optimiser.build([bias])
     optimiser.apply([keras.ops.zeros(2)], [bias])
     assert keras.ops.convert_to_numpy(bias).tolist() == [1, 1]
-
-
-def test_the_answer_of_a_bag_is_the_mean_of_its_windows_weighed_by_attention():
-    model = heads.build(5, TASKS, units=4, shared=1, own=0, dropout=0.0, attention=True)
-    assert model.output["attention"].shape == (None, 1)
-    bag = heads.bags(model, 3)
-    codes = RNG(0).normal(size=(2, 3, 5)).astype(np.float32)
-    each = model.predict_on_batch(codes.reshape(6, 5))
-    answer = bag.predict_on_batch(codes)
-    weight = each["attention"].reshape(2, 3, 1)
-    assert (weight > 0).all() and set(answer) == set(TASKS)
-    for task in TASKS:
-        values = each[task].reshape(2, 3, -1)
-        by_hand = (weight * values).sum(axis=1) / weight.sum(axis=1)
-        np.testing.assert_allclose(answer[task], by_hand, rtol=1e-4)
-    clip = np.repeat([0, 1], 3)
-    scored = evaluation.mean_by(each["arousal"], clip, 2, each["attention"][:, 0])
-    np.testing.assert_allclose(scored, answer["arousal"], rtol=1e-4)
-
-
-def test_bags_hold_windows_of_one_clip_and_clips_come_in_turn(windows):
-    labels = windows.labels()
-    ones = {task: np.ones(len(names), np.float32) for task, names in TASKS.items()}
-    number = 20  # of 8 clips
-    for shuffle, bags in ((True, number), (False, None)):
-        served = batches.Bags(
-            *(4, windows.recording, bags, lambda index: index, labels, ones, 8, 1, shuffle)
-        )
-        all_ = [served[i] for i in range(len(served))]
-        clips = np.concatenate([windows.recording[x] for x, _, _ in all_])
-        assert (clips == clips[:, :1]).all() and clips.shape[1] == 4
-        count = np.concatenate([w["arousal"] for _, _, w in all_])
-        drawn = np.bincount(clips[count > 0, 0], minlength=8)
-        assert set(drawn) == ({2, 3} if shuffle else {1})
-        for x, y, _ in all_:
-            true = labels["quadrants"][x[:, 0]]
-            np.testing.assert_array_equal(y["quadrants"].argmax(axis=1), true)
-        long = [
-            np.sort(x[i])
-            for x, _, _ in all_
-            for i in range(len(x))
-            if windows.recording[x[i, 0]] == 7
-        ]
-        assert all(len(set(one)) == 4 for one in long)  # no window twice where there are enough

@@ -140,7 +140,7 @@ def test_a_setting_or_section_that_was_deleted_is_named(monkeypatch):
     with pytest.raises(UserError, match=r"settings.py lacks training.stop_epochs: undo"):
         settings_of()
     monkeypatch.setattr(defaults, "heads", None)
-    with pytest.raises(UserError, match=r"lacks heads.attention, heads.code_dropout, heads.own"):
+    with pytest.raises(UserError, match=r"lacks heads.code_dropout, heads.own"):
         settings_of()
     monkeypatch.undo()
     monkeypatch.setattr(defaults, "path_to_models", 5)

@@ -62,6 +62,12 @@ def test_a_classifier_is_read_with_its_features(tmp_path, features):
     assert len(loading.classifier(alone, features).sha256) == 64
 
 
+def test_the_weights_of_windows_of_an_earlier_classifier_are_left_out(tmp_path, features, capsys):
+    small(features, {**TASKS, "attention": ("weight",)}).save(tmp_path / "earlier.keras")
+    assert loading.classifier(tmp_path / "earlier.keras", features)
+    assert "no longer done: they count alike" in capsys.readouterr().out
+
+
 def test_what_is_no_classifier_is_refused(tmp_path, features):
     cases = {
         "encoder": scae.build_encoder(),

@@ -1,14 +1,12 @@
-"""Encoders of other sources, probes, attention, few labels: through the scripts, on small data."""
+"""Encoders of other sources, probes, few labels: through the scripts, on small data."""
 
 import json
 import re
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
 
-import predict
 import pretrain_cpc
 import pretrain_denoise
 import results_table
@@ -157,24 +155,3 @@ def test_probes_stand_in_the_tables(place, capsys):
     assert results_table.main([]) == 0
     text = (place / "results" / "table.md").read_text()
     assert "| log-mel statistics | SVM |" in text and "| CPC-NCE | from scratch |" in text
-
-
-def test_attention_decides_the_answer_of_a_clip_here_and_in_prediction(place, demo, tmp_path):
-    more = ["--tag", "attention", "--set", "heads.attention=4", "--epochs", "2"]
-    assert cpc("-s n -m e -rel y", *more) == 0
-    run = place / PAIR.format("none") / "model_cpc_nce.attention.it_0"
-    table = scoring.read(run / "predictions.csv")
-    assert (table["attention"] > 0).all() and table["attention"].nunique() > 1
-    clip = table[table["recording"] == table["recording"].iloc[0]]
-    alike = pd.concat([clip.assign(attention=1.0), clip])
-    first, last = scoring.measures(clip)["clip"], scoring.measures(alike)["clip"]
-    assert first["quadrants"]["items"] == last["quadrants"]["items"] == 1
-    song = next(iter(sorted(demo.glob("MER_audio_taffc_dataset/Q1/*.mp3"))))
-    line = ["-i", str(song), "-o", str(tmp_path), "--model", str(run), "--hop", "0.48"]
-    assert predict.main(line) == 0
-    found = json.loads(next(tmp_path.glob("*.json")).read_text())
-    rows = pd.read_csv(next(tmp_path.glob(f"{song.stem}*.csv")))
-    plain = rows[[f"p_quadrants_{q}" for q in TASKS["quadrants"]]].mean()
-    weighed = np.array(list(found["p_quadrants"].values()))
-    assert weighed.sum() == pytest.approx(1, abs=1e-5)
-    assert len(rows) == 1 or not np.allclose(weighed, plain, atol=1e-7)
