@@ -132,11 +132,11 @@ training = dict(
     plateau_factor=0.5,  # the rate is multiplied by this [paper]
     stop_epochs=50,  # epochs without a better validation loss before training stops [paper]
     weight_decay=0.0,  # of kernels, decoupled (Loshchilov 2019): times the rate, per step
-    predict_windows=0,  # windows per step when only predicting [ours]; 0: measured
+    predict_windows=128,  # windows per step when only predicting [ours]
     predict_dtype="float32",  # or bfloat16: test predictions and frozen codes about 1.4 times as
     #   fast on CPUs with AVX-512 BF16, and off by some thousandths [ours]
-    xla="auto",  # compile a step with XLA: on, off, auto (measured) [ours]: TensorFlow on CPUs is
-    #   about four times slower with it
+    xla="auto",  # compile a step with XLA: on, off, auto (on for GPUs) [ours]: TensorFlow on CPUs
+    #   is about four times slower with it
     threads=0,  # of the CPU [ours]; 0: as many as this process may use
     deterministic=False,  # same seed, same machine, same weights bit for bit (--deterministic)
     tensorboard=False,  # event files in the run directory (--tensorboard)

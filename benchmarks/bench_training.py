@@ -48,6 +48,7 @@ import numpy as np  # noqa: E402
 from lib import artefacts, datasets, execution, loading, pretraining, training, transfer  # noqa: E402
 from lib.errors import guard  # noqa: E402
 
+SIZES = (64, 128, 256, 512, 1024)  # windows per step of prediction
 SECONDS = 2.0  # of every measurement of a bare step
 
 
@@ -191,7 +192,7 @@ def frozen(kind, model, heads, settings, music):
     encoder = model.get_layer("encoder")
     half = execution.for_prediction(encoder, "bfloat16")
     some = np.resize(windows.take(np.arange(1024)), (1024, *x.shape[1:]))
-    steps = {str(n): lambda n=n: encoder.predict_on_batch(some[:n]) for n in execution.SIZES}
+    steps = {str(n): lambda n=n: encoder.predict_on_batch(some[:n]) for n in SIZES}
     steps["bfloat16"] = lambda: half.predict_on_batch(some[:256])
     windows = {name: int(name) if name.isdigit() else 256 for name in steps}
     order = ["256", *(name for name in steps if name != "256")]

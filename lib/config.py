@@ -122,7 +122,7 @@ LEGAL = {
     "training.plateau_factor": SHARE,
     "training.stop_epochs": _whole(1),
     "training.weight_decay": FROM_ZERO,
-    "training.predict_windows": _whole(0),
+    "training.predict_windows": _whole(1),
     "training.predict_dtype": _one_of("float32", "bfloat16"),
     "training.xla": _one_of("auto", "on", "off"),
     "training.threads": _whole(0, 1024),
@@ -179,11 +179,9 @@ def load(model: str | None = None) -> Settings:
         if names:
             raise UserError(f"settings.py {what} {', '.join(sorted(names))}: undo the last edit")
     _apply_recipe(settings, vars(module).get("models"), model)
-    models = models_folder()
     settings["paths"] = {
         "data": _path(module, "path_to_data"),
-        "models": str(models),
-        "machine": str(models / "models" / "machine.json"),  # what was measured of machines
+        "models": str(models_folder()),
     }
     return settings
 

@@ -78,7 +78,7 @@ def pretrain(
             f"fold_{part.number}": tuple(pool.subset(part.rows[n]) for n in ("train", "val"))
             for part in crossval.divide(pool, folds, folder, settings["dataset"]["val"], seed)
         }
-    machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
+    machine = Machine(settings["training"])
     runs = []
     for iteration in config.iterations(settings):
         names = (language, model, iteration, kind, folds.name if folds else "")

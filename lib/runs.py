@@ -52,7 +52,7 @@ def train(
     seed = training.run_seed(job.settings["run"]["seed"], iteration)
     keras.utils.set_random_seed(seed)
     model = build()
-    size = _predict_windows(job, model)
+    size = job.machine.predict_windows
     trained, takes = model, {name: windows.take for name, windows in job.data.items()}
     if mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
         trained = model.get_layer("heads")
@@ -163,16 +163,6 @@ def _fit(
         anew=job.overwrite,
         slow=slow,
     )
-
-
-def _predict_windows(job: Job, model: keras.Model) -> int:
-    """Windows per step of prediction."""
-
-    def speed(size: int) -> float:
-        some = job.data["train"].take(np.arange(size) % len(job.data["train"]))
-        return execution.speed_of(lambda: model.predict_on_batch(some), size)
-
-    return job.machine.predict_windows(job.model, sum(map(len, job.data.values())), speed)
 
 
 def _coded(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:

@@ -6,14 +6,14 @@ import importlib.util
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from lib import artefacts, execution
+from lib import artefacts
 from lib.batches import Batches
 from lib.checkpoints import Checkpoints
 from lib.cli import say
@@ -318,7 +318,7 @@ def fit(
     ----------
     train, valid : batches; those of training are told their epoch
     run : run directory, where an unfinished training keeps its saved states
-    machine : chooses how to compute, and is told
+    machine : how to compute
     loss : as for keras.Model.compile
     metrics : as `weighted_metrics` there: the weights of the batches say what counts
     measure : the metric that is shown, by its name in the history
@@ -340,13 +340,13 @@ def fit(
     steps = len(train) * section["epochs"]
     factors = {id(variable): section["encoder_rate"] for variable in slow}
 
-    def compiled(xla: bool) -> keras.Model:
-        # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
-        how = optimizer(section, training, steps, factors)
-        twin.compile(how, loss, weighted_metrics=metrics, jit_compile=xla)
-        return twin
-
-    compiled(machine.xla(f"{model.name}, {train.size} at a time", steps, _speed(compiled, train)))
+    # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
+    twin.compile(
+        optimizer(section, training, steps, factors),
+        loss,
+        weighted_metrics=metrics,
+        jit_compile=machine.xla,
+    )
     _build(twin, train)
     say(machine.told())
     checkpoints = Checkpoints(run)
@@ -403,22 +403,6 @@ def advice(section: str, settings: Mapping) -> str:
     """What to try when the loss is not finite; `section` of the settings names the step."""
     rate = settings[section]["learning_rate"]
     return f"try a lower learning rate (--set {section}.learning_rate={rate / 10:g} --overwrite)"
-
-
-def _speed(compiled: Callable[[bool], keras.Model], train: Batches) -> Callable[[bool], float]:
-    """What measures the windows/s of a step of training with or without XLA, and leaves the model
-    as it was."""
-
-    def speed(xla: bool) -> float:
-        model = compiled(xla)
-        before = [(v, keras.ops.convert_to_numpy(v)) for v in model.variables]
-        found = execution.speed_of(lambda: model.train_on_batch(*batch), train.size * train.windows)
-        for variable, value in before:
-            variable.assign(value)
-        return found
-
-    batch = train[0]
-    return speed
 
 
 def _tensorboard(run: Path) -> keras.callbacks.Callback:

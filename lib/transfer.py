@@ -89,7 +89,7 @@ def transfer(
         f"{LANGUAGES[music]} music: "
         + ", ".join(f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items())
     )
-    machine = Machine(settings["training"], Path(settings["paths"]["machine"]))
+    machine = Machine(settings["training"])
     job = Job(model, speech, music, settings, folder, data, machine, overwrite, probe)
     one = _one
     if folds:

@@ -1,49 +1,16 @@
-"""What is chosen for a machine: as asked for, or as measured; once, and told."""
+"""How a machine computes: as the settings say, and told."""
 
 import json
 import subprocess
 import sys
 
-import keras
 import numpy as np
-import pytest
 from conftest import ROOT
 
 import settings as defaults
 from lib import execution, scae
-from lib.errors import UserError
-from lib.execution import Machine
 
 TRAINING = defaults.training
-
-
-def test_the_fastest_size_is_measured_once_per_machine(tmp_path):
-    store, asked = tmp_path / "models/machine.json", []
-
-    def speed(size):
-        asked.append(size)
-        return 1000.0 if size == 512 else 900.0
-
-    machine = Machine(TRAINING, store)
-    assert machine.predict_windows("net", execution.WINDOWS - 1, speed) == 256 and not asked
-    assert machine.predict_windows("net", execution.WINDOWS, speed) == 512
-    assert asked == list(execution.SIZES)
-    again = Machine(TRAINING, store)
-    assert again.predict_windows("net", 10, speed) == 512 and len(asked) == 5
-    assert again.predict_windows("other net", execution.WINDOWS, speed) == 512 and len(asked) == 10
-    assert again.chosen["predict_windows_per_second"]["512"] == 1000.0
-    assert "predicting 512 windows at a time" in again.told()
-    key = next(iter(json.loads(store.read_text())))
-    assert keras.backend.backend() in key and "threads" in key
-    fixed = Machine(TRAINING | {"predict_windows": 7}, store)
-    assert fixed.predict_windows("net", execution.WINDOWS, speed) == 7
-
-
-def test_a_damaged_record_of_a_machine_is_named(tmp_path):
-    store = tmp_path / "machine.json"
-    store.write_text("{")
-    with pytest.raises(UserError, match=r"machine.json is damaged: remove that file, all in it"):
-        Machine(TRAINING, store).predict_windows("net", execution.WINDOWS, lambda size: 1.0)
 
 
 def test_predictions_in_bfloat16_are_those_in_float32_roughly():
@@ -55,14 +22,6 @@ def test_predictions_in_bfloat16_are_those_in_float32_roughly():
     assert 0 < abs(found - expected).max() < 0.05 * abs(expected).max()
     np.testing.assert_array_equal(encoder.predict(x, verbose=0), expected)  # the model is untouched
     assert execution.for_prediction(encoder, "float32") is encoder
-
-
-def test_speed_counts_windows_after_the_first_step(monkeypatch):
-    clock = iter(np.arange(0.0, 100.0, 0.25))
-    monkeypatch.setattr(execution.time, "perf_counter", lambda: next(clock))
-    calls = []
-    assert execution.speed_of(lambda: calls.append(1), 100) == 400.0
-    assert len(calls) == 5  # one that compiles, then a second's
 
 
 def test_threads_are_those_asked_for(pipeline, tmp_path):
@@ -89,4 +48,4 @@ def test_run_json_says_how_a_run_was_computed(pipeline):
         assert found["backend"] == "tensorflow" and found["device"] == "cpu"
         assert found["xla"] is False and found["threads"] >= 1, run
         if "models_trans" in str(run):
-            assert found["predict_windows"] == 256
+            assert found["predict_windows"] == 128

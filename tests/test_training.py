@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import settings as defaults
-from lib import batches, execution, training
+from lib import batches, training
 from lib.errors import UserError
 from lib.execution import Machine
 
@@ -38,13 +38,15 @@ def model(statistics=True):
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
-def fit(net, folder, stop_at=None, section=SECTION, fingerprint="a", anew=False, **changes):
+def fit(
+    net, folder, stop_at=None, section=SECTION, fingerprint="a", anew=False, machine=None, **changes
+):
     return training.fit(
         net,
         Regression(True, stop_at),
         Regression(False),
         folder,
-        Machine(TRAINING),
+        machine or Machine(TRAINING),
         loss="mse",
         section=section,
         training=TRAINING | changes,
@@ -285,12 +287,8 @@ def test_runs_have_seeds_of_their_own():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have no choice")
-@pytest.mark.parametrize(
-    "wish, speeds, chosen",
-    [("off", None, False), ("on", None, True)]
-    + [("auto", {False: 2.0, True: 1.0}, False), ("auto", {False: 1.0, True: 2.0}, True)],
-)
-def test_xla_is_as_asked_for_or_as_measured(tmp_path, monkeypatch, wish, speeds, chosen):
+@pytest.mark.parametrize("wish, xla", [("off", False), ("on", True), ("auto", False)])
+def test_xla_is_as_asked_for_and_off_on_a_cpu(tmp_path, monkeypatch, wish, xla):
     asked = []
     original = keras.Model.compile
 
@@ -299,35 +297,7 @@ def test_xla_is_as_asked_for_or_as_measured(tmp_path, monkeypatch, wish, speeds,
         return original(self, *args, **(kwargs | {"jit_compile": False}))
 
     monkeypatch.setattr(keras.Model, "compile", compile_)
-    monkeypatch.setattr(execution, "STEPS", 1)
-    measured = []
-    monkeypatch.setattr(
-        training, "_speed", lambda *_: lambda xla: measured.append(xla) or speeds[xla]
-    )
-    machine, net = Machine(TRAINING | {"xla": wish}, tmp_path / "machine.json"), model()
-    for _ in range(2):
-        training.fit(
-            net,
-            Regression(True),
-            Regression(False),
-            tmp_path / "run",
-            machine,
-            loss="mse",
-            section=SECTION | {"epochs": 1},
-            training=TRAINING,
-            fingerprint="",
-        )
-    assert asked[-1] == chosen == machine.chosen["xla"]
-    assert measured == ([False, True] if speeds else [])  # once for the machine
-    assert f"XLA {'on' if chosen else 'off'}" in machine.told()
-
-
-def test_measuring_leaves_weights_and_random_states_alone(tmp_path):
-    """The same training with and without a measurement before it."""
-    _, expected = fit(model(), tmp_path / "a")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "STEPS", 1)
-        patch.setattr(execution.Machine, "xla", lambda self, what, steps, speed: speed(False) < 0)
-        _, history = fit(model(), tmp_path / "b")
-    for a, b in zip(without_time(history), without_time(expected), strict=True):
-        assert a == pytest.approx(b, abs=1e-6)
+    machine = Machine(TRAINING | {"xla": wish})
+    fit(model(), tmp_path, machine=machine)
+    assert asked == [xla] and machine.chosen["xla"] is xla
+    assert f"XLA {'on' if xla else 'off'}" in machine.told()
