@@ -8,8 +8,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-COPY requirements-lock.txt /tmp/
-RUN python3 -m venv /opt/venv && pip install --require-hashes -r /tmp/requirements-lock.txt
+COPY requirements/lock.txt /tmp/
+RUN python3 -m venv /opt/venv && pip install --require-hashes -r /tmp/lock.txt
 # for a GPU: --build-arg EXTRA="tensorflow[and-cuda]"
 ARG EXTRA=""
 RUN if [ -n "$EXTRA" ]; then pip install "$EXTRA"; fi
@@ -24,8 +24,9 @@ WORKDIR /suite
 FROM packages AS test
 RUN apt-get update && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
-COPY requirements*.txt /tmp/
-RUN pip install -r /tmp/requirements-dev.txt
+COPY requirements.txt /tmp/
+COPY requirements /tmp/requirements/
+RUN pip install -r /tmp/requirements/dev.txt
 COPY --chown=mer . .
 # tells make that all is installed
 RUN touch /opt/venv/runtime /opt/venv/dev

@@ -16,13 +16,12 @@ $(VENV)/runtime: requirements.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-EXTRAS := $(foreach extra,dask tensorboard jax torch workflow,requirements-$(extra).txt)
-$(VENV)/dev: requirements-dev.txt $(EXTRAS) $(VENV)/runtime
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/dev: $(wildcard requirements/*.txt) $(VENV)/runtime
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 
-$(VENV)/workflow: requirements-workflow.txt $(VENV)/runtime
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-workflow.txt
+$(VENV)/workflow: requirements/workflow.txt $(VENV)/runtime
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/workflow.txt
 	touch $@
 
 # the graph is the Snakefile's; after kill -9: $(VENV)/bin/snakemake --unlock

@@ -1,4 +1,4 @@
-"""The whole experiment as one graph, for Snakemake 8 or later (requirements-workflow.txt).
+"""The whole experiment as one graph, for Snakemake 8 or later (requirements/workflow.txt).
 
     snakemake -j2 demo                        synthetic corpora -> every stage -> demo/results/
     snakemake -j2 table2                      experiment 1 of the paper, corpora of path_to_data

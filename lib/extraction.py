@@ -214,7 +214,7 @@ def _on_dask(
     try:
         from distributed import Client
     except ImportError as error:
-        raise UserError("--scheduler needs Dask: pip install -r requirements-dask.txt") from error
+        raise UserError("--scheduler needs Dask: pip install -r requirements/dask.txt") from error
     try:
         client = Client(scheduler, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

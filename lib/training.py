@@ -409,7 +409,7 @@ def _tensorboard(run: Path) -> keras.callbacks.Callback:
     for package in ("tensorboard", "tensorflow"):
         if importlib.util.find_spec(package) is None:
             raise UserError(
-                f"--tensorboard needs {package}: pip install -r requirements-tensorboard.txt"
+                f"--tensorboard needs {package}: pip install -r requirements/tensorboard.txt"
             )
     return keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)
 

@@ -61,7 +61,7 @@ def work(theirs, ours):
 
 def python(backend, *line, **environment):
     if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed: pip install -r requirements-{backend}.txt")
+        pytest.skip(f"{backend} is not installed: pip install -r requirements/{backend}.txt")
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     result = subprocess.run(
         [sys.executable, *map(str, line)],

@@ -17,11 +17,11 @@ def requirements(name, ending=r"(\s*\\)?$"):
 def test_the_lock_file_fixes_every_package_within_its_range(python):
     about = {"python_version": python, "python_full_version": f"{python}.1"}
     locked = {}
-    for one in requirements("requirements-lock.txt"):
+    for one in requirements("requirements/lock.txt"):
         if one.marker is None or one.marker.evaluate(about):
             assert locked.setdefault(canonicalize_name(one.name), one) is one, one
     for asked in requirements("requirements.txt"):
         version = next(iter(locked[canonicalize_name(asked.name)].specifier)).version
         assert asked.specifier.contains(version), (asked, version)
-    text = (ROOT / "requirements-lock.txt").read_text()
+    text = (ROOT / "requirements/lock.txt").read_text()
     assert len(re.findall(r"^\S+==.*\\\n +--hash=sha256:", text, re.MULTILINE)) >= len(locked) > 50
