@@ -9,18 +9,26 @@ format. All files together stay below a bound; those used longest ago go first.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
+import xxhash
 
 from lib import artefacts
 from lib.cli import say
-from lib.errors import NO_ROOM
 from lib.packing import digest
+
+HEADER = 128  # bytes before the values in a file of numpy's
+NAME = re.compile(r"(?P<partial>\.partial-\d+-)?[0-9a-f]{32}\.npy")  # of a file of codes
+ABANDONED = 3600  # s without a change after which an unfinished file is nobody's [ours]
 
 
 class Cache:
@@ -29,44 +37,42 @@ class Cache:
     def __init__(self, folder: Path, limit: float):
         self.folder, self.limit = folder / artefacts.CODES, limit
 
-    def get(self, of: Mapping) -> np.ndarray | None:
-        """The codes (n_windows, d) of what `of` says, mapped from their file, or None."""
+    def get(self, of: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
+        """The codes of what `of` says, `shape` (n_windows, d), mapped from their file, or None."""
         path = self._path(of)
         record = _read(path.with_suffix(".json")) if self.limit else None
-        if record is None:
+        if record is None or not path.is_file():
             return None
         try:
             codes = np.load(path, mmap_mode="r")
-            if digest(codes) == record.get("digest"):
-                os.utime(path)
+            alike = codes.dtype == np.float32 and codes.shape == shape
+            if alike and record == {**of, "digest": digest(codes)}:
+                with contextlib.suppress(OSError):  # a folder that may only be read
+                    os.utime(path)
                 return codes
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, TokenError):
             pass
         say(f"{path} is damaged: computing these codes again")
         return None
 
-    def put(self, of: Mapping, blocks: Iterator[np.ndarray], shape: tuple[int, int]) -> bool:
-        """Keep the codes that come in `blocks` : float32 (n, d); False, with none of them taken,
-        where they do not fit below the bound or the folder cannot be written."""
-        path, size = self._path(of), 4 * shape[0] * shape[1] + 128
+    def put(self, of: Mapping, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> bool:
+        """Keep the codes that come in `blocks` : float32 (n, d).
+
+        Returns False where they do not fit below the bound, with none of them taken, or cannot be
+        written; some are taken then, and the caller begins anew.
+        """
+        path, size = self._path(of), 4 * shape[0] * shape[1] + HEADER
         if size > self.limit:
             return False
         try:
             self.folder.mkdir(exist_ok=True)
             self._make_room(size)
-            with artefacts.atomic(path) as partial, open(partial, "wb") as file:
-                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-                os.posix_fallocate(file.fileno(), file.tell(), size - 128)
-                for block in blocks:
-                    file.write(np.ascontiguousarray(block, np.float32).data)
+            with artefacts.atomic(path) as partial:
+                found = _write(partial, blocks, shape)
+                artefacts.write_json(path.with_suffix(".json"), {**of, "digest": found})
         except OSError as error:
-            if isinstance(error, PermissionError) or error.errno in (*NO_ROOM, 30):  # 30: read-only
-                say(f"codes are not kept in {self.folder}: {error.strerror}")
-                return False
-            raise
-        found = np.load(path, mmap_mode="r")
-        artefacts.write_json(path.with_suffix(".json"), {**of, "digest": digest(found)})
+            say(f"codes are not kept in {self.folder}: {error.strerror or error}")
+            return False
         return True
 
     def _path(self, of: Mapping) -> Path:
@@ -74,14 +80,43 @@ class Cache:
         return self.folder / f"{key[:32]}.npy"
 
     def _make_room(self, size: int) -> None:
-        files = sorted(self.folder.glob("*.npy"), key=lambda path: path.stat().st_mtime)
-        total = size + sum(path.stat().st_size for path in files)
-        for path in files:
+        """Remove codes until `size` more bytes stay below the bound, those used longest ago first.
+
+        Other processes may write and remove here at the same time.
+        """
+        kept, total = [], size
+        for path in self.folder.iterdir():
+            name = NAME.fullmatch(path.name)
+            if name is None:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                about = path.stat()
+                if name["partial"] and about.st_mtime < time.time() - ABANDONED:
+                    path.unlink()
+                    continue
+                total += about.st_size
+                if not name["partial"]:
+                    kept.append((about.st_mtime, about.st_size, path))
+        for _, own, path in sorted(kept):
             if total <= self.limit:
                 break
-            total -= path.stat().st_size
+            total -= own
             path.with_suffix(".json").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+
+
+def _write(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> str:
+    """Write codes as .npy; returns their digest, as of `digest`."""
+    found = xxhash.xxh3_128()
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        os.posix_fallocate(file.fileno(), file.tell(), 4 * shape[0] * shape[1])
+        for block in blocks:
+            codes = np.ascontiguousarray(block, np.float32)
+            found.update(codes.data)
+            file.write(codes.data)
+    return found.hexdigest()
 
 
 def _read(path: Path) -> dict | None:

@@ -45,13 +45,12 @@ def codes(
         "dtype": training["predict_dtype"],
     }
     shape = (len(windows), encoder.output_shape[-1])
-    found = cache.get(of)
-    if found is None:
-        blocks = (np.asarray(block) for block in _blocks(encoder, windows, size))
-        if cache.put(of, blocks, shape):
-            found = cache.get(of)
-        elif 4 * shape[0] * shape[1] <= budget(training["memory_gb"]):
-            found = np.concatenate(list(blocks))
+    found = cache.get(of, shape)
+    if found is None and cache.put(of, _blocks(encoder, windows, size), shape):
+        found = cache.get(of, shape)
+    if found is None and 4 * shape[0] * shape[1] <= budget(training["memory_gb"]):
+        # from the first window on: a disk that failed late has taken some already
+        found = np.concatenate(list(_blocks(encoder, windows, size)))
     if found is None:
         say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")
         return lambda chosen: encoder.predict_on_batch(windows.take(chosen))
@@ -67,5 +66,5 @@ def _blocks(encoder: keras.Model, windows: Windows, size: int) -> Iterator[np.nd
     """Codes of all windows, `size` at a time."""
     inputs = batches.Inputs(windows.take, len(windows), size)
     for number in range(len(inputs)):
-        found = encoder.predict_on_batch(inputs[number][0])
+        found = np.asarray(encoder.predict_on_batch(inputs[number][0]))
         yield found[: len(windows) - number * inputs.size]

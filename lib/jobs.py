@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lib import artefacts
+from lib.batches import Take
 from lib.config import Settings
 from lib.crossval import Folds, Part
 from lib.execution import Machine
@@ -22,7 +23,8 @@ class Job:
 
     speech : "e", "m", "x", "u" (the music itself without its labels) or "n" (random weights)
 
-    In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`.
+    In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`, and `codes`
+    are those of the pool by the encoder used last, {its identity: what gives them}, for all folds.
     """
 
     model: str
@@ -37,6 +39,7 @@ class Job:
     folds: Folds | None = None
     pool: Windows | None = None
     part: Part | None = None
+    codes: dict[str, Take] = field(default_factory=dict)
 
     def whole(self, mode: str, iteration: int) -> Path:
         """The run directory of a step; in a cross-validation, that of all folds."""

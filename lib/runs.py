@@ -168,12 +168,16 @@ def _fit(
 def _coded(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:
     """What gives the codes of the windows of each split; `identity` of the encoder.
 
-    In a cross-validation the codes are those of the pool, which all folds share.
+    In a cross-validation the codes are those of the pool, computed for the first fold and kept for
+    the others, as long as the encoder is the same.
     """
     how = (encoder, identity, job.folder, job.settings["training"], size)
     if job.pool is None:
         return {name: frozen.codes(w, name, *how) for name, w in job.data.items()}
-    codes = frozen.codes(job.pool, "all clips", *how)
+    if identity not in job.codes:
+        job.codes.clear()  # first: two encoders' codes may not fit into memory
+        job.codes[identity] = frozen.codes(job.pool, "all clips", *how)
+    codes = job.codes[identity]
     own = {name: job.pool.windows_of(rows) for name, rows in job.part.rows.items()}
     return {name: lambda chosen, own=own[name]: codes(own[chosen]) for name in own}
 
