@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
@@ -26,7 +29,8 @@ from lib.cli import say
 
 KEPT = 2
 DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, MemoryError)
-DAMAGE += (zipfile.BadZipFile, struct.error)
+DAMAGE += (zipfile.BadZipFile, struct.error, TokenError, zlib.error)
+NAME = re.compile(r"epoch_(\d+)\.npz")
 
 
 class Checkpoints:
@@ -41,7 +45,7 @@ class Checkpoints:
     def saved(self) -> int:
         """The last epoch that is on the disk; 0: none."""
         files = self._files()
-        return int(files[0].stem.split("_")[1]) if files else 0
+        return _epoch(files[0]) if files else 0
 
     def save(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
         """Begin to save a state, once the one before is on the disk.
@@ -67,6 +71,8 @@ class Checkpoints:
                     # numpy compares each array with its checksum
                     arrays = {name: saved[name] for name in saved.files}
                 state = json.loads(arrays.pop("state").tobytes())
+                if not isinstance(state, dict):
+                    raise ValueError("its state is no table of names")
                 return state, arrays
             except DAMAGE as error:
                 say(f"{path} is damaged ({str(error)[:60]}): going back to the one before")
@@ -88,8 +94,15 @@ class Checkpoints:
         with artefacts.atomic(self.folder / "history.csv") as partial:
             pd.DataFrame(content["history"]).to_csv(partial, index=False)
         for old in self._files()[KEPT:]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
         """The newest first."""
-        return sorted(self.folder.glob("epoch_*.npz"), reverse=True)
+        files = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(filter(_epoch, files), key=_epoch, reverse=True)
+
+
+def _epoch(path: Path) -> int:
+    """The number of the epoch that a file was saved after; 0: it is no saved state."""
+    name = NAME.fullmatch(path.name)
+    return int(name[1]) if name else 0

@@ -142,7 +142,7 @@ class Course(keras.callbacks.Callback):
             "history": [],
         }
         self.best: list[np.ndarray] | None = None
-        self.copy_all, self.copy_best = _Copies(), _Copies()
+        self.copy_all, self.copy_best = _Copies(checkpoints.wait), _Copies(checkpoints.wait)
         self.saved_at = self.looked_at = time.monotonic()
         self.told_at = -math.inf
         self.bar = None
@@ -150,19 +150,23 @@ class Course(keras.callbacks.Callback):
     def resume(self, anew: bool) -> int:
         """Load the saved state, if there is one; returns the epochs done.
 
-        anew : begin anew where it is of a run with other settings or data, instead of raising
-        UserError
+        anew : begin anew where it is of a run with other settings or data, or of another version
+        of the suite, instead of raising UserError
         """
         found = self.checkpoints.load()
         if found is None:
             return 0
         state, arrays = found
-        if not artefacts.same_inputs(state["fingerprint"], self.state["fingerprint"]):
-            if not anew:
-                raise UserError(
-                    f"{self.checkpoints.folder} is of an unfinished training with other settings "
-                    "or data: finish it with its own line, or begin anew with --overwrite"
-                )
+        why = None
+        if not artefacts.same_inputs(state.get("fingerprint", ""), self.state["fingerprint"]):
+            why = "is of an unfinished training with other settings or data: finish it with its "
+            why += "own line"
+        elif not self._fits(state, arrays):
+            why = "was saved by another version of this suite, of another network or in another "
+            why += "format: finish it with that version"
+        if why and not anew:
+            raise UserError(f"{self.checkpoints.folder} {why}, or begin anew with --overwrite")
+        if why:
             self.checkpoints.remove()
             return 0
         for name, variable in zip(self._names("last"), self._variables(), strict=True):
@@ -250,6 +254,13 @@ class Course(keras.callbacks.Callback):
         # Keras's own weights files leave the random states of dropout out
         return [*self.model.variables, *self.model.optimizer.variables]
 
+    def _fits(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether a saved state has all that this training has, in the same shapes."""
+        shapes = dict(zip(self._names("last"), (v.shape for v in self._variables()), strict=True))
+        shapes |= {f"best_{i:04d}": v.shape for i, v in enumerate(self.model.weights)}
+        found = {name: array.shape for name, array in arrays.items() if array.dtype.kind in "fiub"}
+        return set(state) == set(self.state) and found == {k: tuple(v) for k, v in shapes.items()}
+
     def _names(self, prefix: str) -> list[str]:
         return [f"{prefix}_{i:04d}" for i in range(len(self._variables()))]
 
@@ -271,21 +282,25 @@ class Course(keras.callbacks.Callback):
 
 
 class _Copies:
-    """Copies of the values of variables, in memory that is used in turn: one set may be on its way
-    to the disk, and new memory costs twenty times the copying."""
+    """Copies of the values of variables, in the same memory each time: new memory costs twenty
+    times the copying.
 
-    def __init__(self):
-        self.sets: list[list[np.ndarray]] = []
+    wait : returns when the copies before are no longer on their way to the disk
+    """
+
+    def __init__(self, wait: Callable[[], None]):
+        self.wait = wait
+        self.copies: list[np.ndarray] | None = None
 
     def __call__(self, variables: Iterable) -> list[np.ndarray]:
         values = map(keras.ops.convert_to_numpy, variables)
-        if len(self.sets) < 2:
-            self.sets.insert(0, list(values))
-            return self.sets[0]
-        self.sets.reverse()
-        for copy, value in zip(self.sets[0], values, strict=True):
+        if self.copies is None:
+            self.copies = [np.array(value) for value in values]
+            return self.copies
+        self.wait()
+        for copy, value in zip(self.copies, values, strict=True):
             np.copyto(copy, value)
-        return self.sets[0]
+        return self.copies
 
 
 def _duration(seconds: float) -> str:

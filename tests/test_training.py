@@ -1,11 +1,15 @@
 """Optimiser, plateaus, stopping, and a run that goes on after a kill as if nothing had happened."""
 
+import json
+import time
+
 import keras
 import numpy as np
 import pytest
 
 import settings as defaults
 from lib import batches, training
+from lib.checkpoints import Checkpoints
 from lib.errors import UserError
 from lib.execution import Machine
 
@@ -165,6 +169,80 @@ def test_of_a_damaged_saved_state_the_one_before_is_used(tmp_path, capsys, damag
     printed = capsys.readouterr().out
     assert "epoch_00003.npz is damaged" in printed and "resuming after epoch 2" in printed
     assert without_time(history)[-1] == pytest.approx(without_time(expected)[-1], abs=1e-6)
+
+
+def rewritten(path, change):
+    """Let `change` change the state and the arrays of a saved state."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    state = json.loads(arrays.pop("state").tobytes())
+    state = change(state, arrays) or state
+    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
+
+
+OTHERS = {
+    "an array less": lambda state, arrays: arrays.popitem() and None,
+    "no best weights": lambda state, arrays: arrays.pop("best_0000") is state,
+    "another shape": lambda state, arrays: arrays.update(last_0000=np.zeros((6, 9))),
+    "another shape of the best": lambda state, arrays: arrays.update(best_0001=np.zeros(9)),
+    "text": lambda state, arrays: arrays.update(last_0001=np.array(["a"] * 8)),
+    "a counter less": lambda state, arrays: state.pop("since_cut") and None,
+    "no fingerprint": lambda state, arrays: state.pop("fingerprint") and None,
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_saved_state_of_another_version_is_refused_in_one_message(tmp_path, what):
+    with pytest.raises(Exception, match="killed here"):
+        fit(model(), tmp_path, stop_at=2)
+    for path in saved(tmp_path):
+        rewritten(path, OTHERS[what])
+    net = model()
+    before = net.get_weights()
+    with pytest.raises(UserError, match=r"checkpoint (was saved|is of).* anew with --overwrite"):
+        fit(net, tmp_path)
+    for a, b in zip(net.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    _, history = fit(net, tmp_path, anew=True)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
+
+
+def test_a_state_that_is_no_table_is_damaged_and_other_files_are_no_states(tmp_path, capsys):
+    with pytest.raises(Exception, match="killed here"):
+        fit(model(), tmp_path, stop_at=3)
+    rewritten(saved(tmp_path)[-1], lambda state, arrays: [1, 2])
+    folder = tmp_path / "checkpoint"
+    for name in ("epoch_00002 copy.npz", "epoch_last.npz", "epoch_.npz"):
+        (folder / name).write_bytes(b"mine")
+    fit(model(), tmp_path)
+    printed = capsys.readouterr().out
+    assert "epoch_00003.npz is damaged" in printed and "resuming after epoch 2" in printed
+    assert (folder / "epoch_last.npz").exists()
+    assert Checkpoints(tmp_path).saved == 5
+
+
+def test_the_best_weights_are_saved_whole_though_the_next_are_there_before(tmp_path, monkeypatch):
+    """A slow disk: while epoch 2 is on its way, 3 and 4 end, each better than the one before."""
+    save, write = training.Course._save, Checkpoints._write
+
+    def rarely(self):
+        if self.state["epoch"] == 2:
+            save(self)
+
+    def slowly(self, state, arrays):
+        time.sleep(1)  # longer than all epochs
+        write(self, state, arrays)
+
+    monkeypatch.setattr(training.Course, "_save", rarely)
+    monkeypatch.setattr(Checkpoints, "_write", slowly)
+    _, history = fit(model(statistics=False), tmp_path)
+    losses = [row["val_loss"] for row in history]
+    assert losses == sorted(losses, reverse=True)
+    with np.load(saved(tmp_path)[-1]) as file:
+        state = json.loads(file["state"].tobytes())
+        assert state["epoch"] == state["best_epoch"] == 2
+        for name in (name for name in file.files if name.startswith("best")):
+            np.testing.assert_array_equal(file[name], file[name.replace("best", "last")])
 
 
 def test_where_no_saved_state_is_whole_training_begins_anew(tmp_path, capsys):
