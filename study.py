@@ -43,8 +43,8 @@ def main(argv=None) -> int:
     from lib import artefacts, study, study_results
 
     if args.lines:
-        for line in study.lines():
-            cli.say(shlex.join(["python3", *line, "--iterations", str(args.seeds)]))
+        for line in study.lines(args.seeds):
+            cli.say(shlex.join(["python3", *line]))
         return 0
     artefacts.make_folder(out)
     if not args.table:

@@ -212,14 +212,21 @@ def override(settings: Settings, item: str) -> None:
     if not equals or name not in LEGAL:
         legal = "\n  ".join(f"{key}={_get(settings, key)}" for key in LEGAL)
         raise UserError(f"--set {item}: expected section.key=value with one of\n  {legal}")
-    kind = LEGAL[name].kind
-    try:
-        value = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
-    except (ValueError, KeyError):
-        value = text  # of another type, as the check will say
     section, key = name.split(".")
-    settings[section][key] = value
+    settings[section][key] = value = typed(name, text)
     _check(name, value)
+
+
+def typed(name: str, text: str) -> object:
+    """The value of a setting as `--set` has it, in the setting's type; the text where it is none.
+
+    name : "section.key"; a setting that is not known (any more) keeps its text
+    """
+    kind = LEGAL[name].kind if name in LEGAL else str
+    try:
+        return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        return text
 
 
 def check(settings: Settings) -> None:

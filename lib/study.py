@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
+import re
 import shlex
 import sys
 import time
@@ -24,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, evaluation, scoring, study_results
+from lib import artefacts, config, evaluation, scoring, study_results
 from lib.cli import say
 from lib.config import Settings
 from lib.errors import UserError
@@ -83,6 +85,11 @@ class Cell:
         return f"labels_{round(100 * self.labels)}"
 
     @property
+    def drawn(self) -> bool:
+        """Whether a seed changes anything: a machine that learns from all labels draws nothing."""
+        return self.model != PROBE or self.labels < 1
+
+    @property
     def line(self) -> list[str]:
         """The script and its flags, without the number of iterations."""
         script = "cpc" if "cpc" in self.model else "denoise"
@@ -132,15 +139,21 @@ def pretraining(cell: Cell) -> list[str] | None:
 
 
 def _order(seeds: int) -> list[tuple[int, Cell]]:
-    """All runs: the light encoders' with one seed before the next, then the heavy ones'."""
-    runs = [(seed, cell) for seed in range(seeds) for cell in cells()]
+    """All runs: the light encoders' with one seed before the next, then the heavy ones'; where
+    nothing is drawn, with one seed."""
+    runs = [(s, cell) for s in range(seeds) for cell in cells() if cell.drawn or s == 0]
     return sorted(runs, key=lambda run: (run[1].model, run[1].source) in HEAVY)
 
 
-def lines() -> list[list[str]]:
-    """All lines, each once, pretraining before what needs it."""
-    every = [line for cell in cells() for line in (pretraining(cell), cell.line) if line]
-    return [list(line) for line in dict.fromkeys(map(tuple, every))]
+def lines(seeds: int) -> list[list[str]]:
+    """All lines with so many seeds, each once, pretraining before what needs it."""
+    every = [
+        (*line, "--iterations", str(seeds if cell.drawn else 1))
+        for cell in cells()
+        for line in (pretraining(cell), cell.line)
+        if line
+    ]
+    return [list(line) for line in dict.fromkeys(every)]
 
 
 def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[str]:
@@ -158,9 +171,7 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
     began, models = time.monotonic(), Path(settings["paths"]["models"])
     path = out / study_results.RUNS
     runs, left, called = study_results.read(path), [], []
-    for seed, cell in _order(seeds):
-        if _known(runs, cell, seed):
-            continue
+    for seed, cell in _missing(path, runs, seeds):
         if hours is not None and time.monotonic() - began > 3600 * hours:
             left.append(shlex.join(["python3", *cell.line, *_alone(seed)]))
             continue
@@ -179,9 +190,42 @@ def _alone(seed: int) -> list[str]:
     return ["--iterations", str(seed + 1), f"--set=run.first={seed}"]
 
 
-def _known(runs: pd.DataFrame, cell: Cell, seed: int) -> bool:
-    same = runs[(runs["command"] == shlex.join(cell.line)) & (runs["iteration"] == seed)]
-    return len(same) > 0
+def _missing(path: Path, runs: pd.DataFrame, seeds: int) -> list[tuple[int, Cell]]:
+    """The runs of the study that have no row in the table `runs`, which was read from `path`.
+
+    Raises UserError where a row is of other settings than the study's: a table holds one study.
+    """
+    columns = [*study_results.CELL, "iteration"]
+    known = dict(
+        zip(runs[columns].itertuples(index=False, name=None), runs["command"], strict=True)
+    )
+    missing = []
+    for seed, cell in _order(seeds):
+        command = known.get((cell.model, cell.source, cell.mode, cell.labels, seed))
+        if command is None:
+            missing.append((seed, cell))
+            continue
+        differ = artefacts.differences(decisive(command), decisive(shlex.join(cell.line)))
+        if differ:
+            raise UserError(
+                f"{path} has a run of {cell.model}, {cell.mode}, of {cell.tag}, seed {seed}, with "
+                f"other settings than the study's ({'; '.join(differ)}): move that file away, or "
+                "give another folder with --out"
+            )
+    return missing
+
+
+def decisive(command: str) -> dict:
+    """What decides the result of a line beside its cell and its seed, by name, in whatever order
+    and spelling it stands there: folds, epochs and settings."""
+    words, found = re.sub(r"(--[a-z]+)=", r"\1 ", command).split(), {}
+    for flag, value in itertools.pairwise(words):
+        if flag in ("--folds", "--groups", "--epochs", "--seed"):
+            found[flag] = value
+        elif flag == "--set":
+            name, _, text = value.partition("=")
+            found[name] = config.typed(name, text)
+    return found
 
 
 def _call(line: Sequence[str]) -> None:

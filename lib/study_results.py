@@ -10,15 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib import artefacts, comparison, plots
+from lib import annotations, artefacts, comparison, plots
+from lib.cli import say
 from lib.errors import UserError
 from lib.registry import PROBE, TITLES
 
 RUNS = "study_runs.csv"
 INTERVALS = ["low", "high", "all_low", "all_high"]
 CELL = ["model", "source", "mode", "labels"]
-COLUMNS = [*CELL, "iteration", "labelled", "window_f1", "clip_f1"]
-COLUMNS += ["arousal_f1", "valence_f1", "seconds", "run_sha256", "command", "true", "predicted"]
+F1 = ["window_f1", "clip_f1", "arousal_f1", "valence_f1"]
+COLUMNS = [*CELL, "iteration", "labelled", *F1]
+COLUMNS += ["seconds", "run_sha256", "command", "true", "predicted"]
+NUMBERS = {"iteration": int, "labelled": int, **dict.fromkeys(["labels", *F1, "seconds"], float)}
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -28,19 +31,60 @@ def read(path: Path) -> pd.DataFrame:
     folds); macro F1 of the quadrants per window and per clip, of arousal and valence per clip, of
     all clips together; seconds of all folds; the hash of run.json; the line; and the true and the
     predicted quadrant of every clip, a digit each, clips in the order of their names.
+
+    A row that is there twice counts once, which is told. Raises UserError where the file is no such
+    table, rows are cut, or two rows of one run differ.
     """
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    return pd.read_csv(path, dtype={"true": str, "predicted": str})[COLUMNS]
+    anew = (
+        f"move it away, and python3 study.py makes it anew of the runs that are finished ({path})"
+    )
+    try:
+        table = annotations.read_csv(path)
+        annotations.require(table, COLUMNS, path)
+    except UserError as error:
+        raise UserError(f"{error}; {anew}") from error
+    table = table[COLUMNS]
+    for name in NUMBERS:
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    rows = [str(number + 2) for number in np.flatnonzero(~_whole(table))]
+    annotations.refuse(rows, f"{path} has rows that are cut or not of the study", anew)
+    return _each_once(table.astype(NUMBERS), path, anew)
+
+
+def _whole(table: pd.DataFrame) -> np.ndarray:
+    """Whether each row has all that a run has : bool (n,)."""
+    digits = [table[name].str.fullmatch("[1-4]+") for name in ("true", "predicted")]
+    names = zip(("model", "source", "mode"), (TITLES, SOURCE_TITLES, MODE_TITLES), strict=True)
+    legal = [table[name].isin(known) for name, known in names]
+    whole = np.logical_and.reduce([table[list(NUMBERS)].notna().all(axis=1), *digits, *legal])
+    return whole & (table["true"].str.len() == table["predicted"].str.len()).to_numpy()
+
+
+def _each_once(table: pd.DataFrame, path: Path, anew: str) -> pd.DataFrame:
+    """The rows without those that are there twice, which are told; UserError where they differ."""
+    twice = table.duplicated()
+    if twice.any():
+        say(f"{path}: {twice.sum()} rows are there twice, and count once")
+        table = table[~twice]
+    differ = table.duplicated([*CELL, "iteration"])
+    rows = [str(number + 2) for number in table.index[differ]]
+    annotations.refuse(rows, f"{path} has other rows of the same runs above these", anew)
+    return table.reset_index(drop=True)
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per cell: labelled clips, runs; mean and standard deviation over seeds of macro F1 per
     window and per clip; 95 % interval of the latter over clips (low, high); seconds.
+
+    Runs that all predict the same are one, without a standard deviation: no seed decides there.
     """
     rows, drawn = [], _resampled(runs)
     for names, part in runs.sort_values([*CELL, "iteration"]).groupby(CELL, sort=False):
         low, high = comparison.interval(drawn[names[:-1]][names[-1]][1])
+        if part["predicted"].nunique() == 1:
+            part = part.iloc[:1]
         row = dict(zip(CELL, names, strict=True))
         row |= {"labelled": part["labelled"].iloc[0], "runs": len(part)}
         for name in ("window_f1", "clip_f1"):
@@ -148,7 +192,9 @@ def markdown(table: pd.DataFrame) -> str:
         window = "" if row.mode == "probe" else f" / {row.window_f1:.3f}"
         return f"**{row.clip_f1:.3f}** ({row.low:.2f}–{row.high:.2f}){window}"
 
-    runs = table.groupby(CELL[:-1])["runs"].min().astype(str)
+    runs = table.groupby(CELL[:-1])["runs"].agg(
+        lambda found: " to ".join(map(str, sorted({found.min(), found.max()})))
+    )
     return _by_labels(table, table, cell, {"runs": runs})
 
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 
 from lib import artefacts, config, scoring, stages, study, study_results
 from lib.errors import UserError
@@ -45,7 +46,11 @@ def test_every_line_is_legal_and_its_run_lies_where_the_study_looks(monkeypatch,
 def test_heavy_encoders_wait_for_all_seeds_of_the_light_ones():
     order = study._order(2)
     heavy = [(cell.model, cell.source) in study.HEAVY for _, cell in order]
-    assert heavy == sorted(heavy) and any(heavy) and len(order) == 2 * len(study.cells())
+    assert heavy == sorted(heavy) and any(heavy)
+    # no seed changes a machine that learns from all labels
+    once = [(seed, cell.labels) for seed, cell in order if cell.model == PROBE]
+    assert sorted(once) == [(s, n) for s in (0, 1) for n in study.SHARES if (s, n) != (1, 1.0)]
+    assert len(order) == 2 * len(study.cells()) - 1
     seeds = [seed for (seed, _), late in zip(order, heavy, strict=True) if not late]
     assert seeds == sorted(seeds)
 
@@ -175,6 +180,99 @@ def test_a_mean_over_labels_and_what_speech_is_compared_with(paths):
     assert set(english.index.get_level_values("source")) == {"m"}  # neither e nor random weights
     assert english.loc["m"].tolist() == pytest.approx([0.25, 0.0, 0.125], abs=1e-3)
     assert found.loc["random weights"].index.get_level_values("source").tolist() == list("eeemmm")
+
+
+def test_lines_have_the_seeds_that_the_study_runs():
+    lines = study.lines(3)
+    assert len({shlex.join(line) for line in lines}) == len(lines)
+    seeds = {shlex.join(line).split(" --iterations ")[0]: line[-1] for line in lines}
+    alone = [line for line, number in seeds.items() if number == "1"]
+    assert len(alone) == 1 and f"-mod {PROBE}" in alone[0] and "labels=1.0" in alone[0]
+
+
+PUBLISHED = ROOT / "docs" / study_results.RUNS
+
+
+def test_the_published_runs_are_known_and_three_that_are_one_count_once():
+    runs = study_results.read(PUBLISHED)
+    assert len(runs) == 252 and study._missing(PUBLISHED, runs, 3) == []
+    assert len(study._missing(PUBLISHED, runs.iloc[1:], 3)) == 1
+    table = study_results.summarise(runs)
+    alone = table[table["runs"] == 1]
+    assert alone[study_results.CELL].to_numpy().tolist() == [[PROBE, "n", "probe", 1.0]]
+    assert alone["clip_f1_sd"].isna().all() and (table["clip_f1_sd"] > 0).sum() == len(table) - 1
+    assert "| 1 to 3 |" in study_results.markdown(table)
+
+
+def test_rows_are_known_by_what_decides_them_not_by_the_text_of_a_line(tmp_path):
+    runs = study_results.read(PUBLISHED)
+    full = (runs["mode"] == "full") & (runs["iteration"] == 0)
+    assert full.any()
+
+    def missing(*changes):
+        command = runs["command"]
+        for old, new in changes:
+            assert command[full].str.contains(old, regex=False).all()
+            command = command.str.replace(old, new, regex=False)
+        return study._missing(tmp_path / "x.csv", runs.assign(command=command), 3)
+
+    assert missing(("--set dataset.val=0.05 --tag", "--set=dataset.val=0.050 --tag")) == []
+    assert missing(("--folds 3 --groups artist", "--groups artist --folds=3")) == []
+    assert missing((" --tag labels_", " --tag another_"), ("-rel y", "--release y")) == []
+    with pytest.raises(UserError, match=r"x.csv has a run of .*heads.units: 64 there, 128 asked"):
+        missing(("heads.units=128", "heads.units=64"))
+    with pytest.raises(UserError, match=r"transfer.keep: none there, last asked"):
+        missing((" --set=transfer.keep=last", ""))
+    with pytest.raises(UserError, match=r"--folds: 5 there, 3 asked"):
+        missing(("--folds 3", "--folds 5"))
+
+
+SPOILT = ["empty", "blank", "a letter", "cut in the header", "cut in a number", "cut in the line"]
+SPOILT += ["cut in the answers", "another table", "a column less", "no utf-8", "an odd digit"]
+SPOILT += ["a word for a number", "an unknown step", "a second header", "other answers"]
+
+
+def spoilt(text, how):
+    rows = text.splitlines(keepends=True)
+    cells = rows[2].split(",")
+    cut = len(text) - len(rows[-1])
+    return {
+        "empty": "",
+        "blank": "\n\n",
+        "a letter": "x",
+        "cut in the header": text[:20],
+        "cut in a number": text[: cut + 25],
+        "cut in the line": text[: cut + 200],
+        "cut in the answers": text[:-20],
+        "another table": "model,macro_f1\nmodel_cpc,0.5\n",
+        "a column less": text.replace("clip_f1", "clip"),
+        "no utf-8": text.encode("utf-16"),
+        "a word for a number": text.replace(rows[2], ",".join([*cells[:6], "none", *cells[7:]])),
+        "an unknown step": text.replace(",probe,", ",probed,", 1),
+        "an odd digit": text[:-2] + "7\n",
+        "a second header": text + rows[0],
+        "other answers": text + rows[-1][:-2] + ("1" if rows[-1][-2] != "1" else "2") + "\n",
+    }[how]
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_spoilt_table_of_runs_is_named_and_what_to_do(tmp_path, how):
+    path = tmp_path / study_results.RUNS
+    text = spoilt("".join(PUBLISHED.read_text().splitlines(keepends=True)[:6]), how)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=r"study_runs\.csv.*(move it away|run python3 study.py)"):
+        study_results.write(tmp_path)
+
+
+def test_rows_twice_count_once_and_other_spellings_of_a_table_are_read(tmp_path, capsys):
+    path = tmp_path / study_results.RUNS
+    rows = PUBLISHED.read_text().splitlines()[:6]
+    path.write_text("\n".join([*rows, rows[2], rows[2]]))
+    expected = study_results.read(path)
+    assert len(expected) == 5 and "2 rows are there twice" in capsys.readouterr().out
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
+    pd.testing.assert_frame_equal(study_results.read(path), expected)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_table_without_runs_says_what_to_do(tmp_path):
