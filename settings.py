@@ -147,7 +147,8 @@ training = dict(
     codes_gb=4.0,  # GB of frozen encoders' codes kept beside a data set [ours]; 0: none
 )
 
-# What a model name changes of the above, before --set: the recipes of the models that are ours.
+# What a model name changes of the above, before --set: the recipes of the models that are ours. An
+# edit above does not change what stands here for a model; a line of the stage tells what does.
 # Measured one by one in docs/RESULTS.md.
 _light = {
     "heads.units": 128,

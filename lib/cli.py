@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -75,6 +75,25 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
             settings[section]["epochs"] = args.epochs
     config.check(settings)
     return settings
+
+
+def tell_recipe(args: argparse.Namespace, settings: Settings, sections: Iterable[str]) -> None:
+    """Say which lines of these sections in settings.py do not count, since the model that is asked
+    for has values of its own there; `--set` and flags count, and are not named."""
+    plain, own = config.load(), config.load(args.model)
+    given = {item.partition("=")[0].strip() for item in args.set}
+    names = [(section, key) for section in sections for key in plain[section]]
+    told = [
+        f"{section}.{key}={settings[section][key]}"
+        for section, key in names
+        if settings[section][key] == own[section][key] != plain[section][key]
+        and f"{section}.{key}" not in given
+    ]
+    if told:
+        say(
+            f"{args.model} has settings of its own, which count before the sections of settings.py "
+            f"(there under models): {', '.join(told)}; --set changes them"
+        )
 
 
 def data_folder(settings: Settings) -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lib import cli
+from lib.registry import SECTIONS
 
 
 def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
@@ -26,6 +27,7 @@ def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -
     if args.folds and not args.music:
         p.error("--folds goes with -m: speech is not divided")
     settings = cli.settings_from(args, epochs=("pretrain",))
+    cli.tell_recipe(args, settings, ("pretrain", "network", *SECTIONS[args.model]))
     kind, language = ("music", args.music) if args.music else ("speech", args.speech)
     folder = args.path_load or cli.dataset_folder(settings, kind, language)
     cli.import_keras()
@@ -56,6 +58,9 @@ def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> i
     _training_flags(p)
     args = _parsed(p, argv)
     settings = cli.settings_from(args, epochs=("transfer", "release"))
+    if not args.probe:  # whose machines take none of these
+        released = ("release",) if args.release == "y" and args.speech != "n" else ()
+        cli.tell_recipe(args, settings, ("network", "heads", "augment", "transfer", *released))
     folder = args.path_load or cli.dataset_folder(settings, "music", args.music)
     cli.import_keras()
 

@@ -1,6 +1,7 @@
 """Flags and settings: what is legal, what is refused, and how quickly help answers."""
 
 import argparse
+import importlib
 import subprocess
 import sys
 import time
@@ -170,3 +171,46 @@ def test_runs_begin_with_the_first_that_is_asked_for():
     config.override(settings, "run.first=2")
     config.override(settings, "run.iterations=4")
     assert list(config.iterations(settings)) == [2, 3]
+
+
+def staged(monkeypatch, capsys, script, line):
+    """The settings that a script hands to its stage, and what it prints before."""
+    from lib import pretraining, transfer
+
+    taken = []
+    monkeypatch.setattr(pretraining, "pretrain", lambda *a, **k: taken.append(a[2]))
+    monkeypatch.setattr(transfer, "transfer", lambda *a, **k: taken.append(a[4]))
+    assert importlib.import_module(script).main([*line.split(), "-pl", "."]) == 0
+    return taken[0], capsys.readouterr().out
+
+
+def test_a_recipe_that_counts_before_a_section_is_told_and_set_counts_before_it(
+    monkeypatch, capsys
+):
+    line = "-s e -m e -mod model_cpc_nce -rel n --set heads.units=64 --set=transfer.keep=last"
+    line += " --epochs 7"
+    monkeypatch.setitem(defaults.heads, "shared", 7)  # an edit that does not count
+    monkeypatch.setitem(defaults.heads, "own", 0)  # one that says the same
+    settings, told = staged(monkeypatch, capsys, "trans_train_cpc_multi", line)
+    assert settings["heads"]["units"] == 64 and settings["heads"]["shared"] == 1
+    assert settings["transfer"]["epochs"] == 7
+    assert told.count("\n") == 1 and "has settings of its own" in told
+    assert "heads.shared=1" in told and "transfer.schedule=cosine" in told
+    for name in ("heads.units", "heads.own", "transfer.keep", "transfer.epochs", "release."):
+        assert name not in told
+    _, told = staged(monkeypatch, capsys, "trans_train_cpc_multi", line.replace("-rel n", "-rel y"))
+    assert "release.learning_rate=0.001" in told
+
+
+@pytest.mark.parametrize(
+    "script, line, expected",
+    [
+        ("pretrain_cpc", "-s e -mod model_cpc_nce", ["pretrain.batch_windows=32", "dropout=0.1"]),
+        ("pretrain_cpc", "-s e -mod model_cpc", []),
+        ("trans_train_cpc_multi", "-s e -m e -mod model_cpc_nce -rel n --probe", []),
+        ("trans_train_denoise_multi", "-s e -m e -mod model_cnn -rel n", []),
+    ],
+)
+def test_only_what_the_stage_takes_is_told(monkeypatch, capsys, script, line, expected):
+    _, told = staged(monkeypatch, capsys, script, line)
+    assert told.count("=") == len(expected) and all(text in told for text in expected)
