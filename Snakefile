@@ -23,6 +23,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from lib import artefacts, cli, config as suite
+from lib.errors import UserError
 from lib.registry import LANGUAGES, SECTIONS, SHORT
 
 min_version("8.0")
@@ -50,6 +51,11 @@ def folder(path: str) -> str:
     """The path with a slash at its end, from here where it lies inside; nothing for here."""
     path = Path(path).expanduser().absolute()
     path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    if set("{}") & set(str(path)):
+        raise UserError(
+            f"{path} has braces in its name, which Snakemake takes for wildcards: give path_to_data "
+            "or path_to_models another name (a link will do), or run the scripts one by one"
+        )
     return "" if path == Path() else f"{path}/"
 
 
@@ -160,7 +166,7 @@ def transfer_params(release: str, *sections: str) -> dict:
     }
 
 
-PYTHON = f"MER_PATH_TO_MODELS={{wildcards.root:q}}. {sys.executable}"
+PYTHON = f"MER_PATH_TO_MODELS={{wildcards.root:q}}. {{sys.executable:q}}"
 TRANSFER = (
     f"{PYTHON} trans_train_{{params.script}}_multi.py -s {{params.speech}} -m {{params.music}} "
     "-mod {wildcards.model} -pl {params.folder:q} "
@@ -184,7 +190,7 @@ rule demo_data:
     log:
         "demo/logs/make_demo_data.txt",
     shell:
-        "{sys.executable} make_demo_data.py --out demo/data >> {log} 2>&1"
+        "{sys.executable:q} make_demo_data.py --out demo/data >> {log} 2>&1"
 
 
 rule speech:
@@ -200,7 +206,7 @@ rule speech:
         folder=lambda w, output: os.path.dirname(output[0]),
         settings=divided("speech_hours"),
     shell:
-        "{sys.executable} generate_dataset.py -d s -l {params.letter} {params.flags} -pl {wildcards.data:q} "
+        "{sys.executable:q} generate_dataset.py -d s -l {params.letter} {params.flags} -pl {wildcards.data:q} "
         "-ps {params.folder:q} --overwrite >> {log:q} 2>&1"
 
 
@@ -216,7 +222,7 @@ rule music:
         folder=lambda w, output: os.path.dirname(output[0]),
         settings=divided("music_hours", "test"),
     shell:
-        "{sys.executable} generate_dataset.py -d m -l {params.letter} -pl {wildcards.data:q} "
+        "{sys.executable:q} generate_dataset.py -d m -l {params.letter} -pl {wildcards.data:q} "
         "-ps {params.folder:q} --overwrite >> {log:q} 2>&1"
 
 

@@ -63,14 +63,14 @@ def suite(tmp_path):
         (tmp_path / f"{name}.py").write_text(STAND_IN)
     (tmp_path / "corpora").mkdir()
 
-    def call(*line, data="corpora"):
+    def call(*line, data="corpora", models="", python=sys.executable):
         calls = tmp_path / "calls.txt"
         calls.unlink(missing_ok=True)
         result = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--cores", "2", *line],
+            [python, "-m", "snakemake", "--cores", "2", *line],
             cwd=tmp_path,
             env={k: v for k, v in os.environ.items() if not k.startswith("MER_")}
-            | {"MER_PATH_TO_DATA": data},
+            | {"MER_PATH_TO_DATA": data, "MER_PATH_TO_MODELS": models},
             capture_output=True,
             text=True,
         )
@@ -112,6 +112,29 @@ def test_folders_may_have_blanks_in_their_names(suite):
     done = suite(cell, data="my corpora")
     assert done.status == 0, done.said
     assert (suite.folder / "my corpora/features/speech/english/dataset.json").exists()
+
+
+@pytest.mark.parametrize("name", ["my {x}", "my {", "my }"])
+def test_folders_with_braces_in_their_names_are_named_at_once(suite, name):
+    for place in ("data", "models"):
+        (suite.folder / name).mkdir(exist_ok=True)
+        refused = suite("-n", "demo", **{place: name})
+        assert refused.status != 0 and refused.lines == []
+        assert f"{name} has braces in its name, which Snakemake takes for" in refused.said
+
+
+def test_the_project_and_its_python_may_lie_in_a_folder_of_any_name(suite):
+    """As a virtual environment inside the project does."""
+    own = suite.folder / "a 'b' {x}"
+    (own / "bin").mkdir(parents=True)
+    (own / "bin/python").symlink_to(sys.executable)
+    for name in ("lib", "pyvenv.cfg"):  # absent where the tests' Python is in no environment
+        if (Path(sys.prefix) / name).exists():
+            (own / name).symlink_to(Path(sys.prefix) / name)
+    cell = "models/speech/english/model_cpc.it_0/run.json"
+    done = suite(cell, python=str(own / "bin/python"))
+    assert done.status == 0, done.said
+    assert (suite.folder / cell).exists()
 
 
 def test_a_cell_runs_what_it_needs_and_goes_on_where_it_failed(suite):
