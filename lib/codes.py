@@ -41,7 +41,7 @@ class Cache:
         """The codes of what `of` says, `shape` (n_windows, d), mapped from their file, or None."""
         path = self._path(of)
         record = _read(path.with_suffix(".json")) if self.limit else None
-        if record is None or not path.is_file():
+        if record is None:
             return None
         try:
             codes = np.load(path, mmap_mode="r")
@@ -50,6 +50,8 @@ class Cache:
                 with contextlib.suppress(OSError):  # a folder that may only be read
                     os.utime(path)
                 return codes
+        except FileNotFoundError:  # another process made room
+            return None
         except (OSError, ValueError, EOFError, TokenError):
             pass
         say(f"{path} is damaged: computing these codes again")
