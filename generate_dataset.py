@@ -16,6 +16,8 @@ any moment, the same line goes on where it was.
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
+
 from lib import cli
 from lib.errors import guard
 from lib.registry import LANGUAGES

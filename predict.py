@@ -15,6 +15,8 @@ import argparse
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
+
 from lib import cli, config
 from lib.errors import UserError, guard
 from lib.registry import BASELINES, DENOISERS, PREDICTIVE, PROBE

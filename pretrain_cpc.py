@@ -11,6 +11,9 @@ models/{speech,music}/<language>/<model>.it_<n>/.
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
 from lib import stages
 from lib.errors import guard

@@ -17,6 +17,8 @@ import shlex
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
+
 from lib import cli, config
 from lib.errors import guard
 

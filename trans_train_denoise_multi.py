@@ -12,6 +12,9 @@ models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model 
 """
 
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
 from lib import stages
 from lib.errors import guard

@@ -34,6 +34,23 @@ def _no_room(error: BaseException | None) -> bool:
     return False
 
 
+# what a terminal obeys (C0, C1, DEL) or reorders a line by (bidirectional controls); line ends and
+# tabs are those of the messages themselves
+CONTROLS = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+ESCAPES = {number: f"\\u{number:04x}" for number in CONTROLS if chr(number) not in "\n\t"}
+
+
+def printable(text: object) -> str:
+    """Text as it may be printed: control characters, as names of files can have, are escaped as in
+    JSON."""
+    return str(text).translate(ESCAPES)
+
+
+def one_line(name: object) -> str:
+    """A name as it stands in a message: printable, and on one line."""
+    return printable(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def _terminate(*_) -> None:
     raise Terminated
 
@@ -61,6 +78,18 @@ def _none_swallowed() -> Iterator[None]:
         sys.unraisablehook = others
 
 
+def _open_standard_streams() -> None:
+    """Input, output and errors, where the caller closed them (`2>&-`); any name can be printed."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:  # the lowest number that is free is its own
+            stream = open(os.devnull, mode)
+            os.dup2(stream.fileno(), number)
+            setattr(sys, name, stream)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
+
+
 def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Decorate a script's `main`: failures that a user can mend become one line and status 2.
 
@@ -70,9 +99,9 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
-                stream.reconfigure(errors="backslashreplace")
+        _open_standard_streams()
+        # of a notebook, whose backend need not be installed here: figures go to files
+        os.environ.pop("MPLBACKEND", None)
         here = contextlib.nullcontext()
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminate)
@@ -84,12 +113,12 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
             message = str(error)
         except KeyboardInterrupt as stop:
             saved = str(stop) or "nothing finished is lost; the same line goes on"
-            print(f"\ninterrupted: {saved}", file=sys.stderr)
+            print(f"\ninterrupted: {printable(saved)}", file=sys.stderr)
             return 143 if isinstance(stop, Terminated) else 130
         except BrokenPipeError:
-            # `stage | head`: what is read is gone; keep Python from complaining when it flushes
+            # `stage | head`: nobody reads any more. Python must not complain when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 2
+            return 128 + signal.SIGPIPE
         except Exception as error:
             if _no_room(error):
                 message = (
@@ -102,7 +131,7 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
                 message = f"{error.filename}: {error.strerror}; mend that, or choose another place"
             else:
                 raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
         return 2
 
     return guarded

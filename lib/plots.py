@@ -7,29 +7,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lib.artefacts import atomic
 
 CNN = "model_cnn"  # the baseline, a line where others are points
 MARKERS = {"feat_ext": "sD", "full": "oP", "scratch": "^v", "probe": "*X"}  # of modes in `table`
-# text in PDF files stays text (TrueType, which publishers ask for)
-plt.rcParams["pdf.fonttype"] = 42
 
 
-def _save(figure: plt.Figure, path: Path, *, pdf: bool = False) -> None:
-    """Write a figure and close it; with `pdf` also as PDF for a paper, beside it."""
+def _panels(rows: int, columns: int, *, figsize: tuple, layout: str | None = None, **how) -> tuple:
+    """A figure and its axes, as pyplot's subplots, without pyplot: a caller's own figures and
+    choice of backend stay as they are."""
+    figure = Figure(figsize=figsize, layout=layout)
+    return figure, figure.subplots(rows, columns, **how)
+
+
+def _save(figure: Figure, path: Path, *, pdf: bool = False) -> None:
+    """Write a figure; with `pdf` also as PDF for a paper, beside it."""
     for target in (path, path.with_suffix(".pdf"))[: 1 + pdf]:
         # without a date: the same figures give the same bytes
         dated = {"metadata": {"CreationDate": None}} if target.suffix == ".pdf" else {}
-        with atomic(target) as partial, warnings.catch_warnings():
+        # text in PDF files stays text (TrueType, which publishers ask for)
+        fonts = matplotlib.rc_context({"pdf.fonttype": 42})
+        with atomic(target) as partial, fonts, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font")  # shown as a box
             figure.savefig(partial, dpi=150, bbox_inches="tight", **dated)
-    plt.close(figure)
 
 
 def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
@@ -39,7 +44,7 @@ def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
     Written as PNG and PDF.
     """
     tasks = list(next(iter(levels.values())))
-    figure, axes = plt.subplots(
+    figure, axes = _panels(
         len(levels), len(tasks), figsize=(4 * len(tasks), 3.8 * len(levels)), squeeze=False
     )
     for row, (level, results) in zip(axes, levels.items(), strict=True):
@@ -76,7 +81,7 @@ def reliability(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
     levels : as of lib.evaluation.evaluate; on the diagonal, probabilities mean what they say
     """
     tasks = list(next(iter(levels.values())))
-    figure, axes = plt.subplots(
+    figure, axes = _panels(
         len(levels), len(tasks), figsize=(3.6 * len(tasks), 3.4 * len(levels)), squeeze=False
     )
     for row, (level, results) in zip(axes, levels.items(), strict=True):
@@ -126,7 +131,7 @@ def curves(
     epochs = np.arange(1, len(rows) + 1)
     label = f"kept, epoch {kept}{' after release' if frozen else ''}"
     names = ["loss", *([measure] if measure else [])]
-    figure, axes = plt.subplots(1, len(names), figsize=(1 + 4.5 * len(names), 3.5), squeeze=False)
+    figure, axes = _panels(1, len(names), figsize=(1 + 4.5 * len(names), 3.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         marker = "." if len(epochs) < 40 else None
         axis.plot(epochs, [row[name] for row in rows], marker=marker, label="training")
@@ -149,7 +154,7 @@ def fold_curves(histories: Sequence[pd.DataFrame], path: Path, title: str, measu
 
     histories : columns as the rows of `curves`, a table per fold
     """
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.5))
+    figure, axes = _panels(1, 2, figsize=(10, 3.5))
     for axis, name in zip(axes, ("loss", measure), strict=True):
         for number, history in enumerate(histories, 1):
             epochs, style = np.arange(1, len(history) + 1), {"color": f"C{(number - 1) % 10}"}
@@ -173,7 +178,7 @@ def reconstructions(windows: Mapping[str, np.ndarray], path: Path, title: str) -
     """
     clean = next(iter(windows.values()))
     n = len(clean)
-    figure, axes = plt.subplots(3, n, figsize=(1.9 * n + 1, 6.5), squeeze=False, sharey=True)
+    figure, axes = _panels(3, n, figsize=(1.9 * n + 1, 6.5), squeeze=False, sharey=True)
     low, high = clean.min(), clean.max()
     for row, (name, images) in zip(axes, windows.items(), strict=True):
         for axis, window in zip(row, images, strict=True):
@@ -193,7 +198,7 @@ def agreement(found: Mapping, path: Path, title: str) -> None:
 
     found : as of lib.agreement.analyse
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(1, 1.1))
+    figure, (left, right) = _panels(1, 2, figsize=(10, 4.2), width_ratios=(1, 1.1))
     counts = np.asarray(found["confusion"])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left.imshow(shares, vmin=0, vmax=1, cmap="Blues")
@@ -258,7 +263,7 @@ def taggram(
     axes_values : {"arousal", "valence"}: float (n,), from -1 to 1
     seconds : length of the recording
     """
-    figure, (wave, tags, lines) = plt.subplots(
+    figure, (wave, tags, lines) = _panels(
         3, 1, figsize=(10, 5.6), sharex=True, height_ratios=(1, 1.6, 1.6), layout="constrained"
     )
     x = np.linspace(0, seconds, len(envelope))
@@ -311,8 +316,9 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     pairs = list(dict.fromkeys(zip(shown["speech"], shown["music"], strict=True)))
     pairs.sort(key=lambda pair: (pair[1], ("eng", "man", "mix", "own", "none").index(pair[0])))
     levels = list(dict.fromkeys(part["level"]))
-    figure, axes = plt.subplots(
-        *(1, len(levels)),
+    figure, axes = _panels(
+        1,
+        len(levels),
         figsize=(max(8, 4 + 0.9 * len(pairs) * len(levels)), 4.4),
         sharey=True,
         layout="constrained",
@@ -351,7 +357,7 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
     first.set_ylabel("macro F1 of the quadrants")
     figure.supxlabel("language of speech → of music", fontsize=10)
     handles = [
-        plt.Line2D([], [], linestyle="", label=f"{titles[model]}, {modes[mode]}", **look)
+        Line2D([], [], linestyle="", label=f"{titles[model]}, {modes[mode]}", **look)
         for (model, mode), look in looks.items()
     ]
     lines = (
@@ -363,7 +369,7 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
             {"linestyle": "", "marker": "x", "color": "grey"},
         ),
     )
-    handles += [plt.Line2D([], [], label=label, **look) for drawn, label, look in lines if drawn]
+    handles += [Line2D([], [], label=label, **look) for drawn, label, look in lines if drawn]
     figure.legend(handles=handles, fontsize=8, loc="outside right upper")
     figure.suptitle(
         "points: mean of the runs; bars and band: 95 % interval over test clips", fontsize=9
@@ -384,9 +390,7 @@ def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path) -> None:
     }
     sources = {"n": "random", "e": "English", "m": "Mandarin", "x": "both", "u": "music"}
     names = list(table.groupby(["model", "source"], sort=False).groups)
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(15, 4.8), sharey=True, layout="constrained"
-    )
+    figure, axes = _panels(1, len(panels), figsize=(15, 4.8), sharey=True, layout="constrained")
     for axis, (mode, title) in zip(axes, panels.items(), strict=True):
         shown = table[(table["mode"] == mode) | (table["mode"] == "scratch")]
         if mode != "probe":
