@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,8 @@ def transfer_run(
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` with its suffix; renamed to `path` if the block succeeds."""
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    # a name of its own: with the other's in it, one of 255 bytes would be too long
+    partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[-16:]}")
     try:
         yield partial
         os.replace(partial, path)

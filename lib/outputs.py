@@ -6,12 +6,15 @@ A file that cannot be used is told at the end; the others are done.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +24,27 @@ import pandas as pd
 from lib import artefacts, plots
 from lib.audio import UnusableRecording
 from lib.cli import native_messages_aside, say
-from lib.errors import NO_ROOM, UserError
+from lib.errors import NO_ROOM, UserError, one_line, printable
 from lib.prediction import Prediction, Predictor
 from lib.registry import QUADRANTS
 from lib.scoring import columns_of
 
-SOUND = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64")
+SOUND = (".wav", ".wave", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma")
+SOUND += (
+    ".aif",
+    ".aiff",
+    ".aifc",
+    ".au",
+    ".caf",
+    ".w64",
+    ".ape",
+    ".wv",
+    ".tta",
+    ".mka",
+    ".ac3",
+    ".amr",
+)
+LONGEST = 255 - len(".json")  # bytes of the name of an output without its suffix
 SUMMARY = "summary.csv"
 PER_FILE = (".json", ".csv", ".png")  # in the order of writing: the first says whose they are
 COLUMNS = ["file", "seconds", "windows", "quadrant", *(f"p_{q}" for q in QUADRANTS)]
@@ -35,7 +53,10 @@ COLUMNS += ["arousal", "valence"]
 
 @dataclass(frozen=True)
 class Input:
-    """A file to predict: where it is, what it is called, what its outputs are called."""
+    """A file to predict: where it is, what it is called, what its outputs are called.
+
+    `name` is UTF-8: bytes of a file's name that are not are spelt out (caf\\udce9.mp3).
+    """
 
     path: Path
     name: str
@@ -43,12 +64,13 @@ class Input:
 
 
 def inputs(
-    given: Sequence[str], stream: BinaryIO | None, folder: Path
+    given: Sequence[str], stream: BinaryIO | None, folder: Path, told: Callable[[str], None] = say
 ) -> tuple[list[Input], list[str]]:
     """The sound files among files, folders and "-", and what is wrong with the others.
 
-    stream : what "-" stands for, kept as a file in `folder`. Outputs are called after their file,
-    with its suffix where that tells two apart.
+    stream : what "-" stands for, kept as a file in `folder`; told : says which files of a folder
+    are passed over. Outputs are called after their file, with its suffix where that tells two
+    apart.
     """
     found, failed = [], []
     for text in dict.fromkeys(given):
@@ -61,11 +83,14 @@ def inputs(
                 shutil.copyfileobj(stream, file)
             found.append((path, Path("stdin"), "-"))
         elif path.is_dir():
-            inside, unread = _sound_files(path)
+            inside, others, unread = _sound_files(path)
             found += [(p, p.relative_to(path), str(p)) for p in inside]
             failed += unread
             if not inside:
                 failed.append(f"{path}: no sound files in this folder ({' '.join(SOUND)})")
+            elif others:
+                kinds = ", ".join(sorted({p.suffix.lower() or "no suffix" for p in others}))
+                told(f"passed over in {path}: {len(others)} files that are no sound ({kinds})")
         else:
             found.append((path, Path(path.name), text))
     stems = pd.Series([str(name.with_suffix("")) for _, name, _ in found], dtype=object)
@@ -76,18 +101,47 @@ def inputs(
         if names.count(name) > 1 and name in [one.stem for one in result]:
             failed.append(f"{text}: another input has the outputs {name}.*: predict it on its own")
         else:
-            result.append(Input(path, text, name))
+            result.append(Input(path, _spelt(text), _short(name)))
     return result, failed
 
 
-def _sound_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """The sound files below a folder, by their suffix, and what could not be looked into."""
-    found, unread = [], []
-    for where, _, names in os.walk(
-        folder, onerror=lambda e: unread.append(f"{e.filename}: {e.strerror}")
+def _spelt(name: str) -> str:
+    """A name as UTF-8 can hold it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _short(stem: str) -> str:
+    """The name of outputs, cut to what file systems take; a hash keeps two such names apart."""
+    path = Path(stem)
+    name = os.fsencode(path.name)
+    if len(name) <= LONGEST:
+        return stem
+    mark = hashlib.sha256(name).hexdigest()[:8]
+    whole = name[: LONGEST - 9].decode("utf-8", "ignore")
+    return str(path.with_name(f"{whole}-{mark}"))
+
+
+def _sound_files(folder: Path) -> tuple[list[Path], list[Path], list[str]]:
+    """The sound files below a folder, by their suffix, its other files, and what could not be
+    looked into.
+
+    Links to folders are followed, each folder once; what is hidden is left out.
+    """
+    files, unread, seen = [], [], set()
+    for where, folders, names in os.walk(
+        folder,
+        onerror=lambda error: unread.append(f"{one_line(error.filename)}: {error.strerror}"),
+        followlinks=True,
     ):
-        found += [Path(where, n) for n in names if Path(n).suffix.lower() in SOUND and n[0] != "."]
-    return sorted(found), unread
+        seen.add(os.path.realpath(where))
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if name[0] != "." and os.path.realpath(Path(where, name)) not in seen
+        ]
+        files += [Path(where, name) for name in names if name[0] != "."]
+    sound = [path for path in files if path.suffix.lower() in SOUND]
+    return sorted(sound), sorted(set(files) - set(sound)), unread
 
 
 def predict_all(
@@ -110,31 +164,47 @@ def predict_all(
     as_json : print a line of JSON per file, with its windows, instead of messages
     """
     with tempfile.TemporaryDirectory() as folder:
-        found, failed = inputs(given, stream, Path(folder))
+        told = (lambda text: print(printable(text), file=sys.stderr)) if as_json else say
+        found, failed = inputs(given, stream, Path(folder), told)
         table_wanted = out is not None and any(Path(text).is_dir() for text in given)
         if out is not None:
             artefacts.make_folder(out)
-        earlier = _read_summary(out / SUMMARY, overwrite) if table_wanted else None
-        rows = []
+        if table_wanted and not overwrite:
+            _check_summary(out / SUMMARY)
         for one in found:
+            name = one_line(one.name)
             try:
-                summary, said = _predict_one(one, predictor, out, overwrite, as_json)
-                rows.append(summary)
-                say(said)
+                said = _predict_one(one, predictor, out, overwrite, as_json)
             except (UnusableRecording, UserError) as error:
-                failed.append(f"{one.name}: {error}{_advice(one.path, error)}")
+                failed.append(f"{name}: {error}{_advice(one.path, error)}")
             except OSError as error:
                 if error.errno in NO_ROOM:
                     raise
-                failed.append(f"{one.name}: {error.filename}: {error.strerror}")
-        if table_wanted and rows:
-            table = pd.DataFrame([_row(summary) for summary in rows], columns=COLUMNS)
-            if earlier is not None:  # of other files
-                table = pd.concat([earlier[~earlier["file"].isin(table["file"])], table])
-            artefacts.write_text(out / SUMMARY, table.to_csv(index=False))
-            if not as_json:
-                say(f"{len(rows)} files: {out / SUMMARY}")
+                failed.append(f"{name}: {error.filename}: {error.strerror}")
+            else:
+                say(said)
+        if table_wanted and len(found):
+            rows = _write_summary(out)
+            if rows and not as_json:
+                say(f"{rows} files: {out / SUMMARY}")
     return failed
+
+
+def _write_summary(out: Path) -> int:
+    """Write summary.csv from the predictions that stand in a folder; returns how many.
+
+    Two calls may end at once: each looks for what stands there while the other waits.
+    """
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        records = filter(None, map(_read_record, sorted(out.rglob("*.json"))))
+        table = pd.DataFrame([_row(record) for record in records], columns=COLUMNS)
+        if len(table):
+            artefacts.write_text(out / SUMMARY, table.to_csv(index=False))
+    finally:
+        os.close(folder)
+    return len(table)
 
 
 def _quietly(predictor: Predictor, path: Path) -> Prediction:
@@ -149,12 +219,9 @@ def _quietly(predictor: Predictor, path: Path) -> Prediction:
 
 def _predict_one(
     one: Input, predictor: Predictor, out: Path | None, overwrite: bool, as_json: bool
-) -> tuple[dict, str]:
-    """Predict a file and write its outputs, unless they stand there.
-
-    Returns its summary, and what to print of it.
-    """
-    began = time.perf_counter()
+) -> str:
+    """Predict a file and write its outputs, unless they stand there; returns what to print."""
+    began, name = time.perf_counter(), one_line(one.name)
     about = {"file": one.name}
     if out is not None:
         target = out / one.stem
@@ -169,7 +236,7 @@ def _predict_one(
                     "--overwrite replaces it, another --out keeps it"
                 )
             if len(there) == len(PER_FILE) and not as_json:
-                return record, f"{one.name}: finished already, {_told(record)}"
+                return f"{name}: finished already, {_told(record)}"
     prediction = _quietly(predictor, one.path)
     summary = about | prediction.summary
     if out is not None:
@@ -185,10 +252,10 @@ def _predict_one(
             write(target.with_name(target.name + suffix))
     if as_json:
         windows = prediction.table.to_json(orient="records", double_precision=6)
-        return summary, json.dumps(summary | {"table": json.loads(windows)}, ensure_ascii=False)
+        return json.dumps(summary | {"table": json.loads(windows)}, ensure_ascii=False)
     took, length = time.perf_counter() - began, summary["seconds"]
     speed = f"{length:.1f} s in {took:.1f} s, {length / took:.0f} times real time"
-    return summary, f"{one.name}: {_told(summary)} ({speed})"
+    return f"{name}: {_told(summary)} ({speed})"
 
 
 def _told(summary: Mapping) -> str:
@@ -219,14 +286,21 @@ def _draw(prediction: Prediction, path: Path, name: str) -> None:
 
 def _record(target: Path, about: Mapping) -> dict | None:
     """The summary of an earlier prediction of the same file by the same model, or None."""
+    record = _read_record(target.with_name(target.name + ".json"))
+    if record is None or record["sha256"] != about["sha256"]:
+        return None
+    same = all(record["model"].get(key) == about["model"][key] for key in ("sha256", "hop_seconds"))
+    return record if same else None
+
+
+def _read_record(path: Path) -> dict | None:
+    """The summary in <name>.json of an earlier prediction, None of any other file."""
     try:
-        record = artefacts.read_json(target.with_name(target.name + ".json"))
-        same = record["sha256"] == about["sha256"] and all(
-            record["model"][key] == about["model"][key] for key in ("sha256", "hop_seconds")
-        )
+        record = artefacts.read_json(path)
         _told(record)
-        return record if same and _row(record).keys() == set(COLUMNS) else None
-    except (UserError, LookupError, TypeError, ValueError):  # not of this suite
+        own = _row(record).keys() == set(COLUMNS) and isinstance(record["model"], dict)
+        return record if own and "sha256" in record else None
+    except (UserError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -235,19 +309,16 @@ def _row(summary: Mapping) -> dict:
     return {name: value for name, value in (summary | shares).items() if name in COLUMNS}
 
 
-def _read_summary(path: Path, overwrite: bool) -> pd.DataFrame | None:
-    """The summary.csv of earlier calls; UserError when one that is not of this suite is there."""
+def _check_summary(path: Path) -> None:
+    """Raise UserError when a summary.csv stands there that is not of this suite."""
     if not path.exists():
-        return None
+        return
     try:
-        table = pd.read_csv(path, dtype={"file": str}, keep_default_na=False)
+        own = list(pd.read_csv(path, nrows=0)) == COLUMNS
     except (OSError, ValueError):
-        table = pd.DataFrame()
-    if list(table) == COLUMNS:
-        return table
-    if overwrite:
-        return None
-    raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
+        own = False
+    if not own:
+        raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
 
 
 def _advice(path: Path, error: Exception) -> str:
