@@ -1,9 +1,12 @@
 """Tables that say what music sounds like -> songs with quadrant, arousal and valence.
 
-Two kinds of table in CSV (UTF-8, with or without a byte-order mark, any line ends):
+Two kinds of table in CSV:
     the authors'   Songs (path below the corpus), Quads (Q1 … Q4), and if there are Arousal, Valence
     ratings        song, arousal, valence, and if there is annotator: a row per song and annotator
 Either may bring a column group (artist): recordings of a group can be kept on one side of a split.
+Cells stand between commas, semicolons or tabs (with the latter two a rating may have a decimal
+comma), in UTF-8, UTF-16 with a byte-order mark or Windows-1252, with any line ends. Names of
+columns may be in upper or lower case. A table that is not understood is an error, never absent.
 
 A song's rating is the mean over its annotators, its quadrant the signs of arousal and valence:
 Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+. A rating of exactly 0 counts as positive (our choice: half of a
@@ -15,16 +18,25 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lib.errors import UserError
-from lib.registry import PLANE, QUADRANTS
+from lib.names import Files, by_suffix, is_utf8
+from lib.registry import PLANE, QUADRANTS, SOUND
 
 AXES = ("arousal", "valence")
-SOUND = (".mp3", ".wav", ".flac", ".ogg")
+AUTHORS = ("Songs", "Quads")
+RATINGS = ("song", *AXES)
+DELIMITERS = (",", ";", "\t")  # the first where a header does not tell
+# columns that the suite knows, by which the header tells the delimiter
+KNOWN = {"songs", "quads", "song", "quadrant", *AXES, "annotator", "group", "artist", "recording"}
+BLANK = ("", "nan", "na", "n/a", "none", "null")  # how tables write that there is no rating
+LOOKED_AT = 20  # first lines that may hold a header that is not understood [our choice]
 
 
 def quadrant_of(arousal: np.ndarray, valence: np.ndarray) -> np.ndarray:
@@ -35,8 +47,11 @@ def quadrant_of(arousal: np.ndarray, valence: np.ndarray) -> np.ndarray:
 
 
 def find_table(folder: Path) -> Path | None:
-    """The one table with the authors' columns in a folder, if there is one."""
-    found = [path for path in tables(folder) if {"Songs", "Quads"} <= set(_header(path))]
+    """The one table with the authors' columns in a folder, if there is one.
+
+    UserError where a table of the folder cannot be read, or has labels that are not understood.
+    """
+    found = [path for path in tables(folder) if _has(_columns(path), AUTHORS)]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise UserError(f"{folder} has several annotation tables ({names}): choose with --table")
@@ -45,7 +60,7 @@ def find_table(folder: Path) -> Path | None:
 
 def find_ratings(folder: Path) -> Path:
     """The one table of ratings in a folder; UserError otherwise."""
-    found = [path for path in tables(folder) if {"song", *AXES} <= set(_header(path))]
+    found = [path for path in tables(folder) if _has(_columns(path), RATINGS)]
     if len(found) != 1:
         there = ", ".join(path.name for path in found or tables(folder)) or "none"
         raise UserError(
@@ -57,8 +72,8 @@ def find_ratings(folder: Path) -> Path:
 
 def is_ratings(table: Path) -> bool:
     """Whether a table has the columns of ratings and not those of the authors' tables."""
-    columns = set(read_csv(table).columns)
-    return {"song", *AXES} <= columns and not {"Songs", "Quads"} <= columns
+    columns = list(read_csv(table).columns)
+    return _has(columns, RATINGS) and not _has(columns, AUTHORS)
 
 
 def read_authors(table: Path, folder: Path) -> pd.DataFrame:
@@ -66,17 +81,20 @@ def read_authors(table: Path, folder: Path) -> pd.DataFrame:
 
     folder : what the paths in Songs start from
     """
-    frame = read_csv(table)
-    require(frame, ["Songs", "Quads"], table)
+    frame = read_named(table, [*AUTHORS, "Arousal", "Valence", "group"])
+    require(frame, AUTHORS, table)
+    _check_quotes(frame, table)
     frame = frame.drop(columns=["song", "quadrant", *AXES], errors="ignore")
     frame = frame.rename(columns={"Songs": "song", "Quads": "quadrant"})
     if "group" not in frame:
         frame["group"] = ""
     for axis in AXES:
-        column = axis.capitalize()
-        values = frame[column] if column in frame else pd.Series(np.nan, index=frame.index)
-        frame[axis] = pd.to_numeric(values, errors="coerce")
-    frame["path"] = [folder / song for song in frame["song"]]
+        frame[axis] = np.nan
+        if axis.capitalize() in frame:
+            told = ~frame[axis.capitalize()].str.lower().isin(BLANK)
+            frame.loc[told, axis] = _numbers(frame[told], axis.capitalize(), table)
+    files = Files()
+    frame["path"] = [files.below(folder, song) for song in frame["song"]]
     return frame
 
 
@@ -86,22 +104,16 @@ def read_ratings(table: Path) -> pd.DataFrame:
     Raises UserError naming the rows that are not understood. Where no column says who rated, the
     annotators of a song are numbered in the order of its rows.
     """
-    frame = read_csv(table)
-    require(frame, ["song", *AXES], table)
+    frame = read_named(table, [*RATINGS, "annotator", "group"])
+    require(frame, RATINGS, table)
+    _check_quotes(frame, table)
     frame["song"] = [_stem(song) for song in frame["song"]]
     if "annotator" not in frame:
         frame["annotator"] = frame.groupby("song").cumcount().astype(str)
     if "group" not in frame:
         frame["group"] = ""
     for axis in AXES:
-        numbers = pd.to_numeric(frame[axis], errors="coerce").astype(float)
-        bad = frame.index[~(numbers.abs() < 1e6)]
-        refuse(
-            [f"row {row + 2}: {frame[axis][row]}" for row in bad],
-            f"{table} has ratings of {axis} that are not numbers",
-            "expected numbers, for example in [-10, 10]",
-        )
-        frame[axis] = numbers
+        frame[axis] = _numbers(frame, axis, table)
     groups = frame[frame["group"] != ""].groupby("song")["group"].nunique()
     refuse(
         list(groups.index[groups > 1]), f"{table} puts songs into more than one group", "mend it"
@@ -153,6 +165,7 @@ def read_labels(folder: Path, needed: bool) -> pd.DataFrame | None:
     refuse(list(twice), f"{table} names songs more than once", "keep one row per song")
     if frame.empty:
         raise UserError(f"{table} has no rows: put the table there that the files were made with")
+    tell(table, [*AUTHORS, "Arousal", "Valence", "group"], len(frame))
     return frame[["recording", "group", "quadrant", *AXES]]
 
 
@@ -190,8 +203,10 @@ def check_files(frame: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
     refuse(
         missing,
         f"{table} names {len(missing)} of {len(frame)} files that are not there",
-        f"put them below {folder}, or take the rows out",
+        f"put them below {folder}, or take the rows out" + _unreadable_names(missing),
     )
+    hidden = [p for p in real if any(part[0] == "." for part in p.relative_to(root).parts)]
+    refuse(hidden, f"{table} names hidden files, which are no recordings", "take the rows out")
     frame["recording"] = [path.relative_to(root).with_suffix("").as_posix() for path in real]
     same = frame.loc[frame["recording"].duplicated(), "song"].unique()
     refuse(list(same), f"{table} names songs that differ in their suffix alone", "keep one of each")
@@ -201,23 +216,48 @@ def check_files(frame: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
 
 
 def tables(folder: Path) -> list[Path]:
-    """The CSV files in a folder."""
-    return sorted(path for path in folder.glob("*.csv") if path.is_file())
+    """The tables (.csv, .tsv) in a folder."""
+    return [path for path in by_suffix(folder, (".csv", ".tsv")) if path.is_file()]
+
+
+def tell(table: Path, columns: Sequence[str], songs: int, what: str = "labels") -> None:
+    """Print which table the labels come from, and those of `columns` that it has."""
+    frame = read_named(table, columns)
+    there = ", ".join(name for name in columns if name in frame)
+    encoding = frame.attrs["encoding"]
+    read_as = "" if encoding == "UTF-8" else f"; read as {encoding}"
+    print(f"{what}: {table} (columns {there}; {songs} songs{read_as})", flush=True)
+
+
+def read_named(table: Path, names: Sequence[str]) -> pd.DataFrame:
+    """A table whose columns `names`, where it has them in another case, are called as here."""
+    frame = read_csv(table)
+    renamed = {}
+    for name in names:
+        same = [column for column in frame if column.lower() == name.lower()]
+        if name in same or not same:
+            continue
+        if len(same) > 1:
+            raise UserError(f"{table} has several columns {name}: {', '.join(same)}; keep one")
+        # "quadrant" of ratings is not the "Quadrant" of 4Q-Emotion: each reader asks for its own
+        renamed[same[0]] = name
+    return frame.rename(columns=renamed)
 
 
 def read_csv(path: Path, strip: bool = True) -> pd.DataFrame:
-    """Read a CSV of strings, with or without a byte-order mark; UserError where it is none.
+    """Read a CSV of strings; UserError where it is none.
 
     Blank lines are left out, short rows filled with "", names of columns and, with `strip`, cells
-    stripped.
+    stripped. attrs of the table tell its "delimiter" and "encoding".
     """
     if not path.is_file():
         raise UserError(f"table not found: {path}")
+    text, encoding = _text(path)
+    delimiter = _delimiter(text)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if any(row)]
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path} is not a table in CSV (UTF-8): {error}") from error
+        rows = list(_rows(text, delimiter))
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table in CSV: {error}") from error
     if not rows:
         raise UserError(f"{path} is empty, not a table in CSV")
     names = [name.strip() for name in rows.pop(0)]
@@ -227,14 +267,16 @@ def read_csv(path: Path, strip: bool = True) -> pd.DataFrame:
     refuse(
         [f"row {i + 2}: {row[0]}" for i, row in enumerate(rows) if any(row[len(names) :])],
         f"{path} has rows with more cells than columns",
-        "put a cell that holds a comma in double quotes",
+        f"put a cell that holds {_NAMES[delimiter]} in double quotes",
     )
     cells = [[row[k] if k < len(row) else "" for row in rows] for k in range(len(names))]
     frame = pd.DataFrame({name: cells[k] for k, name in enumerate(names) if name}, dtype=object)
-    return frame.apply(lambda column: column.str.strip()) if strip else frame
+    frame = frame.apply(lambda column: column.str.strip()) if strip else frame
+    frame.attrs = {"delimiter": delimiter, "encoding": encoding}
+    return frame
 
 
-def require(frame: pd.DataFrame, columns: list[str], table: Path) -> None:
+def require(frame: pd.DataFrame, columns: Sequence[str], table: Path) -> None:
     """Raise UserError when a table lacks columns."""
     lacking = [name for name in columns if name not in frame]
     if lacking:
@@ -250,11 +292,143 @@ def refuse(bad: list, what: str, advice: str) -> None:
         raise UserError(f"{what}: {shown}; {advice}")
 
 
-def _header(path: Path) -> list[str]:
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+
+
+def _text(path: Path) -> tuple[str, str]:
+    """The text of a file and its encoding; UserError where that is in doubt."""
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = {"UTF-16": "utf-16"}
+    else:
+        encodings = {"UTF-8": "utf-8-sig"}
+        # letters of UTF-8 among bytes that are not: a damaged file, no Windows-1252
+        if not set(content.decode("utf-8-sig", "ignore")) - set(map(chr, range(128))):
+            encodings["Windows-1252"] = "cp1252"
+    for name, codec in encodings.items():
+        try:
+            text = content.decode(codec)
+        except ValueError:
+            continue
+        control = r"[\0]" if name == "UTF-8" else r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]"
+        if re.search(control, text):
+            break
+        # Excel's first line, which says what the header says as well
+        return re.sub(r"\Asep=[,;\t](?=[\r\n])", "", text, flags=re.IGNORECASE), name
+    raise UserError(
+        f"{path} is not a table in CSV: its bytes are no text in UTF-8, in UTF-16 with a "
+        "byte-order mark or in Windows-1252; save it as CSV (UTF-8)"
+    )
+
+
+def _delimiter(text: str) -> str:
+    """What stands between cells: that which gives a header the most names that are known."""
+
+    def found(delimiter: str) -> tuple[int, bool, int]:
+        try:
+            names = next(_rows(text, delimiter), [])
+        except csv.Error:
+            return -1, False, 0
+        known = sum(name.strip().lower() in KNOWN for name in names)
+        return known, delimiter == DELIMITERS[0] and len(names) > 1, len(names)
+
+    return max(DELIMITERS, key=found)
+
+
+def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The rows of a table that are not blank; csv.Error names the lines of one with bad quotes."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    while True:
+        first = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            what = {
+                "unexpected end of data": "a double quote is opened and not closed",
+                f"'{delimiter}' expected after '\"'": "text stands behind a closing double quote",
+            }.get(str(error), str(error))
+            raise csv.Error(
+                f"the row of line {first}: {what}; put a cell with quotes in double quotes and "
+                "write those inside it twice"
+            ) from error
+        if any(cell.strip() for cell in row):
+            yield row
+
+
+def _columns(path: Path) -> list[str]:
+    """The columns of a table in a corpus's folder, which may be about something else altogether.
+
+    UserError where it cannot be read, or has a header of labels that is not understood.
+    """
+    advice = f"mend it, move it out of {path.parent}, or choose a table with --table"
     try:
-        return list(read_csv(path).columns)
-    except UserError:  # some other file that is named like a table
-        return []
+        text, _ = _text(path)
+        header = next(_rows(text, _delimiter(text)), [])
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table in CSV: {error}; {advice}") from error
+    except UserError as error:
+        raise UserError(f"{error}, or {advice}") from error
+    if not header:
+        raise UserError(f"{path} is empty, not a table in CSV: {advice}")
+    columns = [name.strip() for name in header]
+    if _has(columns, AUTHORS) or _has(columns, RATINGS):
+        return columns
+    for number, line in enumerate(text.splitlines()[:LOOKED_AT], 1):
+        words = set(re.findall(r"\w+", line.lower()))
+        if "quads" in words or (set(AXES) <= words and words & {"song", "songs"}):
+            raise UserError(
+                f"{path} names columns of labels in line {number} ({line[:60]!r}), but its header "
+                f"is not understood: expected {' and '.join(AUTHORS)}, or {', '.join(RATINGS)}, "
+                f"in the first line, between commas, semicolons or tabs; {advice}"
+            )
+    return columns
+
+
+def _has(columns: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether there are columns of these names, in whatever case."""
+    return {name.lower() for name in names} <= {column.lower() for column in columns}
+
+
+def _numbers(frame: pd.DataFrame, column: str, table: Path) -> pd.Series:
+    """Ratings : float64; UserError names those that are not numbers."""
+    text = frame[column]
+    if frame.attrs["delimiter"] != ",":
+        text = text.str.replace(",", ".")
+    numbers = pd.to_numeric(text, errors="coerce").astype(float)
+    bad = frame.index[~(numbers.abs() < 1e6)]
+    refuse(
+        [f"row {row + 2}: {frame[column][row]}" for row in bad],
+        f"{table} has ratings of {column} that are not numbers",
+        "expected numbers, for example in [-10, 10]",
+    )
+    return numbers
+
+
+def _check_quotes(frame: pd.DataFrame, table: Path) -> None:
+    """Raise UserError where a double quote that was not closed took in other rows."""
+    taken = []
+    for column in frame:
+        for row, cell in frame[column][frame[column].str.contains(r"[\r\n]")].items():
+            pieces = pd.Series(re.split(r"[,;\t\r\n]+", cell)).str.strip().str.lower()
+            labels = pieces.isin([q.lower() for q in QUADRANTS]) | pieces.str.endswith(SOUND)
+            if labels.any() or pd.to_numeric(pieces, errors="coerce").notna().sum() > 1:
+                taken.append(f"row {row + 2}, column {column}: {cell[:60]!r}")
+    refuse(taken, f"{table} has cells that hold other rows", "close the double quotes")
+
+
+def _unreadable_names(missing: Sequence[Path]) -> str:
+    """Advice where files that are not there may be those whose names are not UTF-8."""
+    folders = {path.parent for path in missing if path.parent.is_dir()}
+    names = sorted(
+        ascii(entry.name)
+        for folder in folders
+        for entry in folder.iterdir()
+        if not is_utf8(entry.name)
+    )
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"; file names there that are not UTF-8: {shown}: rename those" if names else ""
 
 
 def _stem(song: str) -> str:

@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 
 from lib import annotations
-from lib.annotations import SOUND
 from lib.errors import UserError
+from lib.names import Names, by_suffix, is_utf8, visible
+from lib.registry import SOUND
 
 COLUMNS = ["recording", "path", "language", "group", "quadrant", "arousal", "valence"]
 
@@ -71,9 +72,13 @@ def read_table(table: Path, folder: Path) -> pd.DataFrame:
     """
     if annotations.is_ratings(table):
         frame = _rated(table, folder)
+        columns = [*annotations.RATINGS, "annotator", "group"]
     else:
         frame = annotations.read_authors(table, folder)
-    return _music(frame, table, folder)
+        columns = [*annotations.AUTHORS, "Arousal", "Valence", "group"]
+    frame = _music(frame, table, folder)
+    annotations.tell(table, columns, len(frame))
+    return frame
 
 
 def read_ratings(language: str, data: Path, table: Path | None = None) -> pd.DataFrame:
@@ -86,22 +91,29 @@ def read_ratings(language: str, data: Path, table: Path | None = None) -> pd.Dat
             "4Q-Emotion has quadrants, not ratings by annotator: name a table with the columns "
             "song, annotator, arousal, valence with --table"
         )
-    ratings = annotations.read_ratings(table or annotations.find_ratings(folder))
-    annotations.check_centred(annotations.mean_ratings(ratings), table or folder)
+    table = table or annotations.find_ratings(folder)
+    ratings = annotations.read_ratings(table)
+    annotations.check_centred(annotations.mean_ratings(ratings), table)
+    columns = [*annotations.RATINGS, "annotator", "group"]
+    annotations.tell(table, columns, ratings["song"].nunique(), "ratings")
+    sounds = _by_stem(folder)
+    names = Names(sounds, folder)
+    there = {song: names.find(song) or song for song in ratings["song"].unique()}
+    ratings["song"] = ratings["song"].map(there)
     return ratings
 
 
 def _librispeech(folder: Path) -> pd.DataFrame:
-    """LibriSpeech/<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac"""
-    return _speech(folder, _find(folder, 4, ".flac"), speaker_level=1)
+    """LibriSpeech/<subset>/<speaker>/<chapter>/<sound file>"""
+    return _speech(folder, _find(folder, 4), speaker_level=1)
 
 
 def _aishell(folder: Path) -> pd.DataFrame:
-    """data_aishell/wav/<subset>/<speaker>/*.wav"""
-    paths = _find(folder / "wav", 3, ".wav")
-    archives = sorted((folder / "wav").glob("*.tar.gz"))
+    """data_aishell/wav/<subset>/<speaker>/<sound file>"""
+    paths = _find(folder / "wav", 3)
+    archives = [path for path in visible(folder / "wav") if path.name.endswith(".tar.gz")]
     unpacked = {path.parent.name for path in paths}
-    packed = [a for a in archives if a.name[:-7] not in unpacked]
+    packed = [archive for archive in archives if archive.name[:-7] not in unpacked]
     if packed:
         raise UserError(
             f"AISHELL-1 in {folder / 'wav'} is still packed: {len(packed)} archives such as "
@@ -113,14 +125,14 @@ def _aishell(folder: Path) -> pd.DataFrame:
 
 def _four_quadrants(folder: Path) -> pd.DataFrame:
     """4Q-Emotion: Q1 … Q4/<song>.mp3 with the annotations beside (Panda 2018)."""
-    table = folder / "panda_dataset_taffc_annotations.csv"
-    frame = annotations.read_csv(table)
+    table = _table(folder, "panda_dataset_taffc_annotations.csv")
+    frame = annotations.read_named(table, ["Song", "Quadrant"])
     annotations.require(frame, ["Song", "Quadrant"], table)
     frame = frame.rename(columns={"Song": "song", "Quadrant": "quadrant"})
-    metadata = folder / "panda_dataset_taffc_metadata.csv"
+    metadata = _table(folder, "panda_dataset_taffc_metadata.csv")
     frame["group"] = ""
     if metadata.is_file():
-        artists = annotations.read_csv(metadata)
+        artists = annotations.read_named(metadata, ["Song", "Artist"])
         annotations.require(artists, ["Song", "Artist"], metadata)
         artist = artists.drop_duplicates(["Song", "Artist"]).set_index("Song")["Artist"]
         twice = artist.index[artist.index.duplicated()]
@@ -130,34 +142,39 @@ def _four_quadrants(folder: Path) -> pd.DataFrame:
     folders = sorted(path for path in folder.glob("Q[1-4]") if path.is_dir())
     sounds = {path.name: _by_stem(path) for path in folders}
     elsewhere = {stem: path for found in sounds.values() for stem, path in found.items()}
+    names = Names(elsewhere, folder)
+    stems = [names.find(song) or song for song in frame["song"]]
     frame["path"] = [
-        sounds.get(quadrant, {}).get(song) or elsewhere.get(song, folder / quadrant / f"{song}.mp3")
-        for song, quadrant in zip(frame["song"], quadrants, strict=True)
+        sounds.get(quadrant, {}).get(stem) or elsewhere.get(stem, folder / quadrant / f"{stem}.mp3")
+        for stem, quadrant in zip(stems, quadrants, strict=True)
     ]
     moved = sum(p.parent.name != q for p, q in zip(frame["path"], quadrants, strict=True))
     if moved:
         print(f"{moved} songs lie in the folder of another quadrant: the annotations count")
     frame["arousal"] = frame["valence"] = np.nan
-    return _music(frame, table, folder)
+    frame = _music(frame, table, folder)
+    annotations.tell(table, ["Song", "Quadrant"], len(frame))
+    return frame
 
 
 def _ch818(folder: Path) -> pd.DataFrame:
     """CH-818: sound files and a table of ratings, a row per song or per song and annotator."""
-    table = annotations.find_ratings(folder)
-    return _music(_rated(table, folder), table, folder)
+    return read_table(annotations.find_ratings(folder), folder)
 
 
 CORPORA = {
     ("speech", "english"): Corpus(
         "LibriSpeech",
         ("speech/LibriSpeech", "LibriSpeech"),
-        "LibriSpeech/<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac",
+        "LibriSpeech/<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<utterance>.flac "
+        "(or another sound file)",
         _librispeech,
     ),
     ("speech", "mandarin"): Corpus(
         "AISHELL-1",
         ("speech/data_aishell", "data_aishell"),
-        "data_aishell/wav/<train,dev,test>/<speaker>/BAC009<speaker>W<utterance>.wav",
+        "data_aishell/wav/<train,dev,test>/<speaker>/BAC009<speaker>W<utterance>.wav "
+        "(or another sound file)",
         _aishell,
     ),
     ("music", "english"): Corpus(
@@ -177,6 +194,7 @@ CORPORA = {
 
 def _speech(folder: Path, paths: list[Path], speaker_level: int) -> pd.DataFrame:
     relative = [path.relative_to(folder) for path in paths]
+    _check_suffixes(paths, [path.with_suffix("") for path in paths], folder)
     return pd.DataFrame(
         {
             "recording": [r.with_suffix("").as_posix() for r in relative],
@@ -197,7 +215,8 @@ def _rated(table: Path, folder: Path) -> pd.DataFrame:
     if zeros:
         print(f"{zeros} mean ratings are exactly 0 and count as positive")
     sounds = _by_stem(folder)
-    means["path"] = [sounds.get(song, folder / f"{song}.mp3") for song in means["song"]]
+    names = Names(sounds, folder)
+    means["path"] = [sounds.get(names.find(song), folder / f"{song}.mp3") for song in means["song"]]
     return means
 
 
@@ -210,33 +229,39 @@ def _music(frame: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     """The sound files in a folder by their names without suffix; UserError for two of one."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SOUND)
-    found = {path.stem: path for path in paths}
-    twice = [path.name for path in paths if found[path.stem] != path]
+    paths = by_suffix(folder, SOUND)
+    _check_suffixes(paths, [path.stem for path in paths], folder)
+    return {path.stem: path for path in paths}
+
+
+def _check_suffixes(paths: list[Path], names: list, folder: Path) -> None:
+    """Raise UserError where several sound files have one name."""
+    last = dict(zip(names, paths, strict=True))
+    twice = [path.name for name, path in zip(names, paths, strict=True) if last[name] != path]
     annotations.refuse(
         twice, f"{folder} has sound files that differ in their suffix alone", "keep one of each"
     )
-    return found
 
 
-def _find(folder: Path, depth: int, suffix: str) -> list[Path]:
-    """The files with a suffix, `depth` levels below a folder; a folder that cannot be read is an
-    OSError, which pathlib's glob would pass over."""
+def _find(folder: Path, depth: int) -> list[Path]:
+    """The sound files `depth` levels below a folder; a folder that cannot be read is an OSError,
+    which pathlib's glob would pass over."""
     level = [folder]
     for _ in range(depth - 1):
-        level = [entry for place in level for entry in sorted(place.iterdir()) if entry.is_dir()]
-    paths = [path for place in level for path in sorted(place.iterdir()) if path.suffix == suffix]
+        level = [entry for place in level for entry in visible(place) if entry.is_dir()]
+    paths = [path for place in level for path in by_suffix(place, SOUND)]
     annotations.refuse(
-        [ascii(path.name) for path in paths if _not_text(path)],
+        [ascii(path.name) for path in paths if not is_utf8(path)],
         f"{folder} has file names that are not UTF-8",
         "rename them",
     )
     return paths
 
 
-def _not_text(path: Path) -> bool:
-    """Whether a path holds bytes that are not UTF-8 (Python keeps them as surrogates)."""
-    return any("\udc80" <= letter <= "\udcff" for letter in str(path))
+def _table(folder: Path, name: str) -> Path:
+    """A corpus's own table, whose name may be in other letters (.CSV)."""
+    alike = [path for path in annotations.tables(folder) if path.name.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else folder / name
 
 
 def _folder(corpus: Corpus, data: Path) -> Path:
@@ -249,4 +274,6 @@ def _folder(corpus: Corpus, data: Path) -> Path:
             f"{corpus.name} not found: there is no folder {looked}; expected layout: "
             f"{corpus.layout}"
         )
+    if not is_utf8(folder):
+        raise UserError(f"the folder {str(folder)!a} has a name that is not UTF-8: rename it")
     return folder

@@ -26,24 +26,9 @@ from lib.audio import UnusableRecording
 from lib.cli import native_messages_aside, say
 from lib.errors import NO_ROOM, UserError, one_line, printable
 from lib.prediction import Prediction, Predictor
-from lib.registry import QUADRANTS
+from lib.registry import QUADRANTS, SOUND
 from lib.scoring import columns_of
 
-SOUND = (".wav", ".wave", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma")
-SOUND += (
-    ".aif",
-    ".aiff",
-    ".aifc",
-    ".au",
-    ".caf",
-    ".w64",
-    ".ape",
-    ".wv",
-    ".tta",
-    ".mka",
-    ".ac3",
-    ".amr",
-)
 LONGEST = 255 - len(".json")  # bytes of the name of an output without its suffix
 SUMMARY = "summary.csv"
 PER_FILE = (".json", ".csv", ".png")  # in the order of writing: the first says whose they are

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,10 +22,8 @@ from lib.shards import FILE, stamp
 
 TABLES = ("split.csv", "skipped.csv", "sources.csv")
 OWN = [datasets.file_name(name) for name in splits.SPLITS]  # go where a new data set lacks them
-SPLIT_COLUMNS = [
-    *("recording", "split", "fold", "language", "group", "quadrant", "arousal", "valence"),
-    *("length", "same_as"),
-]
+LABELS = ("language", "group", "quadrant", "arousal", "valence")
+SPLIT_COLUMNS = ["recording", "split", "fold", *LABELS, "length", "same_as"]
 
 
 @dataclass(frozen=True)
@@ -274,7 +273,7 @@ def _agreed(corpus: pd.DataFrame, letter: str, data: Path, choice: Choice) -> pd
 
 def _fingerprint(recordings: pd.DataFrame) -> str:
     """A hash of what the recordings are, how large, and how they are labelled."""
-    columns = ["recording", "language", "group", "quadrant", "arousal", "valence", "bytes"]
+    columns = ["recording", *LABELS, "bytes"]
     return hashlib.sha256(recordings[columns].to_csv(index=False).encode()).hexdigest()[:16]
 
 
@@ -307,9 +306,10 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
         raise UserError(f"{folder / 'dataset.json'} is damaged: make the set again (--overwrite)")
     lost = [name for name in TABLES if not (folder / name).is_file()]
     artefacts.check_files(folder, record, [name for name in TABLES if name not in lost])
-    differ = artefacts.differences(inputs, asked)
-    if inputs.get("recordings") != asked["recordings"]:
-        differ += _other_recordings(folder, recordings)
+    differ = [
+        line if not line.startswith("recordings: ") else _changed_recordings(folder, recordings)
+        for line in artefacts.differences(inputs, asked)
+    ]
     differ = differ or _changed_files(folder / "sources.csv", recordings)
     if differ:
         raise UserError(
@@ -326,32 +326,39 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
     return True
 
 
-def _other_recordings(folder: Path, recordings: pd.DataFrame) -> list[str]:
-    """Which recordings are not those of a data set, as far as its tables tell."""
-    paths = [folder / name for name in ("sources.csv", "split.csv")]
-    if not all(path.is_file() for path in paths):
-        return []
-    sources, split = (read_csv(path, strip=False) for path in paths)
-    require(sources, ["recording", "bytes"], paths[0])
-    require(split, ["recording", "quadrant"], paths[1])
-    there, names = set(sources["recording"]), recordings["recording"]
-    size = sources.drop_duplicates("recording").set_index("recording")["bytes"].reindex(names)
-    label = split.drop_duplicates("recording").set_index("recording")["quadrant"].reindex(names)
-    other = label.notna().to_numpy() & (label.to_numpy() != recordings["quadrant"].to_numpy())
-    resized = size.notna().to_numpy() & (size.to_numpy() != recordings["bytes"].astype(str))
-    found = {
-        "new": names[~names.isin(there)],
-        "gone": sorted(there - set(names)),
-        "of another size": names[resized],
-        "of another quadrant": names[other],
+def _changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
+    """What to say of recordings that are not those of the data set, or are labelled otherwise."""
+    before = {}
+    for name in ("split.csv", "skipped.csv", "sources.csv"):
+        if not (folder / name).is_file():
+            return f"recordings: others, or with other labels ({name} is gone, which named them)"
+        before[name] = read_csv(folder / name, strip=False)
+        require(before[name], ["recording"], folder / name)
+        before[name] = before[name].set_index("recording")
+    # both as split.csv writes them
+    text = io.StringIO(recordings.to_csv(index=False))
+    now = pd.read_csv(text, dtype=str, keep_default_na=False).set_index("recording")
+    split, sources = before["split.csv"], before["sources.csv"]
+    there = split.index.union(before["skipped.csv"].index)
+    changes = {
+        "added": now.index.difference(there),
+        "removed": there.difference(now.index),
+        "relabelled": _differing(split, now, list(LABELS)),
+        "of another size": _differing(sources, now, ["bytes"]),
     }
-    return [f"{what}: {_few(which)}" for what, which in found.items() if len(which)]
+    lines = [
+        f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for what, names in changes.items()
+        if len(names)
+    ]
+    return "recordings: " + (", ".join(lines) or "one that was skipped has other labels")
 
 
-def _few(names: Sequence[str]) -> str:
-    """The first of some names, and how many there are."""
-    names = list(names)
-    return ", ".join(names[:3]) + (f", … ({len(names)})" if len(names) > 3 else "")
+def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> pd.Index:
+    """The recordings of both tables whose columns, where both have them, differ."""
+    both = now.index.intersection(before.index)
+    columns = [name for name in columns if name in before]
+    return both[(now.loc[both, columns] != before.loc[both, columns]).any(axis=1).to_numpy()]
 
 
 def _record(folder: Path, overwrite: bool) -> dict | None:

@@ -45,5 +45,9 @@ TASKS = {  # task -> its classes, in the order of the outputs
 QUADRANTS = TASKS["quadrants"]
 MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside the losses
 
+# suffixes of sound files, which are told by their content; in any case
+SOUND = (".mp3", ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc")
+SOUND += (".au", ".caf", ".w64", ".mp2", ".m4a")
+
 # quadrant -> (arousal, valence) as class indices: Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+
 PLANE = {"Q1": (1, 1), "Q2": (1, 0), "Q3": (0, 0), "Q4": (0, 1)}
