@@ -360,30 +360,40 @@ def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
 def _columns(path: Path) -> list[str]:
     """The columns of a table in a corpus's folder, which may be about something else altogether.
 
-    UserError where it cannot be read, or has a header of labels that is not understood.
+    UserError where it cannot be read, or has labels but no header that is understood.
     """
     advice = f"mend it, move it out of {path.parent}, or choose a table with --table"
     try:
         text, _ = _text(path)
-        header = next(_rows(text, _delimiter(text)), [])
+        columns = [name.strip() for name in next(_rows(text, _delimiter(text)), [])]
     except csv.Error as error:
         raise UserError(f"{path} is not a table in CSV: {error}; {advice}") from error
     except UserError as error:
         raise UserError(f"{error}, or {advice}") from error
-    if not header:
+    if not columns:
         raise UserError(f"{path} is empty, not a table in CSV: {advice}")
-    columns = [name.strip() for name in header]
     if _has(columns, AUTHORS) or _has(columns, RATINGS):
         return columns
+    line = _line_of_labels(text, columns)
+    if line:
+        raise UserError(
+            f"{path} holds labels, but its header is not understood (line {line}): expected the "
+            f"columns {' and '.join(AUTHORS)}, or {', '.join(RATINGS)}, in the first line, between "
+            f"commas, semicolons or tabs; {advice}"
+        )
+    return columns
+
+
+def _line_of_labels(text: str, header: Sequence[str]) -> int:
+    """The first line that names columns of labels, or is a row of them in the header's place; 0
+    where there is none."""
+    if any(name.upper() in QUADRANTS or name.lower().endswith(SOUND) for name in header):
+        return 1
     for number, line in enumerate(text.splitlines()[:LOOKED_AT], 1):
         words = set(re.findall(r"\w+", line.lower()))
         if "quads" in words or (set(AXES) <= words and words & {"song", "songs"}):
-            raise UserError(
-                f"{path} names columns of labels in line {number} ({line[:60]!r}), but its header "
-                f"is not understood: expected {' and '.join(AUTHORS)}, or {', '.join(RATINGS)}, "
-                f"in the first line, between commas, semicolons or tabs; {advice}"
-            )
-    return columns
+            return number
+    return 0
 
 
 def _has(columns: Sequence[str], names: Sequence[str]) -> bool:

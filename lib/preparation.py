@@ -334,7 +334,7 @@ def _changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
             return f"recordings: others, or with other labels ({name} is gone, which named them)"
         before[name] = read_csv(folder / name, strip=False)
         require(before[name], ["recording"], folder / name)
-        before[name] = before[name].set_index("recording")
+        before[name] = before[name].drop_duplicates("recording").set_index("recording")
     # both as split.csv writes them
     text = io.StringIO(recordings.to_csv(index=False))
     now = pd.read_csv(text, dtype=str, keep_default_na=False).set_index("recording")
