@@ -347,11 +347,14 @@ def _changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
         "of another size": _differing(sources, now, ["bytes"]),
     }
     lines = [
-        f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
-        for what, names in changes.items()
-        if len(names)
+        f"{len(names)} {what} ({_few(names)})" for what, names in changes.items() if len(names)
     ]
     return "recordings: " + (", ".join(lines) or "one that was skipped has other labels")
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first three of some names."""
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> pd.Index:

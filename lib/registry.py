@@ -47,7 +47,7 @@ MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside th
 
 # suffixes of sound files, which are told by their content; in any case
 SOUND = (".mp3", ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc")
-SOUND += (".au", ".caf", ".w64", ".mp2", ".m4a")
+SOUND += (".au", ".caf", ".w64", ".mp2", ".m4a", ".aac", ".wma", ".ape", ".wv", ".tta", ".mka")
 
 # quadrant -> (arousal, valence) as class indices: Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+
 PLANE = {"Q1": (1, 1), "Q2": (1, 0), "Q3": (0, 0), "Q4": (0, 1)}

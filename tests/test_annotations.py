@@ -168,3 +168,118 @@ def test_links_are_the_users_own_and_climbing_is_not(tmp_path):
     assert read(folder, b"Songs,Quads\n./a.mp3,Q1\n")["recording"].tolist() == ["a"]
     with pytest.raises(UserError, match="outside"):
         read(folder, b"Songs,Quads\n../elsewhere/x.mp3,Q1\n")
+
+
+ROWS = "Songs,Quads,Note\n./a.mp3,Q3,Müller\n./b.mp3,q4,x\n"
+RATED = "song,annotator,arousal,valence\na,1,1.5,-2\na,2,2.5,-4\nb,1,-1,1\n"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """CH-818 with two songs and other labels than those of ROWS and RATED."""
+    own = tmp_path / "CH818"
+    own.mkdir()
+    for song in "ab":
+        (own / f"{song}.mp3").write_bytes(b"")
+    (own / "others.csv").write_text("song,arousal,valence\na,-1,1\nb,1,-1\n")
+    return own
+
+
+def labels(own):
+    table = corpora.read_corpus("music", "mandarin", own.parent)
+    return dict(zip(table["recording"], table["quadrant"], strict=True))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ROWS.replace(",", ";").encode(),
+        ROWS.replace(",", "\t").encode(),
+        ("sep=;\n" + ROWS.replace(",", ";")).encode(),
+        ROWS.encode("utf-16"),
+        b"\xfe\xff" + ROWS.encode("utf-16-be"),
+        ROWS.encode("latin-1"),
+        ROWS.replace("Songs,Quads", " SONGS ,quads").encode(),
+        ROWS.replace("\n", ",,\r").encode(),
+        ("\n , \n" + ROWS).encode(),
+        ROWS.replace("Müller", '"a, ""b""\nc"').encode(),
+        ROWS.replace("Note", "Note (x;y;z;w)").encode(),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.csv", "T.CSV", "t.tsv"])
+def test_a_table_that_can_be_read_counts_and_is_told(own, content, name, capsys):
+    (own / name).write_bytes(content)
+    assert labels(own) == {"a": "Q3", "b": "Q4"}
+    assert f"labels: {own / name} (columns Songs, Quads; 2 songs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (ROWS.replace(",", "|").encode(), "holds labels, but .*line 1.*--table"),
+        (ROWS.replace(",", "','").encode(), "holds labels, but"),
+        (ROWS.replace("Songs", "Song").encode(), "holds labels, but"),
+        (("My songs\n" + ROWS).encode(), r"holds labels, but .*line 2"),
+        (("sep=|\n" + ROWS.replace(",", "|")).encode(), r"holds labels, but .*line 2"),
+        (ROWS.partition("\n")[2].encode(), "holds labels, but .*line 1"),
+        (RATED.replace(",", " ").encode(), "holds labels, but .*line 1"),
+        (ROWS.replace("Songs", "songs,SONGS").encode(), "several columns Songs: songs, SONGS"),
+        (ROWS.replace("Note", "Quads").encode(), "columns of the same name: Quads"),
+        (ROWS.replace("Q3", '"Q3').encode(), "row of line 2: a double quote is opened and not"),
+        (ROWS.replace("q4", '"q4"x').encode(), "row of line 3: text stands behind a closing"),
+        (ROWS.replace("Müller", '"u').replace("x\n", 'x"\n').encode(), "hold other rows: row 2"),
+        (ROWS.encode("utf-16-le"), "no text in UTF-8.*--table"),
+        (ROWS.encode("utf-16")[:-1], "no text in UTF-8"),
+        (ROWS.encode("utf-32"), "no text in UTF-8"),
+        (ROWS.replace("x\n", "歌\n").encode()[:-2], "no text in UTF-8"),
+        (ROWS.encode("latin-1") + b"\x07", "no text in UTF-8"),
+        (b"PK\x03\x04\x14\0\0\0", "no text in UTF-8"),
+        (b"", "is empty.*--table"),
+        (b"\n \n", "is empty"),
+    ],
+)
+def test_a_table_that_is_not_understood_is_never_absent(own, content, message):
+    (own / "t.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"t\.csv .*{message}"):
+        labels(own)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("lyrics.csv", 'Title,Lyrics\na,"song\nb,"arousal\n'),
+        ("summary.csv", "file,quadrant,arousal,valence\na.mp3,Q1,1,1\n"),
+        ("._t.csv", "\0\5\x16\7"),
+        (".t.csv", ROWS),
+    ],
+)
+def test_tables_of_other_things_and_hidden_ones_are_none(own, name, content):
+    (own / name).write_text(content)
+    assert labels(own) == {"a": "Q4", "b": "Q2"}
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_ratings_may_have_decimal_commas_where_those_do_not_part_cells(folder, delimiter):
+    text = RATED.replace(",", delimiter).replace(".", ",")
+    table = read(folder, text.encode()).set_index("recording")
+    assert table["arousal"].tolist() == [2, -1] and table["valence"].tolist() == [-3, 1]
+    text = "Songs;Quads;AROUSAL\n./a.mp3;Q1;4,5\n./b.mp3;Q2;n/a\n".replace(";", delimiter)
+    found = read(folder, text.encode())["arousal"]
+    assert found[0] == 4.5 and np.isnan(found[1])
+
+
+@pytest.mark.parametrize("rating", ['"4,5"', "high", "inf"])
+def test_ratings_of_an_authors_table_that_are_not_numbers_are_named(folder, rating):
+    text = f"Songs,Quads,Arousal\n./a.mp3,Q1,{rating}\n"
+    with pytest.raises(UserError, match="ratings of Arousal that are not numbers: row 2"):
+        read(folder, text.encode())
+
+
+def test_the_table_of_processed_files_and_of_ratings_is_told(own, capsys):
+    (own / "t.csv").write_bytes(ROWS.encode("latin-1"))
+    annotations.read_labels(own, needed=True)
+    told = f"labels: {own / 't.csv'} (columns Songs, Quads; 2 songs; read as Windows-1252)"
+    assert told in capsys.readouterr().out
+    corpora.read_ratings("mandarin", own.parent)
+    told = f"ratings: {own / 'others.csv'} (columns song, arousal, valence; 2 songs)"
+    assert told in capsys.readouterr().out

@@ -208,3 +208,100 @@ def test_a_folder_that_cannot_be_read_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(type(closed), "iterdir", iterdir)
     with pytest.raises(PermissionError):
         corpora.read_corpus("speech", "english", tmp_path)
+
+
+def test_the_corpus_s_own_annotations_are_told_and_may_be_saved_by_excel(tmp_path, capsys):
+    root = four_q(tmp_path)
+    table = root / "panda_dataset_taffc_annotations.csv"
+    text = table.read_text().replace(",", ";").upper()
+    table.unlink()
+    table = table.with_suffix(".CSV")
+    table.write_bytes(text.encode("utf-16"))
+    (root / "panda_dataset_taffc_metadata.CSV").write_text("song;ARTIST\nMT0000;A\n")
+    found = corpora.read_corpus("music", "english", tmp_path)
+    assert found["quadrant"].tolist() == ["Q1", "Q2", "Q3", "Q4"] and found["group"][0] == "A"
+    assert f"labels: {table} (columns Song, Quadrant; 4 songs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".FLAC", ".Wav", ".ogg", ".mp3", ".opus", ".AIFF", ".m4a"])
+def test_any_sound_suffix_is_read_in_any_case(tmp_path, suffix):
+    touch(tmp_path / f"LibriSpeech/x/1/1/1-1-0000{suffix}")
+    touch(tmp_path / "LibriSpeech/x/1/1/1-1.trans.txt")
+    touch(tmp_path / f"data_aishell/wav/dev/S1/BAC009S1W1{suffix}")
+    touch(tmp_path / f"CH818/a{suffix}")
+    touch(tmp_path / "CH818/b.mp3")
+    (tmp_path / "CH818/r.csv").write_text(f"song,arousal,valence\na{suffix},1,-2\nb,-1,3\n")
+    found = [
+        corpora.read_corpus(kind, language, tmp_path)["recording"][0]
+        for kind, language in (("speech", "english"), ("speech", "mandarin"), ("music", "mandarin"))
+    ]
+    assert found == ["x/1/1/1-1-0000", "wav/dev/S1/BAC009S1W1", "a"]
+
+
+def test_speech_files_that_differ_in_their_suffix_alone_are_refused(tmp_path):
+    for suffix in (".flac", ".WAV"):
+        touch(tmp_path / f"LibriSpeech/x/1/1/a{suffix}")
+        touch(tmp_path / f"LibriSpeech/x/1/2/a{suffix if suffix == '.WAV' else '.txt'}")
+    with pytest.raises(UserError, match="differ in their suffix alone: a.WAV; keep one"):
+        corpora.read_corpus("speech", "english", tmp_path)
+
+
+def test_hidden_files_and_folders_are_no_recordings(tmp_path):
+    for path in ("x/1/1/a", "x/1/1/._a", "x/.1/1/a", ".x/1/1/a", "x/1/.1/a"):
+        touch(tmp_path / f"LibriSpeech/{path}.flac")
+    for path in ("dev/S1/a", "dev/S1/._a", "dev/._S1/a", ".dev/S1/a"):
+        touch(tmp_path / f"data_aishell/wav/{path}.wav")
+    touch(tmp_path / "data_aishell/wav/._S2.tar.gz")
+    assert corpora.read_corpus("speech", "english", tmp_path)["recording"].tolist() == ["x/1/1/a"]
+    assert len(corpora.read_corpus("speech", "mandarin", tmp_path)) == 1
+    for name in ("a.mp3", "._a.mp3", ".b.mp3", ".b.wav", "b.mp3"):
+        touch(tmp_path / "CH818" / name)
+    (tmp_path / "CH818/r.csv").write_text("song,arousal,valence\na,1,-2\nb,-1,3\n")
+    assert len(corpora.read_corpus("music", "mandarin", tmp_path)) == 2
+    table = authors_table(tmp_path, "Songs,Quads\n./a.mp3,Q1\n./._a.mp3,Q1\n")
+    with pytest.raises(UserError, match=r"names hidden files.*\._a\.mp3; take the rows out"):
+        corpora.read_corpus("music", "mandarin", tmp_path, table)
+
+
+NFC, NFD, ALIKE = "s\u1e69", "ss\u0323\u0307", "s\u1e63\u0307"  # three spellings of one name
+
+
+def test_names_are_found_however_they_are_composed(tmp_path):
+    touch(tmp_path / f"CH818/{NFD}/{NFD}.mp3")
+    touch(tmp_path / f"CH818/{NFD}.mp3")
+    touch(tmp_path / "CH818/b.mp3")
+    text = f"Songs,Quads\n./{NFC}/{NFC}.mp3,Q1\n./{NFD}.mp3,Q2\n"
+    table = authors_table(tmp_path, text)
+    found = corpora.read_corpus("music", "mandarin", tmp_path, table)
+    assert sorted(found["recording"]) == sorted([f"{NFD}/{NFD}", NFD])
+    (tmp_path / "CH818/r.csv").write_text(f"song,arousal,valence\n{NFC},1,-2\nb,-1,3\n")
+    found = corpora.read_corpus("music", "mandarin", tmp_path).set_index("recording")["quadrant"]
+    assert found.to_dict() == {NFD: "Q2", "b": "Q4"}
+    # by the same names, so that --min-agreement drops none of them
+    assert set(corpora.read_ratings("mandarin", tmp_path)["song"]) == {NFD, "b"}
+    touch(tmp_path / f"CH818/{NFC}.mp3")  # exactly this one now
+    found = corpora.read_corpus("music", "mandarin", tmp_path)
+    assert set(found["recording"]) == {NFC, "b"}
+
+
+def test_a_name_like_two_others_is_refused(tmp_path):
+    for name in (NFC, NFD, "b"):
+        touch(tmp_path / f"CH818/{name}.mp3")
+    (tmp_path / "CH818/r.csv").write_text(f"song,arousal,valence\n{ALIKE},1,-2\nb,-1,3\n")
+    with pytest.raises(UserError, match="2 names that look like .*rename all but one"):
+        corpora.read_corpus("music", "mandarin", tmp_path)
+    table = authors_table(tmp_path, f"Songs,Quads\n./{ALIKE}.mp3,Q1\n")
+    with pytest.raises(UserError, match="2 names that look like"):
+        corpora.read_corpus("music", "mandarin", tmp_path, table)
+
+
+def test_music_whose_names_are_not_utf_8_is_named(tmp_path):
+    touch(tmp_path / "CH818/caf\udce9.mp3")
+    touch(tmp_path / "CH818/b.mp3")
+    table = tmp_path / "CH818/r.csv"
+    table.write_bytes("song,arousal,valence\ncafé,1,-2\nb,-1,3\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"not there: .*not UTF-8: 'caf\\udce9.mp3': rename"):
+        corpora.read_corpus("music", "mandarin", tmp_path)
+    touch(tmp_path / "d\udce9/CH818/b.mp3")
+    with pytest.raises(UserError, match=r"d\\udce9.* not UTF-8: rename"):
+        corpora.read_corpus("music", "mandarin", tmp_path / "d\udce9")

@@ -20,6 +20,7 @@ import soundfile
 from conftest import ROOT
 
 import generate_dataset
+from lib import preparation
 from lib.audio import write_audio
 
 MUSIC = ["-d", "m", "-l", "e"]
@@ -100,6 +101,8 @@ def test_changed_labels_are_noticed(corpus, capsys):
     assert generate_dataset.main(MUSIC) == 2
     said = capsys.readouterr().err
     assert re.search(r"recordings: .* there, .* asked; of another quadrant: Q1/\S+\): use", said)
+
+    assert "recordings: 1 relabelled (Q1/" in capsys.readouterr().err
 
 
 def test_a_data_set_that_lost_its_record_is_made_again_when_asked_for(corpus, capsys):
@@ -670,7 +673,8 @@ def test_which_recordings_are_new_gone_or_of_another_size_is_told(corpus, capsys
     second.write_bytes(second.read_bytes() + bytes(9))
     assert generate_dataset.main(MUSIC) == 2
     said = capsys.readouterr().err
-    assert f"new: Q1/MT9; gone: Q1/{first.stem}; of another size: Q1/{second.stem})" in said
+    changes = f"1 added (Q1/MT9), 1 removed (Q1/{first.stem}), 1 of another size (Q1/{second.stem})"
+    assert changes in said
 
 
 @pytest.mark.parametrize("name", ["split.csv", "skipped.csv", "sources.csv"])
@@ -781,3 +785,30 @@ def test_a_terminal_without_the_letters_is_no_failure(corpus, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert (out / "split.csv").is_file() and "gr\\xf6\\xdfe" in result.stdout
+
+
+def test_recordings_that_changed_are_named(tmp_path):
+    table = pd.DataFrame(
+        {
+            "recording": list("abcd"),
+            "language": "english",
+            "group": "",
+            "quadrant": ["Q1", "Q2", "Q3", "Q4"],
+            "arousal": [0.1 + 0.2, np.nan, -1, -1],
+            "valence": np.nan,
+            "bytes": [10, 10, 10, 10],
+        }
+    )
+    table[:3].drop(columns="bytes").to_csv(tmp_path / "split.csv", index=False)
+    table[3:][["recording"]].to_csv(tmp_path / "skipped.csv", index=False)
+    table[["recording", "bytes"]].to_csv(tmp_path / "sources.csv", index=False)
+    now = table[1:].copy()
+    now.loc[1, "quadrant"], now.loc[3, "bytes"] = "Q3", 11
+    now.loc[9] = table.loc[0].replace("a", "é")
+    told = preparation._changed_recordings(tmp_path, now)
+    assert told == "recordings: 1 added (é), 1 removed (a), 1 relabelled (b), 1 of another size (d)"
+    now = table.assign(arousal=table["arousal"] + 1e-12)
+    assert "2 relabelled" not in preparation._changed_recordings(tmp_path, table)
+    assert preparation._changed_recordings(tmp_path, now) == "recordings: 2 relabelled (a, c)"
+    (tmp_path / "skipped.csv").unlink()
+    assert "skipped.csv is gone" in preparation._changed_recordings(tmp_path, now)
