@@ -6,9 +6,7 @@ authors' (.hdf5). Those are also found where the authors' archives put them, in 
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +17,10 @@ from lib import artefacts, config, legacy
 from lib.cli import say
 from lib.config import ROOT
 from lib.errors import UserError
+from lib.keras_files import load as load_model
 from lib.registry import BASELINES, TASKS
 
 SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
-CODE = (
-    "Lambda",
-    "TorchModuleWrapper",
-    "TFSMLayer",
-    "JaxLayer",
-    "FlaxLayer",
-)  # layers that run code
 
 
 FORMER_OUTPUT = "attention"  # of classifiers that earlier versions trained with heads.attention
@@ -48,18 +40,6 @@ class Classifier:
     features: Mapping
     path: Path
     sha256: str
-
-
-def load_model(path: Path, advice: str) -> keras.Model:
-    """Load a .keras file; UserError with `advice` when it is missing, damaged or holds code."""
-    try:
-        _refuse_code(path)
-        return keras.models.load_model(path, compile=False)
-    except UserError:
-        raise
-    except Exception as error:  # zip, JSON, HDF5 and Keras each have errors of their own for damage
-        about = f"{type(error).__name__}: {str(error)[:80]}"
-        raise UserError(f"{path} is missing or damaged ({about}): {advice}") from error
 
 
 def load_encoder(
@@ -191,28 +171,6 @@ def trained(models: Path) -> list[Path]:
         return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
 
     return sorted(filter(usable, (models / "models_trans").glob("speech_*_2_music_*/[!.]*")))
-
-
-def _refuse_code(path: Path) -> None:
-    """Raise UserError when a .keras file names anything but Keras's own layers and functions."""
-    with zipfile.ZipFile(path) as archive:
-        config = json.loads(archive.read("config.json"))
-
-    def look(item: object) -> None:
-        if isinstance(item, Mapping):
-            name, module = item.get("class_name"), item.get("module")
-            own = module is None or module == "keras" or str(module).startswith("keras.")
-            if name in CODE or (isinstance(name, str) and not own) or name == "function":
-                raise UserError(
-                    f"{path} wants to execute code of its own ({module}.{name}): refused; a model "
-                    "of this suite has layers of Keras alone"
-                )
-            item = item.values()
-        if not isinstance(item, (str, int, float, type(None))):
-            for part in item:
-                look(part)
-
-    look(config)
 
 
 def _features_of(path: Path, default: Mapping) -> Mapping:

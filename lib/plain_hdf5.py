@@ -1,0 +1,58 @@
+"""HDF5 files that hold their data themselves: no bytes of other files, no sizes without data.
+
+A link, an external storage or a virtual data set names another file, whose bytes would then be read
+as this one's. A shape may promise terabytes of which nothing is stored: reading it fills memory.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+from lib.errors import UserError
+
+SMALL = 1 << 20  # bytes that a data set may promise whatever it stores
+DEFLATED = 2000  # promised bytes per stored byte; deflate, HDF5's own compression, ends at 1032
+
+
+def open_plain(path: Path, expansion: int = DEFLATED) -> h5py.File:
+    """Open a file for reading; errors of h5py as they are, UserError as of `check_plain`."""
+    file = h5py.File(path, "r")
+    try:
+        check_plain(file, path, expansion)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def check_plain(file: h5py.File, path: Path, expansion: int = DEFLATED) -> None:
+    """Raise UserError when a file refers to others or promises more than it stores.
+
+    path : for the message; expansion : bytes that a data set may promise per byte that it stores
+    """
+
+    def check_link(name: bytes, about: h5py.h5l.LinkInfo) -> None:
+        if about.type != h5py.h5l.TYPE_HARD:
+            raise UserError(
+                f"{path}: {name.decode(errors='replace')!a} is a link to another place: refused; "
+                "expected a file that holds its data itself"
+            )
+
+    def check_item(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if item.external or item.is_virtual:
+            raise UserError(
+                f"{path}: the data of {name!a} are in another file: refused; expected a file that "
+                "holds its data itself"
+            )
+        if item.nbytes > max(SMALL, expansion * item.id.get_storage_size()):
+            raise UserError(
+                f"{path}: {name!a} promises {item.nbytes} bytes of shape {item.shape} and holds "
+                f"{item.id.get_storage_size()}: refused; get the file again"
+            )
+
+    file.id.links.visit(check_link, info=True)
+    file.visititems(check_item)
