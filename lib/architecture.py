@@ -8,10 +8,12 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from lib.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
 
 MOST = 1 << 21  # bytes [ours]; with 100 dense layers in each place the suite writes 0.7 MB
 DEEPEST = 64  # lists and objects inside each other [ours]; the suite's have 19
@@ -66,6 +68,7 @@ def unallocated() -> Iterator[None]:
     They are of no use but for their shapes. The random numbers of what is built later are the same
     as without.
     """
+    import keras
     from keras.src.backend.common import global_state  # no public name for what is left over
 
     state = random.getstate()
@@ -79,6 +82,8 @@ def unallocated() -> Iterator[None]:
 
 def largest_output(model: keras.Model) -> int:
     """Numbers per example of the largest tensor in a network."""
+    import keras
+
     sizes, models = [0], [model]
     while models:
         for operation in models.pop().operations:

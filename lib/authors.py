@@ -18,9 +18,8 @@ import pandas as pd
 from lib.annotations import read_labels
 from lib.errors import UserError
 from lib.packing import digest
+from lib.plain_hdf5 import DAMAGE, open_plain
 from lib.windows import OnDisk, Windows, offsets
-
-DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
 
 
 def file_name(split: str) -> str:
@@ -46,7 +45,7 @@ def read_folder(
         if not path.is_file():
             raise UserError(f"{folder} holds the authors' files, but not {path.name}: add it")
         try:
-            file = h5py.File(path, "r")
+            file = open_plain(path)
             rows = sorted(int(key) for key in file)
             if [str(row) for row in rows] != sorted(file, key=int):
                 raise ValueError("row numbers with leading zeros")

@@ -27,9 +27,9 @@ import numpy as np
 import pandas as pd
 
 from lib import authors
-from lib.authors import DAMAGE
 from lib.errors import UserError
 from lib.packing import Packing, digest
+from lib.plain_hdf5 import DAMAGE, open_plain
 from lib.windows import OnDisk, Windows, offsets
 
 FORMAT, VERSION = "mer-frames", 2
@@ -89,7 +89,7 @@ def write(
 def file_hash(path: Path) -> str | None:
     """The hash that a data set file says it has, None where there is no such file."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path) as file:
             return _attributes(file)["sha256"]
     except DAMAGE:
         return None
@@ -159,7 +159,7 @@ def read(
     broken = f"make it again with\n  {make} --overwrite"
     damaged = f"{path} is cut short or damaged"
     try:
-        file = h5py.File(path, "r")
+        file = open_plain(path)
         attributes = _attributes(file)
         if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
             raise UserError(

@@ -15,19 +15,19 @@ batch norm over time (ICASSP 2021's code); the networks here channels last.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from lib import artefacts, cli
+from lib import architecture, artefacts, cli
 from lib.errors import UserError, guard
+from lib.plain_hdf5 import DAMAGE, open_plain
 from lib.registry import TASKS
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ FEATURES = {
 }
 # names of their layers, where they differ from those here
 CPC_LAYERS = {"fc1": "b3_fc1", "fc1_b1": "b3_b3", "code": "encod"}
+MOST_UNITS = 4096  # of a dense layer [ours]; the released models have 256 and 512
+EXPANSION = 4  # bytes of weights per byte stored [ours]; Keras 2 writes them as they are
 HEAD_LAYERS = {f"shared_fc{i}": f"b9_fc{i}" for i in (1, 2, 3)}
 for number, task in enumerate(TASKS, 10):
     HEAD_LAYERS |= {f"{task}_fc{i}": f"b{number}_fc{i}" for i in (1, 2)}
@@ -64,7 +66,7 @@ def load(path: Path, classifier: bool | None = None) -> keras.Model:
     if not path.is_file():
         raise UserError(f"no file {path}: expected a released model, .hdf5")
     try:
-        with h5py.File(path, "r") as file:
+        with open_plain(path, EXPANSION) as file:
             found = _weights(file)
             if "b1_b1" not in found:
                 raise UserError(
@@ -77,7 +79,7 @@ def load(path: Path, classifier: bool | None = None) -> keras.Model:
                     f"a {'transferred' if classifier else 'pretrained'} one"
                 )
             return _network(path, found, _flattened_channels_first(file, path))
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{path} is not a model file of Keras 2, or is damaged ({str(error)[:80]}): get it "
             "again"
@@ -141,85 +143,113 @@ def _flattened_channels_first(file: h5py.File, path: Path) -> bool:
     Keras's Flatten moves the channels last if it is told that they come first, as all released
     models are.
     """
-    text = file.attrs.get("model_config")
-    sibling = path.with_suffix(".json")
-    if text is None and sibling.is_file():
-        text = sibling.read_text(encoding="utf-8")
+    text = _model_config(file, path)
     if text is None:
         return False
     formats = set()
-
-    def look(item: object) -> None:
-        if isinstance(item, Mapping):
-            if item.get("class_name") == "Flatten":
-                formats.add(item.get("config", {}).get("data_format", "channels_last"))
-            item = item.values()
-        if not isinstance(item, (str, int, float, type(None))):
-            for part in item:
-                look(part)
-
-    look(json.loads(text))
+    for item in architecture.objects(architecture.parse(text, path)):
+        if item.get("class_name") == "Flatten":
+            inner = item.get("config")
+            inner = inner if isinstance(inner, Mapping) else {}
+            formats.add(str(inner.get("data_format", "channels_last")))
     if len(formats) > 1:
         raise UserError(f"{path} flattens in two orders: expected the network of a released model")
     return formats == {"channels_last"}
 
 
+def _model_config(file: h5py.File, path: Path) -> str | bytes | None:
+    """The architecture in a file, or in the .json beside it; None where there is none."""
+    sibling = path.with_suffix(".json")
+    if "model_config" in file.attrs:
+        if file.attrs.get_id("model_config").shape != ():
+            raise UserError(f"{path} has a model_config that is no text: get it again")
+        return file.attrs["model_config"]
+    if not sibling.is_file():
+        return None
+    if sibling.stat().st_size > architecture.MOST:
+        raise architecture.too_large(sibling.stat().st_size, sibling)
+    return sibling.read_text(encoding="utf-8")
+
+
 def _network(path: Path, found: Found, flat_first: bool) -> keras.Model:
     """Build the network that the layers in `found` are of, with their weights."""
-    import keras
-
-    from lib import cpc, heads, scae
-
-    has_heads = _has_heads(found)
-    is_cpc = "b3_fc1" in found
-    sizes = {"n_mels": FEATURES["n_mels"], "frames": FEATURES["window_frames"]}
-    sizes["norm_axis"] = _norm_axis(found)
-    if is_cpc:
-        encoder = cpc.build_encoder(code=_units(path, found, "encod"), **sizes)
-    else:
-        encoder = scae.build_encoder(**sizes)
-    names, model = dict(CPC_LAYERS) if is_cpc else {}, encoder
-    if has_heads:
-        units = _units(path, found, "b9_fc1")
-        model = heads.classifier(encoder, heads.build(encoder.output_shape[-1], TASKS, units=units))
-        names |= HEAD_LAYERS
+    with architecture.unallocated():  # a shape that is believed takes its memory
+        _check_shapes(path, found, _build(path, found))
+    model = _build(path, found)
+    encoder = model.get_layer("encoder") if _has_heads(found) else model
+    is_cpc = _is_cpc(found)
     after_flatten = "fc1" if is_cpc else "shared_fc1"
-    used = set()
-    for layer in model._flatten_layers(include_self=False):
-        if not layer.variables or isinstance(layer, (keras.Model, keras.layers.Dropout)):
-            continue
-        source = names.get(layer.name, layer.name)
-        used.add(source)
+    for layer, source in _layers(model, found):
         for variable in layer.variables:
-            values = _values(path, found, source, variable.name, tuple(variable.shape))
+            values = _values(path, found, source, variable)
             if flat_first and layer.name == after_flatten and variable.name == "kernel":
                 maps = encoder.get_layer("b3_d1" if is_cpc else "encod").output.shape[1:]
                 mel, frames, channels = maps
                 values = values.reshape(channels, mel, frames, -1).transpose(1, 2, 0, 3)
                 values = values.reshape(variable.shape)
             variable.assign(values)
-    left = sorted(name for name, values in found.items() if values and name not in used)
-    if has_heads and left:
-        raise UserError(
-            f"{path} is of another network: its layer {left[0]} is not one of the released models'"
-        )
     return model
 
 
-def _values(path: Path, found: Found, layer: str, variable: str, shape: tuple) -> np.ndarray:
-    """One variable : float32 of the shape expected; UserError names the layer that differs."""
-    stored = found.get(layer, {}).get(variable)
-    if stored is None:
+def _is_cpc(found: Found) -> bool:
+    return "b3_fc1" in found
+
+
+def _build(path: Path, found: Found) -> keras.Model:
+    """The network that the layers in `found` are of, with random weights."""
+    from lib import cpc, heads, scae
+
+    sizes = {"n_mels": FEATURES["n_mels"], "frames": FEATURES["window_frames"]}
+    sizes["norm_axis"] = _norm_axis(found)
+    if _is_cpc(found):
+        encoder = cpc.build_encoder(code=_units(path, found, "encod"), **sizes)
+    else:
+        encoder = scae.build_encoder(**sizes)
+    if not _has_heads(found):
+        return encoder
+    units = _units(path, found, "b9_fc1")
+    return heads.classifier(encoder, heads.build(encoder.output_shape[-1], TASKS, units=units))
+
+
+def _layers(model: keras.Model, found: Found) -> Iterator[tuple[keras.layers.Layer, str]]:
+    """The layers of a network that have weights, each with its name in the file."""
+    import keras
+
+    names = dict(CPC_LAYERS) if _is_cpc(found) else {}
+    names |= HEAD_LAYERS if _has_heads(found) else {}
+    for layer in model._flatten_layers(include_self=False):
+        if layer.variables and not isinstance(layer, (keras.Model, keras.layers.Dropout)):
+            yield layer, names.get(layer.name, layer.name)
+
+
+def _check_shapes(path: Path, found: Found, model: keras.Model) -> None:
+    """Raise UserError, naming the layer, where a file is not of the network `model`."""
+    layers = list(_layers(model, found))
+    for layer, source in layers:
+        for variable in layer.variables:
+            shape = tuple(variable.shape)
+            stored = found.get(source, {}).get(variable.name)
+            if stored is None:
+                raise UserError(
+                    f"{path} is of another network: it has no {variable.name} of a layer {source}; "
+                    "expected a released model (SCAE, CNN or CPC, pretrained or transferred)"
+                )
+            if stored.shape != shape or stored.dtype.kind != "f":
+                raise UserError(
+                    f"{path} is of another network: {variable.name} of its layer {source} is "
+                    f"{stored.dtype} {stored.shape}, expected float32 {shape}"
+                )
+    used = {source for _, source in layers}
+    left = sorted(name for name, values in found.items() if values and name not in used)
+    if _has_heads(found) and left:
         raise UserError(
-            f"{path} is of another network: it has no {variable} of a layer {layer}; expected a "
-            "released model (SCAE, CNN or CPC, pretrained or transferred)"
+            f"{path} is of another network: its layer {left[0]} is not one of the released models'"
         )
-    if stored.shape != shape or stored.dtype.kind != "f":
-        raise UserError(
-            f"{path} is of another network: {variable} of its layer {layer} is {stored.dtype} "
-            f"{stored.shape}, expected float32 {shape}"
-        )
-    values = stored[()].astype(np.float32)
+
+
+def _values(path: Path, found: Found, layer: str, variable: keras.Variable) -> np.ndarray:
+    """What the file holds for a variable : float32 of its shape."""
+    values = found[layer][variable.name][()].astype(np.float32)
     if not np.isfinite(values).all():
         raise UserError(f"{path}: layer {layer} holds numbers that are not finite: get it again")
     return values
@@ -236,8 +266,12 @@ def _norm_axis(found: Found) -> int:
 def _units(path: Path, found: Found, layer: str) -> int:
     """The units of a dense layer."""
     bias = found.get(layer, {}).get("bias")
-    if bias is None or len(bias.shape) != 1 or not 0 < bias.shape[0] <= 16_384:
-        raise UserError(f"{path} is of another network: it has no dense layer {layer}")
+    shape = getattr(bias, "shape", None)
+    if shape is None or len(shape) != 1 or not 0 < shape[0] <= MOST_UNITS:
+        raise UserError(
+            f"{path} is of another network: it has no dense layer {layer} of at most {MOST_UNITS} "
+            "units"
+        )
     return int(bias.shape[0])
 
 

@@ -12,6 +12,8 @@ import h5py
 
 from lib.errors import UserError
 
+# what h5py raises about a damaged file
+DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
 SMALL = 1 << 20  # bytes that a data set may promise whatever it stores
 DEFLATED = 2000  # promised bytes per stored byte; deflate, HDF5's own compression, ends at 1032
 
