@@ -35,12 +35,8 @@ def check_plain(file: h5py.File, path: Path, expansion: int = DEFLATED) -> None:
     path : for the message; expansion : bytes that a data set may promise per byte that it stores
     """
 
-    def check_link(name: bytes, about: h5py.h5l.LinkInfo) -> None:
-        if about.type != h5py.h5l.TYPE_HARD:
-            raise UserError(
-                f"{path}: {name.decode(errors='replace')!a} is a link to another place: refused; "
-                "expected a file that holds its data itself"
-            )
+    def link_elsewhere(name: bytes, about: h5py.h5l.LinkInfo) -> bytes | None:
+        return None if about.type == h5py.h5l.TYPE_HARD else name  # the first name ends the visit
 
     def check_item(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if not isinstance(item, h5py.Dataset):
@@ -56,5 +52,10 @@ def check_plain(file: h5py.File, path: Path, expansion: int = DEFLATED) -> None:
                 f"{item.id.get_storage_size()}: refused; get the file again"
             )
 
-    file.id.links.visit(check_link, info=True)
+    link = file.id.links.visit(link_elsewhere, info=True)
+    if link is not None:
+        raise UserError(
+            f"{path}: {link.decode(errors='replace')!a} is a link to another place: refused; "
+            "expected a file that holds its data itself"
+        )
     file.visititems(check_item)

@@ -40,7 +40,7 @@ def test_a_missing_encoder_names_the_command(tmp_path, features):
 def small(features, tasks=TASKS):
     """A classifier of few weights."""
     inputs = keras.Input((features["n_mels"], features["window_frames"], 1))
-    pooled = keras.layers.AveragePooling2D((features["n_mels"] // 4, 31))(inputs)
+    pooled = keras.layers.MaxPooling2D((features["n_mels"] // 4, 31))(inputs)
     code = keras.layers.Flatten()(pooled)
     encoder = keras.Model(inputs, code)
     return heads.classifier(encoder, heads.build(4, tasks, units=4))
@@ -118,10 +118,11 @@ def test_damage_of_any_kind_is_one_message(tmp_path, features):
     (tmp_path / "bytes.keras").write_bytes(content[:middle] + b"\0" * 999 + content[middle + 999 :])
     with zipfile.ZipFile(tmp_path / "deep.keras", "w") as archive:
         archive.writestr("config.json", "[" * 100_000)
+        archive.writestr("model.weights.h5", "")
     with zipfile.ZipFile(tmp_path / "empty.keras", "w"):
         pass
     for name in ("cut", "bytes", "deep", "empty", "other"):
-        with pytest.raises(UserError, match="missing or damaged|a classifier of this suite maps"):
+        with pytest.raises(UserError, match="missing or damaged|not a layer that|expected .*each once|levels"):
             loading.classifier(tmp_path / f"{name}.keras", features)
 
 
@@ -154,7 +155,7 @@ def test_models_that_want_to_execute_code_are_refused(tmp_path, features, monkey
     with_config(tmp_path / "good.keras", tmp_path / "function.keras", function)
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("was loaded"))
     for name in ("lambda", "module", "function"):
-        with pytest.raises(UserError, match="wants to execute code of its own"):
+        with pytest.raises(UserError, match="is not a layer that this suite writes: refused"):
             loading.classifier(tmp_path / f"{name}.keras", features)
 
 
