@@ -122,7 +122,9 @@ def test_damage_of_any_kind_is_one_message(tmp_path, features):
     with zipfile.ZipFile(tmp_path / "empty.keras", "w"):
         pass
     for name in ("cut", "bytes", "deep", "empty", "other"):
-        with pytest.raises(UserError, match="missing or damaged|not a layer that|expected .*each once|levels"):
+        with pytest.raises(
+            UserError, match="missing or damaged|not a layer that|expected .*each once|levels"
+        ):
             loading.classifier(tmp_path / f"{name}.keras", features)
 
 
