@@ -252,17 +252,77 @@ def test_two_layers_of_one_name_must_be_the_same(tmp_path):
         legacy.load(path)
 
 
-@pytest.mark.parametrize("transferred", [True, False])
-def test_conversion_makes_a_run_directory(tmp_path, x, capsys, transferred):
+@pytest.fixture(scope="module")
+def transferred(tmp_path_factory):
+    path = tmp_path_factory.mktemp("legacy") / "model.hdf5"
+    write(path, "scae", transferred=True)
+    return path
+
+
+def wide(file, units):
+    """Dense layers whose biases promise so many units."""
+    group = file["model_weights/b9_fc1/b9_fc1"]
+    del group["bias:0"]
+    group["bias:0"] = np.zeros(units, "f")
+
+
+def with_config(text):
+    def change(file):
+        del file.attrs["model_config"]
+        file.attrs["model_config"] = text
+
+    return change
+
+
+FLATTEN = {"class_name": "Flatten"}
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda file: wide(file, 16_384), "no dense layer b9_fc1 of at most 4096 units"),
+    (lambda file: wide(file, 4096), r"is float32 \(24, .\), expected float32 \(4096, ."),
+    (with_config("[]"), "by a list: expected a JSON object"),
+    (with_config("[" * 60_000), "in more than 64 levels"),
+    (with_config('{"a":' * 900 + "1" + "}" * 900), "in more than 64 levels"),
+    (with_config(["{}"] * 9), "a model_config that is no text"),
+    (with_config(1.5), "is not a model file of Keras 2"),
+    (with_config("{"), "is not a model file of Keras 2"),
+    (with_config(json.dumps([FLATTEN | {"config": "x"}])), "by a list"),
+    (
+        with_config(json.dumps({"layers": [FLATTEN | {"config": {"data_format": []}}, FLATTEN]})),
+        "flattens in two orders",
+    ),
+])  # fmt: skip
+def test_what_a_file_claims_is_checked_before_a_network_is_built(
+    tmp_path, transferred, change, message, monkeypatch
+):
+    path = tmp_path / "model.hdf5"
+    shutil.copy(transferred, path)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    monkeypatch.setattr(legacy, "_values", lambda *_: pytest.fail("was read"))
+    with pytest.raises(UserError, match=message):
+        legacy.load(path)
+
+
+def test_an_architecture_beside_a_file_is_bounded_too(tmp_path):
+    path = tmp_path / "model.hdf5"
+    write(path, "scae", transferred=True, weights=True)
+    path.with_suffix(".json").write_text(" " * (3 << 20))
+    with pytest.raises(UserError, match="model.json describes its network in 3145728 bytes"):
+        legacy.load(path)
+
+
+@pytest.mark.parametrize("has_heads", [True, False])
+def test_conversion_makes_a_run_directory(tmp_path, x, capsys, has_heads):
     path, out = tmp_path / "model.hdf5", tmp_path / "run"
-    reference = write(path, "cpc", transferred=transferred)
+    reference = write(path, "cpc", transferred=has_heads)
     assert legacy.main([str(path), str(out)]) == 0
-    name = "model.keras" if transferred else "encoder.keras"
+    name = "model.keras" if has_heads else "encoder.keras"
     assert {p.name for p in out.iterdir()} == {name, "run.json"}
     assert name in capsys.readouterr().out
     found = keras.models.load_model(out / name).predict(x.transpose(0, 2, 3, 1), verbose=0)
     expected = reference(x)
-    pairs = [(found, expected)] if not transferred else zip(found.values(), expected, strict=True)
+    pairs = [(found, expected)] if not has_heads else zip(found.values(), expected, strict=True)
     for a, b in pairs:
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
     assert legacy.main([str(path), str(out)]) == 2
