@@ -18,28 +18,28 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
-from lib import cli
+from lib.command_line import flags
 from lib.errors import guard
-from lib.registry import LANGUAGES
+from lib.labels import LANGUAGES
 
 KINDS = {"m": "music", "s": "speech"}
 GROUPS = ("artist", "speaker")
 
 
 def parse_args(argv=None):
-    p = cli.parser(__doc__)
+    p = flags.parser(__doc__)
     add = p.add_argument
     add("-d", "--dataset", required=True, choices=tuple(KINDS), help="m = music, s = speech")
-    cli.language_flag(p, "-l", "--language", legal="emx", of="the corpus (x: speech only)")
+    flags.language_flag(p, "-l", "--language", legal="emx", of="the corpus (x: speech only)")
     add("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=_LOAD)
     add("-ps", "--path-save", "--path_save", type=Path, metavar="FOLDER", help=_SAVE)
-    add("--hours", type=cli.number(0, 1e6), metavar="H", help="hours to draw in all; 0 takes all")
+    add("--hours", type=flags.number(0, 1e6), metavar="H", help="hours to draw in all; 0 takes all")
     add("--table", type=Path, metavar="CSV", help="annotations: Songs, Quads, … or ratings")
     add("--groups", choices=GROUPS, help="keep each artist (music), speaker on one side")
-    add("--folds", type=cli.at_least(2), default=0, metavar="K", help="add K folds to split.csv")
+    add("--folds", type=flags.at_least(2), default=0, metavar="K", help="add K folds to split.csv")
     add("--split", type=Path, metavar="CSV", help="use this split.csv instead of drawing one")
     add("--agreement", action="store_true", help="report on the annotators of music, and end")
-    add("--min-agreement", type=cli.number(0, 1), default=0.0, metavar="SHARE", help=_AGREE)
+    add("--min-agreement", type=flags.number(0, 1), default=0.0, metavar="SHARE", help=_AGREE)
     add("--scheduler", metavar="ADDRESS", help="extract on Dask workers: tcp://host:8786")
     add("--allow-skips", action="store_true", help="accept any share of lost recordings")
     return p.parse_args(argv)
@@ -53,15 +53,15 @@ _AGREE = "leave songs out with a smaller share of annotators in the song's quadr
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
-    settings = cli.settings_from(args)
+    settings = flags.settings_from(args)
     kind = KINDS[args.dataset]
 
-    from lib import preparation
+    from lib.datasets import preparation
 
     names = ("hours", "table", "groups", "folds", "split", "min_agreement", "agreement")
     choice = preparation.Choice(**{name: getattr(args, name) for name in names})
     choice.check(kind, args.language)
-    data = args.path_load or cli.data_folder(settings)
+    data = args.path_load or flags.data_folder(settings)
     folder = args.path_save or data / "features" / kind / LANGUAGES[args.language]
     extra = {name: getattr(args, name) for name in ("scheduler", "overwrite", "allow_skips")}
     preparation.prepare(kind, args.language, settings, data, folder, choice, **extra)

@@ -44,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 @guard
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    from lib.demo import Sizes, make_demo
+    from lib.corpora.synthetic.corpora import Sizes, make_demo
 
     sizes = Sizes(args.seed, args.speech_minutes, args.clips_per_quadrant, args.clip_seconds)
     corpora, made = make_demo(args.out, sizes, args.overwrite)

@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
-from lib import cli, config
+from lib import configuration, keras_backend
+from lib.command_line import flags
 from lib.errors import UserError, guard
-from lib.registry import BASELINES, DENOISERS, PREDICTIVE, PROBE
+from lib.models.catalogue import BASELINES, DENOISERS, PREDICTIVE, PROBE
 
 
 def parse_args(argv=None):
@@ -28,15 +29,15 @@ def parse_args(argv=None):
     add = p.add_argument
     add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
-    cli.language_flag(p, "-s", "--speech", legal="emxun", of="the speech", required=False)
-    cli.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
+    flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech", required=False)
+    flags.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
     models = [m for m in (*DENOISERS, *PREDICTIVE, *BASELINES) if m != PROBE]
     add("-mod", "--model-name", choices=models, help="which encoder (default: model_over)")
     add("-rel", "--release", choices=("y", "n"), help="y = Full (default), n = Feat. Ext.")
-    add("--iteration", type=cli.at_least(0), metavar="N", help="which run (default: 0)")
+    add("--iteration", type=flags.at_least(0), metavar="N", help="which run (default: 0)")
     add("--model", type=Path, metavar="PATH", help="a run directory, .keras or .hdf5 file")
     add("--ensemble", action="store_true", help="average all iterations (or folds) of the model")
-    add("--hop", type=cli.number(0.01, 3600), metavar="S", help=_HOP)
+    add("--hop", type=flags.number(0.01, 3600), metavar="S", help=_HOP)
     add("--json", action="store_true", help="print a line of JSON per file, with its windows")
     add("--overwrite", action="store_true", help="replace results that stand there")
     args = p.parse_args(argv)
@@ -60,22 +61,23 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if args.out and args.out.exists() and not args.out.is_dir():
         raise UserError(f"-o {args.out} is a file: name a folder")
-    models = config.models_folder()
-    cli.import_keras()
+    models = configuration.models_folder()
+    keras_backend.import_keras()
 
-    from lib import loading, outputs
-    from lib.prediction import Predictor
+    from lib.models import saved_models
+    from lib.prediction import output_files
+    from lib.prediction.predictor import Predictor
 
     path = args.model
     if args.music:
         names = (args.speech, args.music, args.model_name or DENOISERS[0], args.release != "n")
-        path = loading.find(models, *names, args.iteration or 0)
+        path = saved_models.find(models, *names, args.iteration or 0)
     paths = [path] if path else []
     if args.ensemble:
-        paths = loading.siblings(path or loading.SHIPPED)
+        paths = saved_models.siblings(path or saved_models.SHIPPED)
     predictor, stdin = Predictor.load(*paths, hop=args.hop), getattr(sys.stdin, "buffer", None)
     how = {"overwrite": args.overwrite, "as_json": args.json}
-    failed = outputs.predict_all(args.input, predictor, args.out, stdin, **how)
+    failed = output_files.predict_all(args.input, predictor, args.out, stdin, **how)
     if failed:
         raise UserError(f"{len(failed)} could not be predicted:\n  " + "\n  ".join(failed))
     return 0

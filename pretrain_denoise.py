@@ -15,14 +15,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
-from lib import stages
+from lib.command_line import stage_scripts
 from lib.errors import guard
-from lib.registry import DENOISERS
+from lib.models.catalogue import DENOISERS
 
 
 @guard
 def main(argv=None) -> int:
-    return stages.pretraining(__doc__, DENOISERS, argv)
+    return stage_scripts.pretraining(__doc__, DENOISERS, argv)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
-from lib import cli, config
+from lib import configuration, console
 from lib.errors import guard
 
 
@@ -35,16 +35,16 @@ def parse_args(argv=None):
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
-    models = config.models_folder()
+    models = configuration.models_folder()
 
-    from lib import tables
+    from lib.results import results_stage
 
     out = args.out or models / "results"
     if args.check:
-        cli.say(tables.check(models, out))
+        console.say(results_stage.check(models, out))
         return 0
     said = f"everything: {out / 'report.html'}; as text: table.md; see --help"
-    cli.say(tables.results(models, out), said)
+    console.say(results_stage.results(models, out), said)
     return 0
 
 

@@ -53,7 +53,7 @@ cpc = dict(
     negatives="order",  # order: the true future swapped [paper]; elsewhere: of another sequence
 )
 
-framewise = dict(  # the light encoder of model_cpc_nce and model_over_mask (lib/framewise.py)
+framewise = dict(  # the light encoder of model_cpc_nce and model_over_mask
     latent=256,  # dimensions of the latent of two frames, and of a code [ours]
 )
 

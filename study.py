@@ -19,15 +19,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
-from lib import cli, config
+from lib import configuration, console, keras_backend
+from lib.command_line import flags
 from lib.errors import guard
 
 
 def parse_args(argv=None):
     how = argparse.RawDescriptionHelpFormatter
     p = argparse.ArgumentParser(description=__doc__, formatter_class=how, allow_abbrev=False)
-    p.add_argument("--seeds", type=cli.at_least(1), default=3, metavar="N", help="(3)")
-    p.add_argument("--hours", type=cli.number(0, 10_000), metavar="H", help="begin no run after H")
+    p.add_argument("--seeds", type=flags.at_least(1), default=3, metavar="N", help="(3)")
+    p.add_argument(
+        "--hours", type=flags.number(0, 10_000), metavar="H", help="begin no run after H"
+    )
     p.add_argument("--out", type=Path, metavar="FOLDER", help="instead of results/")
     p.add_argument("--lines", action="store_true", help="print all lines, run none")
     p.add_argument("--table", action="store_true", help="table and figure of what is finished")
@@ -37,23 +40,24 @@ def parse_args(argv=None):
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
-    settings = config.load()
-    out = args.out or config.models_folder() / "results"
+    settings = configuration.load()
+    out = args.out or configuration.models_folder() / "results"
     if not args.lines and not args.table:
-        cli.import_keras()
+        keras_backend.import_keras()
 
-    from lib import artefacts, study, study_results
+    from lib.artefacts import files
+    from lib.experiments import study, study_results
 
     if args.lines:
         for line in study.lines(args.seeds):
-            cli.say(shlex.join(["python3", *line]))
+            console.say(shlex.join(["python3", *line]))
         return 0
-    artefacts.make_folder(out)
+    files.make_folder(out)
     if not args.table:
         left = study.run(settings, out, args.seeds, args.hours)
         if left:
-            cli.say(f"time is up; {len(left)} runs are left, the same line goes on")
-    cli.say(study_results.write(out))
+            console.say(f"time is up; {len(left)} runs are left, the same line goes on")
+    console.say(study_results.write(out))
     return 0
 
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
-from lib import stages
+from lib.command_line import stage_scripts
 from lib.errors import guard
-from lib.registry import BASELINES, DENOISERS
+from lib.models.catalogue import BASELINES, DENOISERS
 
 
 @guard
 def main(argv=None) -> int:
-    return stages.transfer(__doc__, (*DENOISERS, *BASELINES), argv)
+    return stage_scripts.transfer(__doc__, (*DENOISERS, *BASELINES), argv)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lib import evaluation, scoring  # noqa: E402
-from lib.registry import TASKS  # noqa: E402
+from lib.evaluation import (
+    metrics,
+    predictions_table,
+)
+from lib.labels import TASKS
 
 WAYS = {  # probabilities of a clip's windows (n, classes) -> of the clip (classes,)
     "mean": lambda p: p.mean(axis=0),
@@ -31,15 +34,18 @@ def main(argv=None) -> int:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("runs", nargs="+", type=Path)
     for run in p.parse_args(argv).runs:
-        table = scoring.read(run / scoring.PREDICTIONS)
+        table = predictions_table.read(run / predictions_table.PREDICTIONS)
         clips, first, of = np.unique(table["recording"], return_index=True, return_inverse=True)
-        true, probabilities = scoring.labels_of(table), scoring.probabilities_of(table)
+        true, probabilities = (
+            predictions_table.labels_of(table),
+            predictions_table.probabilities_of(table),
+        )
         print(f"{run.parent.name}/{run.name}, {len(clips)} clips")
         for name, way in WAYS.items():
             shown = []
             for task, classes in TASKS.items():
                 found = np.stack([way(probabilities[task][of == k]) for k in range(len(clips))])
-                f1 = evaluation.score(true[task][first], found, classes)["macro_f1"]
+                f1 = metrics.score(true[task][first], found, classes)["macro_f1"]
                 shown.append(f"{task} {f1:.3f}")
             print(f"  {name:>18}  {'  '.join(shown)}")
     return 0

@@ -14,18 +14,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pandas as pd  # noqa: E402
+import pandas as pd
 
-from lib import artefacts, cli, config  # noqa: E402
-from lib.cells import MODES  # noqa: E402
-from lib.errors import UserError, guard  # noqa: E402
-from lib.registry import TITLES  # noqa: E402
+from lib import (
+    configuration,
+    console,
+)
+from lib.artefacts import run_name
+from lib.command_line import flags
+from lib.errors import UserError, guard
+from lib.models.catalogue import TITLES
+from lib.results.finished_runs import MODES
 
 
 def parse_args(argv=None):
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("models", type=Path, help="folder with models/ and models_trans/")
-    hours = {"type": cli.number(0, 1e6), "metavar": "H"}
+    hours = {"type": flags.number(0, 1e6), "metavar": "H"}
     p.add_argument("--hours", nargs="+", default=[3, 30], help="of speech (3 30)", **hours)
     p.add_argument("--music-hours", default=7.5, help="of music: 900 clips of 30 s (7.5)", **hours)
     return p.parse_args(argv)
@@ -38,7 +43,7 @@ def rates(models: Path) -> pd.DataFrame:
         run = path.parent
         if not (run / "run.json").is_file():
             continue
-        name = artefacts.RUN.fullmatch(f"{run.parent.name}/{run.name}")
+        name = run_name.RUN.fullmatch(f"{run.parent.name}/{run.name}")
         stage = MODES[name.group(4) or "scratch"] if name else "pretraining"
         model = name.group(3) if name else run.name.split(".")[0]
         history = pd.read_csv(path)[1:]
@@ -52,12 +57,14 @@ def rates(models: Path) -> pd.DataFrame:
 def main(argv=None) -> int:
     args = parse_args(argv)
     seen = rates(args.models)
-    settings = config.load()
+    settings = configuration.load()
     features, shares = settings["features"], settings["dataset"]
     hop = features["window_hop"] * features["hop_length"] / features["sample_rate"]
     per_hour = 3600 / hop * (1 - shares["val"])
     music = args.music_hours * per_hour * (1 - shares["test"])
-    cli.say(f"{per_hour:.0f} windows to train from an hour of speech, {music:.0f} from the music")
+    console.say(
+        f"{per_hour:.0f} windows to train from an hour of speech, {music:.0f} from the music"
+    )
     rows = []
     for (stage, encoder), part in seen.groupby(["stage", "encoder"], sort=False):
         rate = part["rate"].median()
@@ -67,7 +74,7 @@ def main(argv=None) -> int:
         else:
             row["min/epoch, music"] = music / rate / 60
         rows.append(row)
-    cli.say(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.1f}".format))
+    console.say(pd.DataFrame(rows).to_string(index=False, na_rep="", float_format="{:.1f}".format))
     return 0
 
 

@@ -23,12 +23,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
+import numpy as np
+import pandas as pd
 
-from lib import audio, cli, corpora, datasets, extraction, shards  # noqa: E402
-from lib.errors import guard  # noqa: E402
-from lib.registry import LANGUAGES  # noqa: E402
+from lib import keras_backend
+from lib.command_line import flags
+from lib.corpora import catalogue
+from lib.datasets import dataset_file
+from lib.errors import guard
+from lib.features import (
+    audio_decoding,
+    extraction,
+    extraction_shards,
+    log_mel,
+)
+from lib.labels import LANGUAGES
 
 CORPUS = {"e": "LibriSpeech/x", "m": "data_aishell/wav/x"}
 
@@ -36,7 +45,7 @@ CORPUS = {"e": "LibriSpeech/x", "m": "data_aishell/wav/x"}
 def links(table, language, hours, folder):
     """A corpus of `hours`, made of links to the recordings of `table` over and over."""
     suffix = Path(table["path"][0]).suffix
-    seconds, total, round_ = [audio.duration(path) for path in table["path"]], 0.0, 0
+    seconds, total, round_ = [audio_decoding.duration(path) for path in table["path"]], 0.0, 0
     while total < hours * 3600:
         for path, group, length in zip(table["path"], table["group"], seconds, strict=True):
             speaker = folder / CORPUS[language] / f"{group}r{round_}"
@@ -93,7 +102,7 @@ def memory_and_disk(table, language, folder):
         took = time.monotonic() - began
         lengths = pd.read_csv(out / "split.csv")["length"]
         size = sum(path.stat().st_size for path in out.iterdir())
-        windows = sum(len(audio.window_starts(n, 31, 15)) for n in lengths)
+        windows = sum(len(log_mel.window_starts(n, 31, 15)) for n in lengths)
         share = size / (windows * 31 * 128 * 4)
         print(
             f"{name:>7}: {len(lengths)} recordings, {took:.1f} s, peak memory "
@@ -106,7 +115,7 @@ def memory_and_disk(table, language, folder):
 def workers(table, folder, features, rounds=5):
     """Extraction alone, from the 64th recording on: the start of processes does not scale."""
     rows = [
-        {"recording": f"{copy} {path}", "path": path, **shards.stamp(path)}
+        {"recording": f"{copy} {path}", "path": path, **extraction_shards.stamp(path)}
         for copy in range(10)
         for path in table["path"]
     ]
@@ -128,7 +137,7 @@ def reading(folder, features, rounds=9):
     ours, plain = [], []
     for _ in range(rounds):
         began = time.perf_counter()
-        windows = datasets.read(path, features, "")
+        windows = dataset_file.read(path, features, "")
         ours.append(time.perf_counter() - began)
         began = time.perf_counter()
         raw = np.fromfile(path, np.uint8)
@@ -145,15 +154,15 @@ def reading(folder, features, rounds=9):
 
 def larger_than_memory(folder, features, rounds=5):
     """An epoch of denoising batches, with an eighth of the frames in memory / with all."""
-    cli.import_keras()
-    from lib import batches
+    keras_backend.import_keras()
+    from lib.training import denoising_batches
 
     path = folder / "out 20 min" / "train_dataset.h5"
-    whole = datasets.read(path, features, "")
-    part = datasets.read(path, features, "", memory=whole.frames.nbytes / 8)
+    whole = dataset_file.read(path, features, "")
+    part = dataset_file.read(path, features, "", memory=whole.frames.nbytes / 8)
     rates = {}
     for name, windows in (("memory", whole), ("disk", part)) * rounds:
-        pairs = batches.DenoisingPairs(windows, 0.3, 128, 0, shuffle=True)
+        pairs = denoising_batches.DenoisingPairs(windows, 0.3, 128, 0, shuffle=True)
         began = time.perf_counter()
         served = sum(len(pairs[number][0]) for number in range(len(pairs)))
         rate = served / (time.perf_counter() - began)
@@ -182,8 +191,8 @@ def killed(folder, language, times=10):
 
 
 def parse_args(argv=None):
-    p = cli.parser(__doc__)
-    cli.language_flag(p, "-l", "--language", legal="em", of="the speech")
+    p = flags.parser(__doc__)
+    flags.language_flag(p, "-l", "--language", legal="em", of="the speech")
     p.set_defaults(language="e")
     return p.parse_args(argv if argv is not None else sys.argv[1:] or ["-l", "e"])
 
@@ -191,8 +200,8 @@ def parse_args(argv=None):
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
-    settings = cli.settings_from(args)
-    table = corpora.read_corpus("speech", LANGUAGES[args.language], cli.data_folder(settings))
+    settings = flags.settings_from(args)
+    table = catalogue.read_corpus("speech", LANGUAGES[args.language], flags.data_folder(settings))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         memory_and_disk(table, args.language, folder)

@@ -18,10 +18,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import pandas as pd  # noqa: E402
+import pandas as pd
 
-from lib import cli, config  # noqa: E402
-from lib.errors import UserError, guard  # noqa: E402
+from lib import configuration
+from lib.command_line import flags
+from lib.errors import UserError, guard
 
 PAIR = "models_trans/speech_eng_2_music_eng"
 DENOISE, CPC = "trans_train_denoise_multi.py -s e -m e", "trans_train_cpc_multi.py -s e -m e"
@@ -38,7 +39,7 @@ STAGES = {
 def parse_args(argv=None):
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("before", type=Path, help="folder of the other checkout")
-    p.add_argument("--epochs", type=cli.at_least(2), default=3, help="of every stage (3)")
+    p.add_argument("--epochs", type=flags.at_least(2), default=3, help="of every stage (3)")
     p.add_argument("--hours", default="1", help="of music (1); 0: all")
     return p.parse_args(argv)
 
@@ -61,7 +62,7 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if not (args.before / "settings.py").is_file():
         raise UserError(f"{args.before} is no checkout of the suite")
-    corpora = cli.data_folder(config.load())
+    corpora = flags.data_folder(configuration.load())
     with tempfile.TemporaryDirectory() as folder:
         sides = {args.before: Path(folder) / "before", ROOT: Path(folder) / "after"}
         for checkout, where in sides.items():

@@ -6,7 +6,7 @@
 Per corpus, in turn on the same recordings, each way in a process of its own with one thread; the
 least of several rounds of each (and each keeps freed memory, so that none pays for it by chance):
     (a) original   librosa.load, stft, melspectrogram and logarithm, a file at a time
-    (b) suite      lib.audio.stream and the packing of the data set file
+    (b) suite      lib.features.audio_decoding.stream and the packing of the data set file
     (c) floor      soundfile.read, mean of the channels, librosa.resample
 and how far the suite's frames, as stored, are from librosa's (off by), which share of them is
 transformed again in float64, and how far frames would be off without that (alone). "44.1/2": ten
@@ -26,13 +26,20 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import librosa  # noqa: E402  after the numbers of threads
-import numpy as np  # noqa: E402
-import soundfile  # noqa: E402
+import librosa  # after the numbers of threads
+import numpy as np
+import soundfile
 
-from lib import audio, cli, corpora, shards  # noqa: E402
-from lib.errors import UserError, guard  # noqa: E402
-from lib.packing import Packing  # noqa: E402
+from lib import console
+from lib.command_line import flags
+from lib.corpora import catalogue
+from lib.errors import UserError, guard
+from lib.features import (
+    audio_decoding,
+    extraction_shards,
+    log_mel,
+)
+from lib.features.frame_packing import Packing
 
 EPSILON = np.finfo(np.float32).eps
 
@@ -51,7 +58,7 @@ def original(path, f):
 
 def suite(path, f):
     packing = Packing.of(f)
-    return np.concatenate([packing.pack(frames) for frames in audio.stream(path, f)])
+    return np.concatenate([packing.pack(frames) for frames in audio_decoding.stream(path, f)])
 
 
 def floor(path, f):
@@ -64,7 +71,7 @@ def floor(path, f):
 
 def float32_alone(paths, wanted, f):
     """The share of frames that are transformed again in float64, and the distance without that."""
-    level, real = audio.FLOAT32_LEVEL, audio._transform
+    level, real = log_mel.FLOAT32_LEVEL, log_mel._transform
     frames = {np.float32: 0, np.float64: 0}
 
     def counted(framed, bank):
@@ -72,15 +79,16 @@ def float32_alone(paths, wanted, f):
         return real(framed, bank)
 
     try:
-        audio._transform = counted
+        log_mel._transform = counted
         for path in paths:
-            audio.extract(path, f)
-        audio._transform, audio.FLOAT32_LEVEL = real, 0.0
+            audio_decoding.extract(path, f)
+        log_mel._transform, log_mel.FLOAT32_LEVEL = real, 0.0
         off = max(
-            np.abs(audio.extract(path, f) - w).max() for path, w in zip(paths, wanted, strict=True)
+            np.abs(audio_decoding.extract(path, f) - w).max()
+            for path, w in zip(paths, wanted, strict=True)
         )
     finally:
-        audio.FLOAT32_LEVEL, audio._transform = level, real
+        log_mel.FLOAT32_LEVEL, log_mel._transform = level, real
     return frames[np.float64] / frames[np.float32], off
 
 
@@ -92,17 +100,17 @@ def seconds(way, paths, f):
 
 
 def parse_args(argv=None):
-    p = cli.parser(__doc__)
-    p.add_argument("--recordings", type=cli.at_least(1), default=40, help="per corpus (40)")
-    p.add_argument("--rounds", type=cli.at_least(1), default=5, help="of each way (5)")
+    p = flags.parser(__doc__)
+    p.add_argument("--recordings", type=flags.at_least(1), default=40, help="per corpus (40)")
+    p.add_argument("--rounds", type=flags.at_least(1), default=5, help="of each way (5)")
     return p.parse_args(argv)
 
 
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
-    settings = cli.settings_from(args)
-    data, features = cli.data_folder(settings), settings["features"]
+    settings = flags.settings_from(args)
+    data, features = flags.data_folder(settings), settings["features"]
     header = "CPU ms per minute     original   suite   floor   suite/floor  original/suite  off by"
     print(header + "   again  alone")
     measured = 0
@@ -115,9 +123,9 @@ def main(argv=None) -> int:
 
 def recordings(data, number, folder):
     """Name and some paths of each corpus that is there, and of music as it is mostly sold."""
-    for kind, language in corpora.CORPORA:
+    for kind, language in catalogue.CORPORA:
         try:
-            table = corpora.read_corpus(kind, language, data)
+            table = catalogue.read_corpus(kind, language, data)
         except UserError as error:
             print(f"{kind} {language}: left out ({str(error)[:60]}…)")
             continue
@@ -134,17 +142,18 @@ def recordings(data, number, folder):
 
 def compare(name, paths, features, rounds):
     """Print a line: the least CPU time of each way, their ratios, the suite's distance."""
-    minutes = sum(audio.duration(path) for path in paths) / 60
+    minutes = sum(audio_decoding.duration(path) for path in paths) / 60
     packing, ways = Packing.of(features), (original, suite, floor)
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(cli.native_messages_aside())
+        stack.enter_context(console.native_messages_aside())
         wanted = [original(path, features) for path in paths]
         stored = [packing.unpack(suite(path, features)) for path in paths]
         off = max(np.abs(s - w).max() for s, w in zip(stored, wanted, strict=True))
         again, alone = float32_alone(paths, wanted, features)
         pools = [
-            stack.enter_context(ProcessPoolExecutor(1, context, shards.keep_memory)) for _ in ways
+            stack.enter_context(ProcessPoolExecutor(1, context, extraction_shards.keep_memory))
+            for _ in ways
         ]
         times = [
             [

@@ -1,4 +1,4 @@
-"""Do the intervals of lib.comparison hold what they say? Simulated runs that are equally good.
+"""Do the intervals of lib.evaluation.bootstrap hold what they say? Simulated, equally good runs.
 
     python3 benchmarks/bench_intervals.py
 
@@ -16,7 +16,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lib import comparison  # noqa: E402
+from lib.evaluation import bootstrap
 
 
 def main(argv=None) -> int:
@@ -28,11 +28,11 @@ def main(argv=None) -> int:
         corrected = alone = 0
         true = np.arange(clips) % 4
         for case in range(cases):
-            weights = comparison.draws(clips, case, 1000)
-            runs = [comparison.resampled([guessed(true, rng)], weights) for _ in range(7)]
+            weights = bootstrap.draws(clips, case, 1000)
+            runs = [bootstrap.resampled([guessed(true, rng)], weights) for _ in range(7)]
             (base, drawn), *others = runs
             values = [value - base for value, _ in others]
-            told = comparison.simultaneous(values, [own - drawn for _, own in others])
+            told = bootstrap.simultaneous(values, [own - drawn for _, own in others])
             corrected += any(t["all_low"] > 0 or t["all_high"] < 0 for t in told)
             alone += any(t["low"] > 0 or t["high"] < 0 for t in told)
         print(f"{clips} clips: corrected {corrected / cases:.3f}, uncorrected {alone / cases:.3f}")

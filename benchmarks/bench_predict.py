@@ -21,9 +21,9 @@ import soundfile
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lib import audio  # noqa: E402
-from lib.outputs import SOUND  # noqa: E402
-from lib.prediction import SIZE  # noqa: E402
+from lib.features import audio_decoding
+from lib.prediction.output_files import SOUND
+from lib.prediction.predictor import SIZE
 
 RATE = 44_100  # Hz
 
@@ -75,7 +75,7 @@ def join(files: list[Path], seconds: float, path: Path) -> float:
     written = 0
     with soundfile.SoundFile(str(path), "w", RATE, 2, "PCM_16") as out:
         for source in cycle(files):
-            samples = audio.read_audio(source, RATE)
+            samples = audio_decoding.read_audio(source, RATE)
             out.write(np.stack([samples, samples], axis=1))
             written += len(samples)
             if written >= seconds * RATE:
@@ -84,10 +84,10 @@ def join(files: list[Path], seconds: float, path: Path) -> float:
 
 def bare_speed() -> float:
     """Windows/s of the network in memory."""
-    from lib import cli
+    from lib import keras_backend
 
-    cli.import_keras()
-    from lib.prediction import Predictor
+    keras_backend.import_keras()
+    from lib.prediction.predictor import Predictor
 
     model = Predictor.load().classifiers[0].model
     x = np.random.default_rng(0).normal(-5, 2, (SIZE, 128, 31, 1)).astype(np.float32)
@@ -96,10 +96,10 @@ def bare_speed() -> float:
 
 
 def decode_speed(path: Path, seconds: float) -> float:
-    from lib import config
+    from lib import configuration
 
     began = time.perf_counter()
-    for _ in audio.stream(path, config.load()["features"]):
+    for _ in audio_decoding.stream(path, configuration.load()["features"]):
         pass
     return seconds / (time.perf_counter() - began)
 

@@ -26,7 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lib import cli  # noqa: E402
+from lib import keras_backend
+from lib.command_line import flags
 
 KINDS = ("model_over", "model_cpc")
 
@@ -34,25 +35,30 @@ KINDS = ("model_over", "model_cpc")
 def parse_args(argv=None):
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="kinds of encoder")
-    p.add_argument("--rounds", type=cli.at_least(2), default=5, help="in turn (5)")
-    p.add_argument("--windows", type=cli.at_least(512), default=1024, help="of an epoch, about")
+    p.add_argument("--rounds", type=flags.at_least(2), default=5, help="in turn (5)")
+    p.add_argument("--windows", type=flags.at_least(512), default=1024, help="of an epoch, about")
     return p.parse_args(argv)
 
 
 args = parse_args()
-cli.import_keras()
+keras_backend.import_keras()
 
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
+import keras
+import numpy as np
 
-from lib import artefacts, datasets, execution, loading, pretraining, training, transfer  # noqa: E402
-from lib.errors import guard  # noqa: E402
+from lib.artefacts import run_name
+from lib.datasets import dataset_file
+from lib.errors import guard
+from lib.models import saved_models
+from lib.pretraining import pretraining_stage
+from lib.training import hardware, optimizer, progress
+from lib.transfer import transfer_stage
 
 SIZES = (64, 128, 256, 512, 1024)  # windows per step of prediction
 SECONDS = 2.0  # of every measurement of a bare step
 
 
-class Turns(training.Course):
+class Turns(progress.Course):
     """A course that measures its epochs, and before each one the bare step of its model."""
 
     rounds = ()  # of the last training: windows/s of an epoch, and of the bare step
@@ -133,12 +139,12 @@ def compared(title, steps, windows):
 
 @guard
 def main(_=None) -> int:
-    settings = cli.settings_from(cli.parser(None).parse_args([]))
+    settings = flags.settings_from(flags.parser(None).parse_args([]))
     for section in ("pretrain", "transfer", "release"):
         settings[section]["epochs"] = args.rounds + 1
     settings["training"] |= {"xla": "off", "codes_gb": 0.0}
-    training.Course = Turns
-    datasets.read_folder = read_few
+    progress.Course = Turns
+    dataset_file.read_folder = read_few
     for kind in args.only:
         with tempfile.TemporaryDirectory() as models:
             settings["paths"]["models"] = models
@@ -146,24 +152,24 @@ def main(_=None) -> int:
     return 0
 
 
-def read_few(*where, _read=datasets.read_folder, **how):
+def read_few(*where, _read=dataset_file.read_folder, **how):
     found = _read(*where, **how)
     return {name: few(windows, most[0]) for name, windows in found.items()}
 
 
 def measure(kind, settings):
     """All measurements of one kind of encoder."""
-    speech, music = (cli.dataset_folder(settings, of, "e") for of in ("speech", "music"))
+    speech, music = (flags.dataset_folder(settings, of, "e") for of in ("speech", "music"))
 
     def transfer_(release):
-        transfer.transfer(kind, "e", "e", release, settings, music, overwrite=release)
+        transfer_stage.transfer(kind, "e", "e", release, settings, music, overwrite=release)
 
     most[0] = args.windows
-    epochs(f"{kind}, pretraining", lambda: pretraining.pretrain(kind, "e", settings, speech))
+    epochs(f"{kind}, pretraining", lambda: pretraining_stage.pretrain(kind, "e", settings, speech))
     most[0] = 10**9  # an epoch of the heads is over in two seconds as it is
     heads = epochs(f"{kind}, heads on codes (-rel n)", lambda: transfer_(False))
-    run = artefacts.transfer_run(settings["paths"]["models"], "e", "e", kind, "feat_ext", 0)
-    frozen(kind, loading.load_model(run / "model.keras", ""), heads, settings, music)
+    run = run_name.transfer_run(settings["paths"]["models"], "e", "e", kind, "feat_ext", 0)
+    frozen(kind, saved_models.load_model(run / "model.keras", ""), heads, settings, music)
     most[0] = args.windows
     epochs(f"{kind}, released (-rel y)", lambda: transfer_(True))
 
@@ -173,15 +179,15 @@ most = [args.windows]  # windows of an epoch
 
 def frozen(kind, model, heads, settings, music):
     """The heads on codes against the encoder in every step, and the encoder's predictions."""
-    windows = datasets.read_folder(music, ("train",), settings["features"], "music", "english", "")[
-        "train"
-    ]
+    windows = dataset_file.read_folder(
+        music, ("train",), settings["features"], "music", "english", ""
+    )["train"]
     size = settings["transfer"]["batch_windows"]
     x = windows.take(np.arange(size))
     y = {task: values[:size] for task, values in windows.labels().items()}
     model.get_layer("encoder").trainable = False
     model.compile(
-        training.optimizer(settings["transfer"], settings["training"]),
+        optimizer.optimizer(settings["transfer"], settings["training"]),
         dict.fromkeys(y, "sparse_categorical_crossentropy"),
         jit_compile=False,
     )
@@ -190,7 +196,7 @@ def frozen(kind, model, heads, settings, music):
     every = statistics.median(rate(step, size) for _ in range(args.rounds))
     print(f"{kind + ', frozen':34} heads on codes / encoder in every step: {heads / every:.1f}")
     encoder = model.get_layer("encoder")
-    half = execution.for_prediction(encoder, "bfloat16")
+    half = hardware.for_prediction(encoder, "bfloat16")
     some = np.resize(windows.take(np.arange(1024)), (1024, *x.shape[1:]))
     steps = {str(n): lambda n=n: encoder.predict_on_batch(some[:n]) for n in SIZES}
     steps["bfloat16"] = lambda: half.predict_on_batch(some[:256])

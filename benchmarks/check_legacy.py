@@ -15,7 +15,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lib import cli  # noqa: E402
+from lib import keras_backend
 
 
 def main(argv=None) -> int:
@@ -23,11 +23,11 @@ def main(argv=None) -> int:
     p.add_argument("model", type=Path)
     p.add_argument("expected", type=Path)
     args = p.parse_args(argv)
-    cli.import_keras()
-    from lib import legacy
+    keras_backend.import_keras()
+    from lib.models import keras2_files
 
     expected = np.load(args.expected)
-    model = legacy.load(args.model, classifier=True)
+    model = keras2_files.load(args.model, classifier=True)
     found = model.predict(expected["x0"].transpose(0, 2, 3, 1), verbose=0)
     worst = 0.0
     for number, (task, values) in enumerate(found.items()):

@@ -17,10 +17,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import settings as defaults  # noqa: E402  found once the root is on the path
-from lib import cli  # noqa: E402
+import settings as defaults
+from lib import keras_backend
 
-cli.import_keras()
+keras_backend.import_keras()
 
 # the same examples in every run: what fails here fails everywhere
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -119,8 +119,8 @@ def run_all_stages():
 @pytest.fixture
 def windows(features):
     """Labelled windows of 8 recordings of different lengths, in memory."""
-    from lib.audio import window_starts
-    from lib.windows import Windows
+    from lib.datasets.windows import Windows
+    from lib.features.log_mel import window_starts
 
     lengths = np.array([31, 46, 61, 91, 136, 200, 31, 300])
     frames = np.random.default_rng(0).normal(-5, 2, (lengths.sum(), 128)).astype(np.float32)

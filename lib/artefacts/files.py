@@ -1,0 +1,213 @@
+"""Files and folders written whole or not at all, locks and hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
+
+
+CODES = (
+    "codes"  # folder beside a data set: what frozen encoders made of it (lib.transfer.code_cache)
+)
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` with its suffix; renamed to `path` if the block succeeds."""
+    # a name of its own: with the other's in it, one of 255 bytes would be too long
+    partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[-16:]}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping) -> None:
+    """Write JSON whole or not at all; keys in the order given."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, advice: str = "") -> dict | None:
+    """The content of a JSON file, or None if there is none.
+
+    advice : what to do about a damaged one, where the folder that it stands in is not to go
+
+    Raises UserError when the file is there and is not whole: what stands beside it may be a
+    finished run, which must not be taken for an unfinished one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        advice = advice or f"move {path.parent} away, or remove it to start anew"
+        raise UserError(f"{path} is damaged: {advice}")
+    return content
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, own: Collection[str] = ()) -> Iterator[Path]:
+    """A new folder beside `folder`, put in its place if the block succeeds; else nothing changes.
+
+    What stood there before goes only when the new one is in its place; files that are not of this
+    suite (your notes) are moved over. A process that is killed leaves hidden folders that the next
+    call puts right.
+
+    own : names of files that go with the old folder even where the new one has none
+
+    Raises UserError when a file stands in the way, or the folder is a mount point.
+    """
+    folder = folder.resolve()  # a link to another disk stays one
+    check_place(folder)
+    check_replaceable(folder)
+    _recover(folder)
+    new, old = (folder.with_name(f".{kind}-{os.getpid()}-{folder.name}") for kind in ("new", "old"))
+    new.mkdir()
+    try:
+        yield new
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(new, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    for name in own:
+        (old / name).unlink(missing_ok=True)
+    _move_over(old, folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder that is about to be written; UserError when another process holds it.
+
+    The lock is a hidden file beside the folder. It goes with its holder, even a killed one.
+    """
+    folder = folder.resolve()
+    check_place(folder)
+    path = folder.with_name(f".lock-{folder.name}")
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.exists(path) and os.path.samestat(os.fstat(file.fileno()), path.stat())
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise UserError(f"another process is working on {folder}: wait for it, or stop it")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def check_place(folder: Path) -> None:
+    """Make the parents of a folder to be written; UserError when a file stands in the way.
+
+    Asked before hours of work, not after them.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder} is a file where a folder is to be written: move it away")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder} cannot be made: a file stands in its way") from error
+    if not os.access(folder.parent, os.W_OK):
+        raise UserError(f"{folder.parent} cannot be written: choose another place, or allow it")
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise UserError when a folder cannot be put in another's place: where a disk is mounted.
+
+    Asked before hours of work, not after them.
+    """
+    if os.path.ismount(folder) or str(folder) in _mounts():
+        raise UserError(
+            f"{folder} is a mount point and cannot be replaced: name a folder below it, or mount "
+            "the disk one level higher"
+        )
+
+
+def _mounts() -> set[str]:
+    """Where something is mounted, also folders of the same disk, which os.path.ismount passes over;
+    nothing where the system does not tell."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return set()
+    found = {line.split(" ")[4] for line in lines.splitlines()}
+    for letter in " \t\n\\":  # as proc(5) writes them
+        found = {path.replace(f"\\{ord(letter):03o}", letter) for path in found}
+    return found
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write files to; UserError when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{folder} cannot be made: a file stands in its way") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written: choose another place, or allow it")
+
+
+def _recover(folder: Path) -> None:
+    """Put right what killed processes left of `whole_folder(folder)`."""
+    hidden = re.compile(rf"\.(new|old)-(\d+)-{re.escape(folder.name)}")
+    for path in sorted(folder.parent.iterdir()):  # new before old
+        name = hidden.fullmatch(path.name)
+        if name is None or Path(f"/proc/{name[2]}").exists():
+            continue
+        if name[1] == "new":
+            shutil.rmtree(path, ignore_errors=True)
+        elif folder.exists():
+            _move_over(path, folder)
+        else:
+            os.replace(path, folder)
+
+
+def _move_over(old: Path, folder: Path) -> None:
+    """Move files that the new folder does not have from the old one, and remove that."""
+    if not old.exists():
+        return
+    for path in old.iterdir():
+        if path.name not in (CHECKPOINT, CODES) and not (folder / path.name).exists():
+            os.replace(path, folder / path.name)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

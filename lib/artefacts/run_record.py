@@ -1,0 +1,254 @@
+"""run.json: what decides a run, what came of it, and whether its files are as they were.
+
+It is written last: a run directory without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.configuration import BEFORE, ROOT
+from lib.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+from lib.artefacts.files import check_replaceable, file_hash, read_json, write_json
+
+PACKAGES = (
+    "tensorflow",
+    "jax",
+    "torch",
+    "keras",
+    "librosa",
+    "numpy",
+    "scikit-learn",
+    "pandas",
+    "h5py",
+)
+
+
+# of a run, what a later stage reads: run.json has the hash of each
+READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
+
+
+def changed_files(folder: Path, record: Mapping, names: Iterable[str]) -> list[str]:
+    """Which files of a run or a data set are not those that were written.
+
+    record : run.json or dataset.json, whose "files" has the SHA-256 of each; a file without one, as
+    of an older version of the suite, is not checked
+    """
+    hashes = record.get("files")
+    hashes = hashes if isinstance(hashes, dict) else {}
+    return [
+        name
+        for name in names
+        if name in hashes
+        and not ((folder / name).is_file() and file_hash(folder / name) == hashes[name])
+    ]
+
+
+def check_files(folder: Path, record: Mapping, names: Iterable[str]) -> None:
+    """Raise UserError when files are not those that were written; all as of `changed_files`."""
+    changed = changed_files(folder, record, names)
+    if changed:
+        told = f"{' and '.join(str(folder / name) for name in changed)}: cut, changed or gone"
+        raise UserError(
+            f"{told} since it was written, as its SHA-256 tells: put it back, or make it again "
+            "with its own line and --overwrite"
+        )
+
+
+def read_history(run: Path, measure: str) -> pd.DataFrame:
+    """The history.csv of a finished run, a row per epoch; empty where it has none, as a probe.
+
+    measure : that it must have beside the loss
+
+    Raises UserError when it is not one: asked before a training that goes on from it.
+    """
+    import pandas as pd
+
+    path = run / "history.csv"
+    if not path.is_file():
+        return pd.DataFrame()
+    try:
+        history = pd.read_csv(path)
+    except (OSError, ValueError):
+        history = pd.DataFrame()
+    needed = ["loss", "val_loss", measure, f"val_{measure}"]
+    numbers = history.select_dtypes("number").dropna(axis=1)
+    if history.empty or not set(needed) <= set(numbers):
+        raise UserError(
+            f"{path} is empty or cut: expected a row per epoch with {', '.join(needed)}; train "
+            "that run again with its own line and --overwrite"
+        )
+    return history
+
+
+def packages() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def commit() -> str | None:
+    """The commit of this suite, with "-dirty" where files were changed since.
+
+    Without git that of MER_COMMIT, which an image of the suite sets (Dockerfile), else None.
+    """
+    line = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    if not (ROOT / ".git").exists():
+        return os.environ.get("MER_COMMIT") or None
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+        return found.stdout.strip()
+    return None
+
+
+def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = False) -> bool:
+    """Whether a run stands there, finished, with the same inputs, and is to be left alone.
+
+    Parameters
+    ----------
+    inputs : all that decides the result: settings, seed, hashes of data set and parent encoder
+    overwrite : train again (the finished run is replaced when the new one is done)
+    keep_same : even then leave a run of the same inputs alone
+
+    Raises UserError when a finished run with other inputs, or with files that were changed since,
+    stands there and `overwrite` is False, and when it cannot be replaced.
+    """
+    record = read_json(run / "run.json")
+    if record is not None:
+        found = record.get("inputs")
+        found = found if isinstance(found, dict) else {}
+        differ = differences(found, json.loads(json.dumps(inputs)))
+        if differ and not overwrite:
+            raise UserError(
+                f"{run} is finished, with other inputs than asked for ({'; '.join(differ)}): "
+                f"use the same, or replace it with --overwrite"
+            )
+        if not overwrite:
+            check_files(run, record, READ_LATER)
+            return True
+        if keep_same and not differ and not changed_files(run, record, READ_LATER):
+            return True
+    check_replaceable(run.resolve())
+    return False
+
+
+def differences(found: Mapping, wanted: Mapping) -> list[str]:
+    """Human-readable differences between two nested dicts; what a setting that one of them lacks
+    counts as, lib.configuration.BEFORE says."""
+    return _differences(_moved(found), _moved(wanted), "")
+
+
+def _differences(found: Mapping, wanted: Mapping, prefix: str) -> list[str]:
+    lines = []
+    for key in sorted({*found, *wanted}):
+        name = f"{prefix}{key}"
+        a, b = (part.get(key, BEFORE.get(name)) for part in (found, wanted))
+        if a == b:
+            continue
+        sections = [{} if part is None else part for part in (a, b)]
+        if all(isinstance(section, Mapping) for section in sections):
+            lines += _differences(*sections, f"{name}.")
+        else:
+            lines.append(f"{name}: {_short(a)} there, {_short(b)} asked")
+    return lines
+
+
+def settled(inputs: Mapping) -> dict:
+    """Inputs of a run without the settings that count as much where they are missing: two of them
+    are alike exactly if they are equal after this."""
+    found = {}
+    for section, value in _moved(inputs).items():
+        if isinstance(value, Mapping):
+            value = {k: v for k, v in value.items() if BEFORE.get(f"{section}.{k}") != v}
+        if value not in ({}, None, BEFORE.get(section)):
+            found[section] = value
+    return found
+
+
+def same_inputs(found: str, wanted: str) -> bool:
+    """Whether two fingerprints of a training, its inputs as JSON, are of the same inputs."""
+    if found == wanted:
+        return True
+    try:
+        return settled(json.loads(found)) == settled(json.loads(wanted))
+    except (ValueError, TypeError, AttributeError):
+        return False
+
+
+def _moved(inputs: Mapping) -> Mapping:
+    """Inputs with schedule and keep in the section of their step: both were of `training` once."""
+    training = inputs.get("training")
+    if not isinstance(training, Mapping) or not {"schedule", "keep"} & set(training):
+        return inputs
+    old = {key: training[key] for key in ("schedule", "keep") if key in training}
+    steps = ("pretrain", "transfer", "release")
+    steps = [name for name in steps if isinstance(inputs.get(name), Mapping)]
+    return {
+        **inputs,
+        "training": {key: value for key, value in training.items() if key not in old},
+        **{name: old | inputs[name] for name in steps},
+    }
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else text[:10] + "…"
+
+
+def decisive(training: Mapping) -> dict:
+    """The settings of `training` that change a result; the others only change its cost."""
+    changing = ("amsgrad", "epsilon", "plateau_epochs", "plateau_factor", "stop_epochs")
+    changing += ("weight_decay", "predict_dtype")
+    return {key: training[key] for key in changing}
+
+
+def write_run(
+    folder: Path,
+    inputs: Mapping,
+    outcome: Mapping,
+    history: list[dict] | None,
+    execution: Mapping,
+    began: float,
+    parents: Mapping | None = None,
+) -> None:
+    """Write history.csv and, last of all, run.json, which makes a run finished.
+
+    history : None for a cross-validation, whose folds have their own; execution : how it was
+    computed; began : time.time() at the start; parents : inputs of the runs that it goes on from
+    """
+    import pandas as pd
+
+    if history is not None:
+        pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+    now = time.time()
+    record = {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now)),
+        "seconds": round(now - began, 1),
+        "outcome": dict(outcome),
+        "inputs": dict(inputs),
+        "parents": dict(parents or {}),
+        "execution": dict(execution),
+        "commit": commit(),
+        "packages": packages(),
+        "files": {
+            name: file_hash(folder / name) for name in READ_LATER if (folder / name).is_file()
+        },
+    }
+    write_json(folder / "run.json", record)

@@ -1,0 +1,137 @@
+"""The flags that scripts share, and the settings that they give. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from lib import configuration
+from lib.configuration import Settings
+from lib.console import say
+from lib.errors import UserError
+from lib.labels import LANGUAGES, SOURCES
+
+
+def parser(docstring: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that every stage takes; `docstring` becomes the help text."""
+    p = argparse.ArgumentParser(
+        description=docstring,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
+    p.add_argument("--overwrite", action="store_true", help="replace what stands there")
+    p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
+    p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="any line of settings.py, for this run; may be repeated",
+    )
+    return p
+
+
+_ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
+_EPOCHS = "at most so many epochs (1, 2, …)"
+
+
+def language_flag(
+    p: argparse.ArgumentParser, *names: str, legal: str, of: str, required: bool = True
+) -> None:
+    """Add a flag for a language; `legal` holds its letters, for example "emx"."""
+    meaning = ", ".join(f"{letter} = {SOURCES[letter]}" for letter in legal)
+    p.add_argument(
+        *names, required=required, choices=tuple(legal), help=f"language of {of}: {meaning}"
+    )
+
+
+def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Settings:
+    """The settings of a run: settings.py, then `--set`, then the flags.
+
+    `epochs` names the sections that `--epochs` speaks of. Returns {section: {key: value}} with
+    the two paths under "paths". Raises UserError for unknown keys and illegal values.
+    """
+    settings = configuration.load(getattr(args, "model", None))
+    for item in args.set:
+        configuration.override(settings, item)
+    for key in ("iterations", "seed", "tag"):
+        if getattr(args, key, None) is not None:
+            settings["run"][key] = getattr(args, key)
+    for key in ("deterministic", "tensorboard"):
+        if getattr(args, key, False):
+            settings["training"][key] = True
+    if args.epochs is not None:
+        for section in epochs:
+            settings[section]["epochs"] = args.epochs
+    configuration.check(settings)
+    return settings
+
+
+def tell_recipe(args: argparse.Namespace, settings: Settings, sections: Iterable[str]) -> None:
+    """Say which lines of these sections in settings.py do not count, since the model that is asked
+    for has values of its own there; `--set` and flags count, and are not named."""
+    plain, own = configuration.load(), configuration.load(args.model)
+    given = {item.partition("=")[0].strip() for item in args.set}
+    names = [(section, key) for section in sections for key in plain[section]]
+    told = [
+        f"{section}.{key}={settings[section][key]}"
+        for section, key in names
+        if settings[section][key] == own[section][key] != plain[section][key]
+        and f"{section}.{key}" not in given
+    ]
+    if told:
+        say(
+            f"{args.model} has settings of its own, which count before the sections of settings.py "
+            f"(there under models): {', '.join(told)}; --set changes them"
+        )
+
+
+def data_folder(settings: Settings) -> Path:
+    """`path_to_data` as an existing folder; UserError otherwise."""
+    where = settings["paths"]["data"]
+    how = "set path_to_data at the top of settings.py, or export MER_PATH_TO_DATA"
+    if not where:
+        raise UserError(f"path_to_data is not set: {how} to the folder that holds the corpora")
+    folder = Path(where).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"path_to_data is {folder}, which is not a folder: {how}")
+    return folder
+
+
+def dataset_folder(settings: Settings, kind: str, language: str) -> Path:
+    """The folder of a data set below path_to_data; `kind` is "speech" or "music"."""
+    return data_folder(settings) / "features" / kind / LANGUAGES[language]
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number of at least `low`."""
+
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if value < low:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
+        return value
+
+    return whole
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """The type of a flag that takes a number from `low` to `high`."""
+
+    def checked(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return checked

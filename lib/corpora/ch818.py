@@ -1,0 +1,15 @@
+"""CH-818: songs and a table of ratings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from lib.corpora import annotation_tables
+from lib.corpora.recordings import read_table
+
+
+def read_ch818(folder: Path) -> pd.DataFrame:
+    """CH-818: sound files and a table of ratings, a row per song or per song and annotator."""
+    return read_table(annotation_tables.find_ratings(folder), folder)

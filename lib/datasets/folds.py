@@ -1,0 +1,121 @@
+"""Folds of all recordings of a data set, for cross-validation.
+
+Every recording is in the test of one fold. Of a fold's other recordings a share (dataset.val) is
+for validation, the rest for training; both draws are stratified by quadrant and, where asked for,
+keep artists on one side. Recordings with the same samples never part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.artefacts import files, run_record
+from lib.console import say
+from lib.corpora.annotation_tables import read_csv
+from lib.datasets import splits
+from lib.datasets.windows import Windows
+from lib.errors import UserError
+
+AGAIN = "make the data set again with its own line and --overwrite"
+
+
+@dataclass(frozen=True)
+class Folds:
+    """How a data set is cross-validated.
+
+    count : of folds
+    groups : "artist" keeps the recordings of each on one side; None does not
+    """
+
+    count: int
+    groups: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How run directories call it."""
+        return f"{self.groups}_folds_{self.count}" if self.groups else f"folds_{self.count}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold: its number from 1 on, and the recordings of each split, as rows of the pool."""
+
+    number: int
+    rows: Mapping[str, np.ndarray]
+
+
+def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> Iterator[Part]:
+    """The folds of a data set.
+
+    Parameters
+    ----------
+    pool : all of its recordings
+    folder : of the data set; the folds of its split.csv are used if there are as many as asked for
+    val : share of the recordings outside the test for validation
+    seed : of the draws
+
+    Raises UserError when artists are asked for and not known, or are torn by given folds, and when
+    a class does not reach every split.
+    """
+    table = pool.table
+    if folds.count > len(table):
+        raise UserError(f"--folds {folds.count}: there are {len(table)} recordings")
+    if folds.groups and (table["group"] == "").all():
+        raise UserError(
+            f"no {folds.groups} is known of any of the {len(table)} recordings: leave out "
+            "--groups, or make the data set from a table with a column group"
+        )
+    by = "group" if folds.groups else None
+    same = table["digest"] if "digest" in table else table["recording"]
+    together = splits.kept_together(table, by, same)
+    fold = _given(folder, table, folds.count)
+    if fold is None:
+        fold = splits.folds(
+            table, stratify="quadrant", k=folds.count, seed=seed, together=together
+        ).to_numpy()
+    torn = pd.Series(fold).groupby(together.to_numpy()).nunique() > 1
+    if torn.any():
+        what = folds.groups or "set of equal recordings"
+        raise UserError(
+            f"the folds in {folder / 'split.csv'} tear {torn.sum()} {what}s: leave out --groups, "
+            "ask for another number of folds, or make the data set anew with --groups"
+        )
+    for number in range(1, folds.count + 1):
+        test = fold == number
+        rest = table[~test]
+        split = splits.split(
+            rest, stratify="quadrant", test=0, val=val, seed=seed, together=together[~test]
+        )
+        rows = {name: rest.index[split == name].to_numpy() for name in ("train", "val")}
+        yield Part(number, rows | {"test": np.flatnonzero(test)})
+
+
+def _given(folder: Path, table: pd.DataFrame, count: int) -> np.ndarray | None:
+    """The folds of the data set's split.csv : int64 (n,), if there are `count` of them."""
+    path = folder / "split.csv"
+    record = files.read_json(folder / "dataset.json", AGAIN) or {}
+    run_record.check_files(folder, record, [path.name])
+    if not path.is_file():
+        return None
+    given = read_csv(path, strip=False)
+    if not {"recording", "fold"} <= set(given):
+        return None
+    rows = given[["recording", "fold"]].drop_duplicates()
+    twice = rows["recording"][rows["recording"].duplicated()].unique()
+    if len(twice):
+        raise UserError(f"{path} has {twice[0]} in several folds ({len(twice)} such): {AGAIN}")
+    fold = rows.set_index("recording")["fold"]
+    lost = table["recording"][~table["recording"].isin(fold.index)].tolist()
+    if lost:
+        raise UserError(f"{path} lacks {len(lost)} recordings, such as {lost[0]}: {AGAIN}")
+    found = pd.to_numeric(fold.reindex(table["recording"]), errors="coerce").to_numpy()
+    if set(found) != set(range(1, count + 1)):
+        say(f"the folds in {path} are not 1 to {count} for every recording: others are drawn")
+        return None
+    say(f"folds as in {path}")
+    return found.astype(np.int64)

@@ -1,0 +1,214 @@
+"""Who goes where: draws by hours, the mixture, stratified splits and folds. All seeded.
+
+Knows tables, not sound: durations come from a function that the caller passes in. No draw depends
+on the order or the number of the rows: a recording's place in the random order comes from a hash of
+the seed and its name, so that a corpus may grow and a draw of few hours lies inside one of many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+def draw_hours(
+    table: pd.DataFrame,
+    hours: float,
+    seconds_of: Callable[[str], float],
+    seed: int,
+    by: str | None = None,
+) -> pd.DataFrame:
+    """Draw recordings in seeded random order until `hours` are reached.
+
+    Parameters
+    ----------
+    table : recordings, as of lib.corpora.catalogue
+    hours : how much to draw; 0 takes all
+    seconds_of : path -> duration in seconds, 0 where a file cannot be read (it is drawn, so that
+        extraction can report it)
+    seed : of the order; a draw of fewer hours with the same seed is contained in one of more
+    by : column whose values (speakers) are covered evenly: the next recording is always one of the
+        value of which the fewest seconds are drawn. None draws without regard to any
+
+    Returns the drawn rows with a column `seconds`, in the table's order.
+    """
+    names = table["recording"].tolist()
+    place = _random_places(names, seed)
+    groups = names if by is None else _own_where_empty(table[by], names)
+    waiting: dict[str, list[int]] = {}
+    for row in np.argsort(place)[::-1]:
+        waiting.setdefault(groups[row], []).append(row)  # the next one stands last
+    heap = [(0.0, place[rows[-1]], group) for group, rows in waiting.items()]
+    heapq.heapify(heap)
+    paths, drawn, total = table["path"].to_numpy(), {}, 0.0
+    while heap and not (hours and total >= hours * 3600):
+        had, _, group = heapq.heappop(heap)
+        row = waiting[group].pop()
+        drawn[row] = seconds_of(paths[row])
+        total += drawn[row]
+        if waiting[group]:
+            heapq.heappush(heap, (had + drawn[row], place[waiting[group][-1]], group))
+    rows = sorted(drawn)
+    return table.iloc[rows].assign(seconds=[drawn[row] for row in rows]).reset_index(drop=True)
+
+
+def mixture(
+    tables: Sequence[pd.DataFrame], hours: float, seed: int, by: str | None = None
+) -> pd.DataFrame:
+    """Equal durations of each table (already drawn, with `seconds`), `hours` in all.
+
+    Each part lies inside its table as a shorter draw would. With `hours` 0, or more than there is,
+    each gives as much as the shortest holds.
+    """
+    share = min(float(table["seconds"].sum()) for table in tables)
+    if hours:
+        share = min(share, hours * 3600 / len(tables))
+    parts = []
+    for table in tables:
+        known = dict(zip(table["path"], table["seconds"], strict=True))
+        parts.append(draw_hours(table, share / 3600, known.__getitem__, seed, by))
+    mixed = pd.concat(parts, ignore_index=True)
+    mixed["recording"] = mixed["language"] + "/" + mixed["recording"]
+    return mixed
+
+
+def split(
+    table: pd.DataFrame, *, stratify: str, test: float, val: float, seed: int, together: pd.Series
+) -> pd.Series:
+    """Disjoint, exhaustive splits with near the same shares of every class of `stratify`.
+
+    Parameters
+    ----------
+    table : recordings
+    stratify : column of the classes
+    test : share of all recordings for the test; 0 makes no test split
+    val : share of the others for validation
+    together : per row, the name of the set that stays on one side, as of `kept_together`
+
+    Returns "train", "val" or "test" per row. Raises UserError when a class does not reach every
+    split.
+    """
+    shares = shares_of(test, val)
+    where = assign(table[stratify], together, list(shares.values()), seed)
+    names = pd.Series(np.array(list(shares))[where], index=table.index)
+    check_classes(table[stratify], names, list(shares))
+    return names
+
+
+def shares_of(test: float, val: float) -> dict[str, float]:
+    """The share of all recordings of each split that there is; arguments as of `split`."""
+    shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
+    return {name: share for name, share in shares.items() if share}
+
+
+def folds(table: pd.DataFrame, *, stratify: str, k: int, seed: int, together: pd.Series):
+    """Fold 1 … k per row: int64 (n,), for cross-validation; the rest as of `split`."""
+    number = assign(table[stratify], together, [1 / k] * k, seed) + 1
+    fold = pd.Series(number, index=table.index)
+    check_classes(table[stratify], fold, range(1, k + 1))
+    return fold
+
+
+def check_classes(classes: pd.Series, where: pd.Series, names: Sequence) -> None:
+    """Raise UserError when a class stands in none of the recordings of a split or fold."""
+    counts = pd.crosstab(classes, where).reindex(columns=list(names), fill_value=0)
+    for name in names:
+        lost = [str(c) for c in counts.index if counts.loc[c, name] == 0]
+        if lost or counts.empty:
+            shown = ", ".join(f"{c or 'all'}: {n}" for c, n in classes.value_counts().items())
+            what = f"no recording of {', '.join(lost)}" if any(lost) else "no recording"
+            raise UserError(
+                f"{what} is left for {name!r}, of {shown}: bring more recordings (or smaller "
+                "groups), or change dataset.test, dataset.val or --folds"
+            )
+
+
+def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> pd.Series:
+    """Names of the sets that must not be torn apart : str (n,).
+
+    Parameters
+    ----------
+    by : column of the groups (artist, speaker); an empty group is a recording of its own. None
+        where groups do not matter
+    same : per row, equal values for recordings with the same samples
+    """
+    names = table["recording"].tolist()
+    first = names if by is None else _own_where_empty(table[by], names)
+    # sets that share a recording's samples are one: follow each to its oldest member
+    parent: dict[str, str] = {}
+
+    def root(item: str) -> str:
+        while parent.setdefault(item, item) != item:
+            item = parent[item]
+        return item
+
+    for group, samples in zip(first, same, strict=True):
+        a, b = sorted((root(f"of {group}"), root(f"samples {samples}")))
+        parent[b] = a
+    return pd.Series([root(f"of {group}") for group in first], index=table.index)
+
+
+def assign(
+    classes: pd.Series, together: pd.Series, shares: Sequence[float], seed: int
+) -> np.ndarray:
+    """Which part each row goes to : int64 (n,), whole sets only, classes shared as `shares` say.
+
+    Greedy as scikit-learn's StratifiedGroupKFold, but for parts of any size: sets in order of
+    falling size (random among equals) each go where they bring the counts of the classes nearest to
+    what they should be. A part that lacks a class at the end gets the smallest set that has it from
+    a part that keeps some.
+    """
+    counts = pd.crosstab(together, classes)
+    sets = counts.index.to_numpy()
+    counts = counts.to_numpy(dtype=float)
+    goal = np.outer(shares, counts.sum(axis=0))
+    place = _random_places(list(sets), seed)
+    filled, part = np.zeros_like(goal), np.zeros(len(sets), dtype=np.int64)
+    for row in np.lexsort((place, -counts.sum(axis=1))):
+        c = counts[row]
+        # what (filled + c - goal)² / goal, summed over classes, adds if the set goes to each part
+        cost = (c * (2 * (filled - goal) + c) / goal).sum(axis=1)
+        part[row] = np.argmin(cost)
+        filled[part[row]] += c
+    for lacking, k in np.argwhere(filled == 0):
+        spare = (counts[:, k] > 0) & (filled[part, k] > counts[:, k])
+        if filled[lacking, k] == 0 and spare.any():
+            row = np.flatnonzero(spare)[np.argmin(counts[spare].sum(axis=1))]
+            filled[part[row]] -= counts[row]
+            part[row] = lacking
+            filled[lacking] += counts[row]
+    return pd.Series(part, index=sets).loc[together].to_numpy()
+
+
+def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[float, str, str]:
+    """The largest distance of a class's share of a split from what it should be.
+
+    shares : {split: share asked}; returns (distance, in recordings; class; split)
+    """
+    counts = pd.crosstab(classes, where)
+    worst = (0.0, "", "")
+    for name, share in shares.items():
+        for c in counts.index:
+            off = abs(counts.loc[c].get(name, 0) - share * counts.loc[c].sum())
+            worst = max(worst, (float(off), str(c), str(name)))
+    return worst
+
+
+def _own_where_empty(groups: pd.Series, names: Sequence[str]) -> list[str]:
+    """Groups of which an empty one is the recording alone; neither can be taken for the other."""
+    pairs = zip(groups, names, strict=True)
+    return [f"group {group}" if group else f"alone {name}" for group, name in pairs]
+
+
+def _random_places(names: Sequence[str], seed: int) -> np.ndarray:
+    """A random number per name : uint64 (n,), of the seed and the name alone."""
+    digests = (hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8) for name in names)
+    return np.array([int.from_bytes(d.digest(), "big") for d in digests], dtype=np.uint64)

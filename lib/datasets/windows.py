@@ -1,0 +1,247 @@
+"""The windows of one split, cut from log-mel frames in memory or on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from lib.features.frame_packing import Packing
+from lib.labels import PLANE, QUADRANTS
+
+
+class OnDisk:
+    """Frames of a file larger than memory: read by recording, those used last are kept.
+
+    Parameters
+    ----------
+    load : number of a recording -> its frames, (length, n_mels)
+    lengths : frames per recording
+    keep : frames to hold in memory, at most (the recording in use always is)
+    """
+
+    def __init__(self, load: Callable[[int], np.ndarray], lengths: np.ndarray, keep: int):
+        self.load, self.keep, self.kept = load, keep, 0
+        self.offsets = offsets(lengths)
+        self.cache: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """frames (n, length, n_mels) of rows : int64 (n, length), each n within one recording."""
+        owner = np.searchsorted(self.offsets, rows[:, 0], side="right") - 1
+        found = None
+        for number in np.unique(owner):
+            mine = np.flatnonzero(owner == number)
+            frames = self.recording(int(number))
+            if found is None:
+                found = np.empty((*rows.shape, frames.shape[1]), frames.dtype)
+            found[mine] = frames[rows[mine] - self.offsets[number]]
+        return found
+
+    def recording(self, number: int) -> np.ndarray:
+        """frames (length, n_mels) of one recording."""
+        if number in self.cache:
+            self.cache.move_to_end(number)
+            return self.cache[number]
+        frames = self.cache[number] = self.load(number)
+        self.kept += len(frames)
+        while self.kept > self.keep and len(self.cache) > 1:
+            self.kept -= len(self.cache.popitem(last=False)[1])
+        return frames
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of one split, cut from frames in memory or on disk.
+
+    frames    : (n_frames, n_mels), in memory or OnDisk; natural-log magnitude, packed or not
+    table     : one row per recording
+    starts    : int64 (n_windows,), first frame of each window within `frames`
+    recording : int64 (n_windows,), row in `table`
+    local     : int64 (n_windows,), first frame within the recording
+    length    : frames per window
+    sha256    : of the file's content
+    packing   : how `frames` are stored
+    first     : int64 (n_recordings,), first frame of each recording within `frames`, also of one
+                without windows; None: end to end in the order of `table`
+    """
+
+    frames: np.ndarray | OnDisk
+    table: pd.DataFrame
+    starts: np.ndarray
+    recording: np.ndarray
+    local: np.ndarray
+    length: int
+    sha256: str
+    packing: Packing = field(default_factory=Packing)
+    first: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.first is None:
+            object.__setattr__(self, "first", offsets(self.table["length"]))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def on_disk(self) -> bool:
+        return isinstance(self.frames, OnDisk)
+
+    @property
+    def identity(self) -> str:
+        """All of the data that decides the result of a training: content and, on disk, order."""
+        return f"{self.sha256}, in blocks of {self.block} frames" if self.on_disk else self.sha256
+
+    @property
+    def block(self) -> int:
+        """Frames of a block of shuffling, of frames on disk; two are in use at a time."""
+        return max(1, self.frames.keep // 2)
+
+    def take(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """windows : float32 (len(index), n_mels, length, 1), natural-log magnitude.
+
+        shift : frames that each is moved by : int64 (len(index),), within its recording
+        """
+        rows = (self.starts[index] + shift)[:, None] + np.arange(self.length)
+        cut = np.ascontiguousarray(self.frames[rows].transpose(0, 2, 1))[..., None]
+        return self.packing.unpack(cut) if cut.dtype == np.uint16 else cut
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """Class index per window and task : int64 (n_windows,); orders as in lib.labels.TASKS."""
+        return {task: values[self.recording] for task, values in self.labels_by_clip().items()}
+
+    def labels_by_clip(self) -> dict[str, np.ndarray]:
+        """Class index per recording and task : int64 (n_recordings,)."""
+        quadrants = self.table["quadrant"].to_numpy()
+        signs = np.array([PLANE[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
+        index = {name: i for i, name in enumerate(QUADRANTS)}
+        return {
+            "quadrants": np.array([index[q] for q in quadrants], dtype=np.int64),
+            "arousal": signs[:, 0],
+            "valence": signs[:, 1],
+        }
+
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """Mean and standard deviation of all frames, natural-log magnitude."""
+        count, total, squares = 0, 0.0, 0.0
+        for frames in self._recordings():
+            values = self.packing.offset + self.packing.step * frames.astype(np.float64)
+            count, total = count + values.size, total + values.sum()
+            squares += np.square(values).sum()
+        mean = total / count
+        return mean, float(np.sqrt(max(squares / count - mean**2, 0.0)))
+
+    def shuffled(self, recording: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A random order : int64 (n,) of items, given the recording of each : int64 (n,).
+
+        Of frames on disk, recordings are shuffled and cut into blocks that fit in memory twice;
+        the items of a block are shuffled, so that an epoch reads every recording once.
+        """
+        if not self.on_disk:
+            return rng.permutation(len(recording))
+        order = rng.permutation(len(self.table))
+        block = np.empty(len(self.table), np.int64)
+        ends = np.cumsum(self.table["length"].to_numpy()[order])
+        block[order] = (ends - 1) // self.block
+        return np.lexsort((rng.random(len(recording)), block[recording]))
+
+    def frames_of(self, number: int) -> np.ndarray:
+        """frames (length, n_mels) of one recording, as they are stored."""
+        first, length = self.first[number], self.table["length"].iloc[number]
+        if self.on_disk:
+            place = int(np.searchsorted(self.frames.offsets, first, "right")) - 1
+            return self.frames.load(place)[:length]  # one without frames is followed by another
+        return self.frames[first : first + length]
+
+    def windows_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Which windows are of the recordings `numbers` : int64, rising."""
+        return np.flatnonzero(np.isin(self.recording, numbers))
+
+    def subset(self, numbers: np.ndarray) -> Windows:
+        """The windows of the recordings `numbers` : int64, rising; frames are shared."""
+        place = np.zeros(len(self.table), np.int64)
+        place[numbers] = np.arange(len(numbers))
+        chosen = self.windows_of(numbers)
+        table = self.table.iloc[numbers].reset_index(drop=True)
+        content = "\0".join([self.sha256, *table["recording"]])
+        return replace(
+            self,
+            table=table,
+            starts=self.starts[chosen],
+            recording=place[self.recording[chosen]],
+            local=self.local[chosen],
+            first=self.first[numbers],
+            sha256=hashlib.sha256(content.encode()).hexdigest(),
+        )
+
+    def stretches(self, length: int) -> Windows:
+        """The same frames in windows of another length, end to end; what is shorter has none."""
+        counts = self.table["length"].to_numpy() // length
+        counts[np.bincount(self.recording, minlength=len(counts)) == 0] = 0
+        recording = np.repeat(np.arange(len(self.table)), counts)
+        local = np.concatenate([length * np.arange(n) for n in counts]).astype(np.int64)
+        return replace(
+            self,
+            starts=self.first[recording] + local,
+            recording=recording,
+            local=local,
+            length=length,
+        )
+
+    def some(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """`number` windows, drawn as evenly over the recordings as they allow : int64, shuffled."""
+        order = rng.permutation(len(self))
+        turn = pd.Series(self.recording[order]).groupby(self.recording[order]).cumcount()
+        return rng.permutation(order[np.argsort(turn.to_numpy(), kind="stable")[:number]])
+
+    def _recordings(self) -> Iterator[np.ndarray]:
+        return map(self.frames_of, range(len(self.table)))
+
+
+def pooled(parts: Sequence[Windows]) -> Windows:
+    """The windows of several splits as one, in their order; on disk if one of them is.
+
+    parts : as read from their files, not subsets, whose frames are those of more recordings
+    """
+    tables = [part.table for part in parts]
+    first_row = offsets([len(table) for table in tables])
+    first_frame = offsets([table["length"].sum() for table in tables])
+    table = pd.concat(tables, ignore_index=True)
+
+    def load(number: int) -> np.ndarray:
+        part = int(np.searchsorted(first_row, number, "right")) - 1
+        return parts[part].frames_of(number - first_row[part])
+
+    keep = [part.frames.keep for part in parts if part.on_disk]
+    if keep:
+        frames = OnDisk(load, table["length"].to_numpy(), max(keep))
+    else:
+        frames = np.concatenate([part.frames for part in parts])
+    pairs = list(zip(parts, first_frame, first_row, strict=True))
+    return replace(
+        parts[0],
+        frames=frames,
+        table=table,
+        starts=np.concatenate([part.starts + frame for part, frame, _ in pairs]),
+        recording=np.concatenate([part.recording + row for part, _, row in pairs]),
+        local=np.concatenate([part.local for part in parts]),
+        first=np.concatenate([part.first + frame for part, frame, _ in pairs]),
+        sha256=hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest(),
+    )
+
+
+def offsets(lengths: Sequence[int]) -> np.ndarray:
+    """The first frame of each recording of a data set, end to end : int64 (n,)."""
+    lengths = np.asarray(lengths, np.int64)
+    return np.cumsum(lengths) - lengths
+
+
+def budget(memory_gb: float) -> float:
+    """Bytes of frames to hold per split: those asked for, or a quarter of the machine's memory."""
+    if memory_gb:
+        return memory_gb * 1e9
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4

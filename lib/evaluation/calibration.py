@@ -1,0 +1,35 @@
+"""How far probabilities mean what they say; pure functions on arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 15  # of confidence, equally wide (Guo 2017)
+
+
+def calibration(true: np.ndarray, probabilities: np.ndarray) -> tuple[float, list[dict]]:
+    """Expected calibration error of the predicted class's probability (Guo 2017).
+
+    true : int (n,); probabilities : float (n, classes)
+
+    Returns the mean over all items of |accuracy - confidence| of their bin of confidence, and the
+    bins that hold any: {low, high, items, confidence, accuracy}.
+    """
+    confidence = probabilities.max(axis=1)
+    right = np.argmax(probabilities, axis=1) == true
+    edges = np.linspace(0, 1, BINS + 1)
+    place = np.clip(np.searchsorted(edges, confidence, "left") - 1, 0, BINS - 1)
+    bins = []
+    for k in np.unique(place):
+        chosen = place == k
+        bins.append(
+            {
+                "low": float(edges[k]),
+                "high": float(edges[k + 1]),
+                "items": int(chosen.sum()),
+                "confidence": float(confidence[chosen].mean()),
+                "accuracy": float(right[chosen].mean()),
+            }
+        )
+    error = sum(b["items"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(true)
+    return float(error), bins

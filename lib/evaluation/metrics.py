@@ -1,0 +1,164 @@
+"""Metrics per window and per clip, addressed by task name; pure functions on arrays.
+
+Conventions: labels are class indices in the order of lib.labels.TASKS; probabilities are
+float (n, classes). Macro averages weigh classes alike, weighted ones by their number of items; a
+class that is never predicted has precision 0. A clip's probabilities are the mean over its windows
+(our choice; docs/REPRODUCTION.md has the alternatives that were tried). Standard deviations have
+n - 1 in the denominator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from lib.evaluation.calibration import calibration
+
+MEASURES = ("precision", "recall", "f1")
+
+
+def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict:
+    """Measures of one task.
+
+    Parameters
+    ----------
+    true : int (n,)
+    probabilities : float (n, len(classes))
+    classes : names in the order of the columns
+
+    Returns accuracy, items, macro_{precision,recall,f1}, weighted_{…}, ece, per_class {name:
+    {precision, recall, f1, items}}, confusion (rows: true, columns: predicted; counts),
+    confusion_normalised (shares of each true class), reliability (as of `calibration`).
+    """
+    predicted = np.argmax(probabilities, axis=1)
+    labels = np.arange(len(classes))
+    result = {"accuracy": float(np.mean(predicted == true)), "items": len(true)}
+    for average in ("macro", "weighted"):
+        values = precision_recall_fscore_support(
+            true, predicted, labels=labels, average=average, zero_division=0
+        )[:3]
+        for measure, value in zip(MEASURES, values, strict=True):
+            result[f"{average}_{measure}"] = float(value)
+    columns = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
+    result["per_class"] = {
+        name: {
+            "precision": float(p),
+            "recall": float(r),
+            "f1": float(f),
+            "items": int(n),
+        }
+        for name, p, r, f, n in zip(classes, *columns, strict=True)
+    }
+    counts = confusion_matrix(true, predicted, labels=labels)
+    result["confusion"] = counts.tolist()
+    result["confusion_normalised"] = shares(counts).tolist()
+    result["ece"], result["reliability"] = calibration(true, probabilities)
+    return result
+
+
+def shares(confusion: np.ndarray) -> np.ndarray:
+    """Each row of counts : int (k, k) as shares of its sum; a row without any is 0."""
+    confusion = np.asarray(confusion, float)
+    return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+
+
+def evaluate(
+    true: Mapping[str, np.ndarray],
+    probabilities: Mapping[str, np.ndarray],
+    recording: np.ndarray,
+    tasks: Mapping[str, Sequence[str]],
+) -> dict:
+    """Measures of every task, per window and per clip.
+
+    Parameters
+    ----------
+    true : {task: int (n_windows,)}
+    probabilities : {task: float (n_windows, classes)}
+    recording : int (n_windows,), which clip each window is of
+    tasks : {task: names of its classes}
+
+    Returns {"window": {task: measures}, "clip": {task: measures}}, measures as of `score`.
+    """
+    clips, first, inverse = np.unique(recording, return_index=True, return_inverse=True)
+    levels = {"window": {}, "clip": {}}
+    for task, classes in tasks.items():
+        levels["window"][task] = score(true[task], probabilities[task], classes)
+        clip = mean_by(probabilities[task], inverse, len(clips))
+        levels["clip"][task] = score(true[task][first], clip, classes)
+    return levels
+
+
+def mean_by(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """Mean of values : float (n, k) within each group : int (n,); float64 (groups, k)."""
+    sums = np.zeros((groups, values.shape[1]))
+    np.add.at(sums, group, values)
+    return sums / np.bincount(group, minlength=groups)[:, None]
+
+
+def over_folds(folds: Sequence[Mapping]) -> dict:
+    """Mean and standard deviation over folds, each as of `evaluate`.
+
+    Returns {level: {task: {measure: {"mean", "sd", "folds": [value of each]}}}} for accuracy and
+    the macro and weighted measures.
+    """
+    names = ["accuracy", *(f"{a}_{m}" for a in ("macro", "weighted") for m in MEASURES)]
+    found = {}
+    for level, tasks in folds[0].items():
+        found[level] = {}
+        for task in tasks:
+            values = {name: [fold[level][task][name] for fold in folds] for name in names}
+            found[level][task] = {
+                name: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1)), "folds": v}
+                for name, v in values.items()
+            }
+    return found
+
+
+def chance(items: Sequence[int]) -> dict[str, float]:
+    """Macro measures of guessing all classes with the same probability.
+
+    items : number of items of each class. With K classes, expected precision of a class is its
+    share, expected recall 1 / K; F1 is taken from those two.
+    """
+    shares = np.asarray(items, float) / np.sum(items)
+    recall = 1 / len(shares)
+    return {
+        "precision": float(shares.mean()),
+        "recall": recall,
+        "f1": float(np.mean(2 * shares * recall / (shares + recall))),
+    }
+
+
+def report(
+    levels: Mapping[str, Mapping[str, Mapping]], title: str, folds: Mapping | None = None
+) -> str:
+    """The measures as a text for the terminal, from those of `evaluate` and of `over_folds`."""
+    lines = [title, "=" * len(title)]
+    if folds:
+        lines += ["", "mean ± standard deviation over the folds", f"  {'':>20} {'accuracy':>13}"]
+        lines[-1] += f" {'macro F1':>15} {'weighted F1':>15}"
+        for level, tasks in folds.items():
+            for task, found in tasks.items():
+                lines.append(f"  {f'{task} per {level}':>20}")
+                for name in ("accuracy", "macro_f1", "weighted_f1"):
+                    lines[-1] += f"   {found[name]['mean']:.3f} ± {found[name]['sd']:.3f}"
+        lines += ["", "below: the test predictions of all folds taken together"]
+    for level, tasks in levels.items():
+        for task, result in tasks.items():
+            lines += ["", f"{task} per {level} ({result['items']} {level}s)"]
+            lines.append(f"  {'':>14} precision  recall      F1   items")
+            rows = [(name, m, "") for name, m in result["per_class"].items()]
+            rows += [(average, result, f"{average}_") for average in ("macro", "weighted")]
+            for name, values, prefix in rows:
+                shown = "".join(f"{values[prefix + m]:8.3f}" for m in MEASURES)
+                lines.append(f"  {name:>14}  {shown}{values['items']:8d}")
+            lines.append(f"  {'accuracy':>14}  {result['accuracy']:8.3f}")
+            lines.append(f"  {'calibration':>14}  {result['ece']:8.3f} expected calibration error")
+            lines.append("  confusion, shares of each true class (rows: true)")
+            names = list(result["per_class"])
+            lines.append(f"  {'':>14}  " + "".join(f"{name:>9}" for name in names))
+            for name, row in zip(names, result["confusion_normalised"], strict=True):
+                lines.append(f"  {name:>14}  " + "".join(f"{share:9.2f}" for share in row))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,64 @@
+"""predictions.csv of a finished run: read, checked and scored.
+
+It has a row per window: recording, start_seconds, and per task the true class and the probability
+of each (p_<task>_<class>); of a cross-validation also the fold. All measures follow from it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib.errors import UserError
+from lib.evaluation import metrics
+from lib.labels import TASKS
+
+PREDICTIONS = "predictions.csv"
+
+
+def columns_of(task: str) -> list[str]:
+    """The columns with the probabilities of a task."""
+    return [f"p_{task}_{name}" for name in TASKS[task]]
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A predictions.csv; UserError when it is missing or not one."""
+    numbers = [name for task in TASKS for name in columns_of(task)]
+    needed, again = ["recording", *TASKS, *numbers], "train that run again (--overwrite)"
+    try:
+        # a clip may be called NA
+        table = pd.read_csv(path, dtype={"recording": str}, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {again}") from error
+    lacks = [name for name in needed if name not in table]
+    if lacks or table.empty:
+        what = f"lacks the columns {', '.join(lacks)}" if lacks else "holds no window"
+        raise UserError(f"{path} {what}: {again}")
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    if not table[numbers].apply(lambda p: p.between(0, 1)).all(axis=None):
+        raise UserError(f"{path} holds probabilities that are not in [0, 1]: {again}")
+    for task, classes in TASKS.items():
+        if not table[task].isin(classes).all():
+            raise UserError(f"{path} has classes of {task} that are none of {', '.join(classes)}")
+    return table
+
+
+def labels_of(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Class index per window and task : int64 (n_windows,)."""
+    return {
+        task: pd.Categorical(table[task], categories=list(classes)).codes.astype(np.int64)
+        for task, classes in TASKS.items()
+    }
+
+
+def probabilities_of(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Probabilities per window and task : float32 (n_windows, classes)."""
+    return {task: table[columns_of(task)].to_numpy(np.float32) for task in TASKS}
+
+
+def measures(table: pd.DataFrame) -> dict:
+    """Measures per window and per clip of a predictions table, as of metrics.evaluate."""
+    recording = pd.factorize(table["recording"])[0]
+    return metrics.evaluate(labels_of(table), probabilities_of(table), recording, TASKS)

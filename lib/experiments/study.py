@@ -1,0 +1,281 @@
+"""The study: does pretraining pay, and with how many labelled clips?
+
+Encoders (from random weights, SCAE, masked, CPC, CPC-NCE), what they were pretrained on (English,
+Mandarin, both, the music without its labels, nothing), frozen or released, and the share of the
+labelled clips that training may use; beside them support vector machines on log-mel statistics and
+on the frozen codes. Every cell is cross-validated with folds that keep artists apart, and repeated
+with other seeds.
+
+Every run is a line of the suite's own scripts. A finished line is not run again, an unfinished one
+goes on where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import itertools
+import re
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import configuration
+from lib.artefacts import files, run_name, run_record
+from lib.configuration import Settings
+from lib.console import say
+from lib.errors import UserError
+from lib.evaluation import metrics, predictions_table
+from lib.experiments import study_results
+from lib.models.catalogue import BASELINES, DENOISERS, PROBE
+
+FOLDS = 3
+SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
+SEEDS = 3
+MUSIC = "e"
+# the weights of the last epoch are kept, so few clips are enough to watch a training with
+PROTOCOL = f"--folds {FOLDS} --groups artist --set dataset.val=0.05"
+# frozen only, and last: a released run of these would take a quarter of an hour or more (estimated)
+HEAVY = (("model_over", "e"), ("model_cpc", "e"))
+# one budget and the same heads for all: what two cores can do in minutes [ours]
+BUDGET = {
+    "augment.windows_per_epoch": 1600,
+    "augment.mel_shift": 0,  # the study is older than that
+    "transfer.epochs": 15,
+    "release.epochs": 15,
+    "transfer.batch_windows": 32,
+    "release.batch_windows": 32,
+    "release.learning_rate": 0.001,
+    "heads.units": 128,
+    "heads.shared": 1,
+    "heads.own": 0,
+    "heads.code_dropout": 0.2,
+    "network.dropout": 0.1,
+    "transfer.schedule": "cosine",
+    "transfer.keep": "last",
+    "release.schedule": "cosine",
+    "release.keep": "last",
+}
+PRETRAINING = {  # epochs, by model and kind of data: about convergence of the validation loss
+    ("model_over", "speech"): 10,
+    ("model_cpc", "speech"): 10,
+    ("model_over_mask", "speech"): 30,
+    ("model_cpc_nce", "speech"): 20,
+    ("model_cpc_nce", "music"): 4,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the study: an encoder, what it was pretrained on, what is trained, and labels.
+
+    model, source, mode, labels : as flags and run directories have them
+    """
+
+    model: str
+    source: str
+    mode: str
+    labels: float
+
+    @property
+    def tag(self) -> str:
+        return f"labels_{round(100 * self.labels)}"
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a seed changes anything: a machine that learns from all labels draws nothing."""
+        return self.model != PROBE or self.labels < 1
+
+    @property
+    def line(self) -> list[str]:
+        """The script and its flags, without the number of iterations."""
+        script = "cpc" if "cpc" in self.model else "denoise"
+        release = "y" if self.mode in ("full", "scratch") and self.model not in BASELINES else "n"
+        line = f"trans_train_{script}_multi.py -s {self.source} -m {MUSIC} -mod {self.model} "
+        line += f"-rel {release} {PROTOCOL} --tag {self.tag}"
+        line += " --probe" if self.mode == "probe" and self.model != PROBE else ""
+        settings = {"transfer.labels": self.labels, **BUDGET}
+        if self.mode == "probe":
+            settings = {"transfer.labels": self.labels}
+        return [*line.split(), *(f"--set={name}={value}" for name, value in settings.items())]
+
+    def run(self, models: Path, iteration: int) -> Path:
+        """The directory of its folds."""
+        folds = f"artist_folds_{FOLDS}"
+        names = (self.source, MUSIC, self.model, self.mode, iteration, folds, self.tag)
+        return run_name.transfer_run(models, *names)
+
+
+def cells() -> list[Cell]:
+    """The cells of the study."""
+    light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
+    found = [Cell(PROBE, "n", "probe", share) for share in SHARES]
+    found += _frozen(light)
+    for model, source in light:
+        mode = "scratch" if source == "n" else "full"
+        # the main question with every number of labels, the others where few and all are there
+        shares = SHARES if model == "model_cpc_nce" and source in "ne" else (0.1, 1.0)
+        found += [Cell(model, source, mode, share) for share in shares]
+    return found + _frozen(HEAVY)
+
+
+def _frozen(encoders: Sequence[tuple[str, str]]) -> list[Cell]:
+    modes = ("probe", "feat_ext")
+    return [Cell(*e, mode, share) for e in encoders for mode in modes for share in SHARES]
+
+
+def pretraining(cell: Cell) -> list[str] | None:
+    """The line that makes the encoder of a cell, without the number of iterations."""
+    if cell.source == "n":
+        return None
+    kind = "music" if cell.source == "u" else "speech"
+    script = "denoise" if cell.model in DENOISERS else "cpc"
+    source = f"-m {MUSIC} {PROTOCOL}" if kind == "music" else f"-s {cell.source}"
+    epochs = PRETRAINING[cell.model, kind]
+    return f"pretrain_{script}.py {source} -mod {cell.model} --epochs {epochs}".split()
+
+
+def _order(seeds: int) -> list[tuple[int, Cell]]:
+    """All runs: the light encoders' with one seed before the next, then the heavy ones'; where
+    nothing is drawn, with one seed."""
+    runs = [(s, cell) for s in range(seeds) for cell in cells() if cell.drawn or s == 0]
+    return sorted(runs, key=lambda run: (run[1].model, run[1].source) in HEAVY)
+
+
+def lines(seeds: int) -> list[list[str]]:
+    """All lines with so many seeds, each once, pretraining before what needs it."""
+    every = [
+        (*line, "--iterations", str(seeds if cell.drawn else 1))
+        for cell in cells()
+        for line in (pretraining(cell), cell.line)
+        if line
+    ]
+    return [list(line) for line in dict.fromkeys(every)]
+
+
+def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[str]:
+    """Run what is not finished.
+
+    Parameters
+    ----------
+    settings : "paths" says where runs are
+    out : folder that keeps the table of runs
+    seeds : iterations of every cell
+    hours : after which no further line is begun, or None
+
+    Returns the lines that are left. Raises UserError when a line fails.
+    """
+    began, models = time.monotonic(), Path(settings["paths"]["models"])
+    path = out / study_results.RUNS
+    runs, left, called = study_results.read(path), [], []
+    for seed, cell in _missing(path, runs, seeds):
+        if hours is not None and time.monotonic() - began > 3600 * hours:
+            left.append(shlex.join(["python3", *cell.line, *_alone(seed)]))
+            continue
+        for line in filter(None, (pretraining(cell), cell.line)):
+            line = [*line, *_alone(seed)]
+            if line not in called:  # cells share their pretraining
+                _call(line)
+                called.append(line)
+        runs = pd.concat([runs, _row(cell, seed, cell.run(models, seed))], ignore_index=True)
+        files.write_text(path, runs.to_csv(index=False))
+    return left
+
+
+def _alone(seed: int) -> list[str]:
+    """Flags of the iteration of that number and no other: rows may be known of runs elsewhere."""
+    return ["--iterations", str(seed + 1), f"--set=run.first={seed}"]
+
+
+def _missing(path: Path, runs: pd.DataFrame, seeds: int) -> list[tuple[int, Cell]]:
+    """The runs of the study that have no row in the table `runs`, which was read from `path`.
+
+    Raises UserError where a row is of other settings than the study's: a table holds one study.
+    """
+    columns = [*study_results.CELL, "iteration"]
+    known = dict(
+        zip(runs[columns].itertuples(index=False, name=None), runs["command"], strict=True)
+    )
+    missing = []
+    for seed, cell in _order(seeds):
+        command = known.get((cell.model, cell.source, cell.mode, cell.labels, seed))
+        if command is None:
+            missing.append((seed, cell))
+            continue
+        differ = run_record.differences(decisive(command), decisive(shlex.join(cell.line)))
+        if differ:
+            raise UserError(
+                f"{path} has a run of {cell.model}, {cell.mode}, of {cell.tag}, seed {seed}, with "
+                f"other settings than the study's ({'; '.join(differ)}): move that file away, or "
+                "give another folder with --out"
+            )
+    return missing
+
+
+def decisive(command: str) -> dict:
+    """What decides the result of a line beside its cell and its seed, by name, in whatever order
+    and spelling it stands there: folds, epochs and settings."""
+    words, found = re.sub(r"(--[a-z]+)=", r"\1 ", command).split(), {}
+    for flag, value in itertools.pairwise(words):
+        if flag in ("--folds", "--groups", "--epochs", "--seed"):
+            found[flag] = value
+        elif flag == "--set":
+            name, _, text = value.partition("=")
+            found[name] = configuration.typed(name, text)
+    return found
+
+
+def _call(line: Sequence[str]) -> None:
+    """Run a script of the suite in this process, as from the shell.
+
+    Raises UserError when it fails, SystemExit when it was interrupted, which it has told itself.
+    """
+    say(f"$ python3 {shlex.join(line)}")
+    module = importlib.import_module(line[0].removesuffix(".py"))
+    keras = importlib.import_module("keras")
+    keras.utils.clear_session()  # else every model stays in memory
+    with _arguments(line):
+        status = module.main(list(line[1:]))
+    if status > 128:
+        raise SystemExit(status)
+    if status:
+        raise UserError(f"this line ended with status {status}: mend that, the study then goes on")
+
+
+@contextlib.contextmanager
+def _arguments(line: Sequence[str]) -> Iterator[None]:
+    """sys.argv as of `line`, which run.json tells."""
+    before, sys.argv = sys.argv, list(line)
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
+    record = files.read_json(run / "run.json") or {}
+    run_record.check_files(run, record, [predictions_table.PREDICTIONS])
+    table = predictions_table.read(run / predictions_table.PREDICTIONS).sort_values(
+        "recording", kind="stable"
+    )
+    measures = predictions_table.measures(table)
+    _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)
+    p = metrics.mean_by(predictions_table.probabilities_of(table)["quadrants"], clip, len(first))
+    true = predictions_table.labels_of(table)["quadrants"][first]
+    each = [files.read_json(fold / "run.json") for fold in sorted(run.glob("fold_*"))]
+    row = {"model": cell.model, "source": cell.source, "mode": cell.mode, "labels": cell.labels}
+    row |= {"iteration": seed, "labelled": round(cell.labels * len(true) * (1 - 1 / FOLDS))}
+    row |= {"window_f1": measures["window"]["quadrants"]["macro_f1"]}
+    for name, task in (("clip", "quadrants"), ("arousal", "arousal"), ("valence", "valence")):
+        row[f"{name}_f1"] = measures["clip"][task]["macro_f1"]
+    row |= {"seconds": sum(record["seconds"] for record in each)}
+    row |= {"run_sha256": files.file_hash(run / "run.json"), "command": shlex.join(cell.line)}
+    digits = {"true": true, "predicted": p.argmax(axis=1)}
+    row |= {name: "".join(str(q + 1) for q in values) for name, values in digits.items()}
+    return pd.DataFrame([row])[study_results.COLUMNS]

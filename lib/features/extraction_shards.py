@@ -1,0 +1,126 @@
+"""Extraction of single recordings, and the files that a process writes them to. Imports little:
+this is all that a worker process has.
+
+A shard is a pair of files that one process appends to:
+    <name>.frames   uint16, the packed frames of recordings, in the order in which they came
+    <name>.journal  JSON, a line per recording: which file it was (path, bytes, modified, sha256),
+                    and either where its frames are (shard, start, length, digest) or the reason why
+                    it has none
+A line is written after its frames, so a process that is killed leaves whole recordings only.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lib.artefacts.files import file_hash
+from lib.features import audio_decoding
+from lib.features.frame_packing import Packing, digest
+
+FILE = ("path", "bytes", "modified")  # what tells whether a file is the one that was extracted
+
+
+def stamp(path: str) -> dict:
+    """Size in bytes and time of modification (ns since 1970) of a file, -1 where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return {"bytes": -1, "modified": -1}
+    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+
+
+def extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, np.ndarray | None]:
+    """The journal's entry of a recording, and its packed frames if it has any.
+
+    row : recording, path, bytes, modified; max_cut : as of lib.features.audio_decoding.stream
+    """
+    entry = {"recording": row["recording"], **{key: row[key] for key in FILE}, "sha256": None}
+    packing = Packing.of(features)
+    try:
+        parts = [packing.pack(f) for f in audio_decoding.stream(row["path"], features, max_cut)]
+        entry["sha256"] = file_hash(Path(row["path"]))
+    except audio_decoding.UnusableRecording as reason:
+        return entry | {"reason": str(reason)}, None
+    if any(value != row[key] for key, value in stamp(row["path"]).items()):
+        return entry | {"reason": "was changed while it was read"}, None
+    frames = np.concatenate(parts)
+    return entry | {"length": len(frames), "digest": digest(frames)}, frames
+
+
+class Shard:
+    """A new shard in a folder; its files are made when the first recording comes."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.name = folder, f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.frames = self.journal = None
+
+    def add(self, entry: dict, frames: np.ndarray | None) -> dict:
+        """Append a recording: its frames first, then its line. Returns the entry as written."""
+        if self.frames is None:
+            self.frames = open(self.folder / f"{self.name}.frames", "ab")
+            self.journal = open(self.folder / f"{self.name}.journal", "ab")
+        if frames is not None:
+            entry = entry | {"shard": self.name, "start": self.frames.tell()}
+            self.frames.write(frames.data)
+            self.frames.flush()
+        self.journal.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+        self.journal.flush()
+        return entry
+
+    def close(self) -> None:
+        """Close the files."""
+        if self.frames is not None:
+            self.frames.close()
+            self.journal.close()
+
+
+def entries(folder: Path) -> Iterator[dict]:
+    """The entries of all shards in a folder; half a line at the end of one is left out."""
+    for path in sorted(folder.glob("*.journal")):
+        with open(path, "rb") as lines:
+            for line in lines:
+                try:
+                    entry = json.loads(line) if line.endswith(b"\n") else None
+                except ValueError:
+                    entry = None
+                if not isinstance(entry, dict):
+                    break
+                yield entry
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory for the next recording.
+
+    It gives memory back to the system when more than a limit is free, and then pays for every page
+    again: up to a third of the time here. The limit grows to twice the largest block ever freed, up
+    to 64 MB (glibc's mallopt(3), M_MMAP_THRESHOLD); other C libraries lose nothing by this.
+    """
+    np.empty(31 << 20, np.uint8)
+
+
+def begin_worker(folder: Path, features: Mapping, max_cut: float) -> None:
+    """What a worker process does first."""
+    global _shard, _features, _max_cut  # a worker's own, for its lifetime
+    _shard, _features, _max_cut = Shard(folder), features, max_cut
+    keep_memory()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def work(rows: Iterable[Mapping]) -> list[dict]:
+    """What a worker process does for some recordings: write them to its shard, tell where."""
+    return [_shard.add(*extract_one(row, _features, _max_cut)) for row in rows]
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)

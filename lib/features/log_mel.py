@@ -1,0 +1,119 @@
+"""Samples to log-mel frames, and frames to windows. Pure functions on arrays.
+
+Conventions (ICASSP 2021 sec. 3.1, constants as in the released system): 16 kHz mono, divided by
+its peak; magnitude STFT with a 1024-sample Hann window centred in an FFT of 2048, hop 512; 128
+Slaney mel bands; natural logarithm of (mel + float32 epsilon). A window is 31 consecutive frames
+(about 1 s), its hop 15 frames. Frames are stored time-major: frames : float32 (n, 128). They are
+those of `librosa.feature.melspectrogram` within 1e-3 after the logarithm.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+from scipy.sparse import csr_array
+
+LOG_FLOOR = float(np.finfo(np.float32).eps)  # keeps the logarithm finite; as in the original
+
+
+BATCH = 256  # frames transformed at a time, likewise
+
+
+# A float32 FFT leaves rounding of up to 3e-8 of a frame's norm (L2) in a quiet mel band. Where each
+# is above this share of the norm, the logarithm is off by less than 6e-4; other frames (loud
+# bass, empty treble) are transformed again in float64 (benchmarks/bench_features.py, tests).
+FLOAT32_LEVEL = 5e-5
+
+
+def log_mel(samples: np.ndarray, features: Mapping) -> np.ndarray:
+    """Log-mel frames of a signal.
+
+    Parameters
+    ----------
+    samples : float32 (n,), at `features["sample_rate"]` Hz
+    features : the section `features` of the settings
+
+    Returns
+    -------
+    frames : float32 (1 + n // hop_length, n_mels), natural-log magnitude
+    """
+    return np.concatenate(list(log_mel_frames([samples], features)))
+
+
+def level_range(features: Mapping) -> tuple[float, float]:
+    """The lowest and the highest log-mel value that samples in [-1, 1] can have."""
+    bank = _bank(features)
+    highest = bank.window.sum() * bank.mel.sum(axis=1).max()
+    return float(np.log(LOG_FLOOR)), float(np.log(highest + LOG_FLOOR))
+
+
+def window_starts(n_frames: int, length: int, hop: int) -> np.ndarray:
+    """First frame of each window that fits : int64 (n_windows,)."""
+    return np.arange(0, n_frames - length + 1, hop)
+
+
+def window_seconds(start_frame: np.ndarray, features: Mapping) -> np.ndarray:
+    """Time of a window's first frame in seconds from the start of the recording."""
+    return start_frame * features["hop_length"] / features["sample_rate"]
+
+
+def log_mel_frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[np.ndarray]:
+    """Log-mel frames of a signal given in blocks of samples : float32 (n,)."""
+    n_fft, hop = features["n_fft"], features["hop_length"]
+    edge = np.zeros(n_fft // 2, np.float32)  # so that a frame is centred on its time
+    rest = np.zeros(0, np.float32)
+    for block in itertools.chain([edge], blocks, [edge]):
+        rest = np.concatenate([rest, block])
+        if len(rest) < n_fft:
+            continue
+        framed = np.lib.stride_tricks.sliding_window_view(rest, n_fft)[::hop]
+        for start in range(0, len(framed), BATCH):
+            mel = _mel(framed[start : start + BATCH], features)
+            yield np.log(mel + np.float32(LOG_FLOOR))
+        rest = rest[len(framed) * hop :]
+
+
+def _mel(framed: np.ndarray, features: Mapping) -> np.ndarray:
+    """Mel magnitudes : float32 (n, n_mels) of frames of samples : float32 (n, n_fft)."""
+    mel, norm = _transform(framed, _bank(features, np.float32))
+    doubtful = mel.min(axis=1) + LOG_FLOOR < FLOAT32_LEVEL * norm
+    if doubtful.any():
+        mel[doubtful] = _transform(framed[doubtful], _bank(features, np.float64))[0]
+    return mel
+
+
+def _transform(framed: np.ndarray, bank: _Bank) -> tuple[np.ndarray, np.ndarray]:
+    """Mel magnitudes : (n, n_mels) and the norm of the windowed samples : (n,), in bank's type."""
+    start = (framed.shape[1] - len(bank.window)) // 2  # the window is centred in the FFT
+    padded = np.zeros(framed.shape, bank.window.dtype)
+    windowed = padded[:, start : start + len(bank.window)]
+    np.multiply(framed[:, start : start + len(bank.window)], bank.window, out=windowed)
+    norm = np.sqrt(np.einsum("ij,ij->i", windowed, windowed))
+    magnitude = np.abs(scipy.fft.rfft(padded, axis=1))
+    return np.ascontiguousarray((bank.mel @ magnitude.T).T), norm
+
+
+class _Bank(NamedTuple):
+    """window : float (win_length,); mel : sparse float (n_mels, 1 + n_fft // 2)."""
+
+    window: np.ndarray
+    mel: csr_array
+
+
+def _bank(features: Mapping, dtype: type = np.float64) -> _Bank:
+    sizes = (features[key] for key in ("sample_rate", "n_fft", "win_length", "n_mels"))
+    return _bank_of(*sizes, dtype)
+
+
+@lru_cache(maxsize=8)
+def _bank_of(sample_rate: int, n_fft: int, win_length: int, n_mels: int, dtype: type) -> _Bank:
+    import librosa.filters  # only here: half a second, of which training has no need
+
+    window = librosa.filters.get_window("hann", win_length)
+    mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
+    return _Bank(window.astype(dtype), csr_array(mel.astype(dtype)))

@@ -1,0 +1,1 @@
+"""Every picture. Knows numbers, not how they came about."""

@@ -1,0 +1,55 @@
+"""Keras with the backend of KERAS_BACKEND and the number format of this suite."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import os
+
+from lib.console import native_messages_aside
+from lib.errors import UserError
+
+
+def import_keras() -> None:
+    """Import Keras and its backend without the start-up notices of the native libraries."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # TensorFlow leaves its fast CPU kernels off where there is no AVX-512
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    with native_messages_aside():
+        _import_backend()
+        with contextlib.suppress(ImportError):
+            # on any backend Keras imports it, where it is installed, to seed it too
+            importlib.import_module("tensorflow")
+
+
+BACKENDS = {"tensorflow": "requirements.txt", "jax": "requirements/jax.txt"}
+BACKENDS |= {"torch": "requirements/torch.txt"}
+
+
+def _import_backend() -> None:
+    """Import Keras with the backend of KERAS_BACKEND and the number format of this suite, whatever
+    the user's keras.json says; UserError when that cannot be."""
+    backend = os.environ["KERAS_BACKEND"]  # lib/__init__.py sets it where nobody did
+    if backend not in BACKENDS:
+        raise UserError(
+            f"KERAS_BACKEND is {backend!r}: it must be one of {', '.join(BACKENDS)}, or unset"
+        )
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(
+            f"KERAS_BACKEND is {backend}, which is not installed: pip install -r "
+            f"{BACKENDS[backend]}, or unset it"
+        )
+    try:
+        keras = importlib.import_module("keras")
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"Keras cannot be imported ({str(error)[:120]}): mend its file keras.json, in "
+            "~/.keras or where KERAS_HOME says, or remove it"
+        ) from error
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)

@@ -1,0 +1,168 @@
+"""Model files of Keras 3 (.keras) as data: what is in one is checked before Keras builds from it.
+
+Such a file is a zip archive of three members, none of them compressed. Its architecture may name
+the layers that this suite writes, and nothing else: Keras would find a class by its name, and some
+classes execute what the file says. Sizes are taken from what the file really holds: a network may
+not have more weights than stand in it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import keras
+
+from lib.errors import UserError
+from lib.models import architecture
+from lib.plain_hdf5 import check_plain
+
+CONFIG, WEIGHTS, ABOUT = "config.json", "model.weights.h5", "metadata.json"
+DIRECTORY = 4096  # bytes at most of an archive's list of its members [ours]; for three it takes 300
+LARGEST = 1 << 24  # numbers in a tensor inside a network, per window [ours]; the suite's: 1 << 17
+# bytes that weights may promise per byte that the file stores [ours]; Keras writes them as they are
+EXPANSION = 4
+
+LAYERS = """
+    Activation BatchNormalization Conv1D Conv2D Conv2DTranspose Dense Dropout Flatten GRU
+    GlobalAveragePooling1D InputLayer LayerNormalization MaxPooling2D Permute Rescaling Reshape
+    UpSampling1D UpSampling2D
+"""
+# of the networks that encoders are pretrained in
+OPERATIONS = """
+    Add Cumsum Einsum Equal GetItem LogicalAnd Mean Multiply NotEqual OnesLike Reshape Stack
+    Subtract Sum TrueDivide Where
+"""
+# module, as Keras 3.12 to 3.15 spell it -> its classes that the suite writes
+WRITTEN: Mapping[str | None, frozenset[str]] = {
+    "keras": frozenset(["DTypePolicy"]),
+    "keras.initializers": frozenset("Constant GlorotUniform Ones Orthogonal Zeros".split()),
+    "keras.layers": frozenset(LAYERS.split()),
+    "keras.src.models.functional": frozenset(["Functional"]),
+    "keras.src.ops.numpy": frozenset(OPERATIONS.split()),
+    None: frozenset("__ellipsis__ __keras_tensor__ __slice__".split()),
+}
+
+
+def load(path: Path, advice: str) -> keras.Model:
+    """Load a .keras file that this suite wrote.
+
+    Raises UserError with `advice` when it is missing, damaged, of a newer Keras, names a class that
+    the suite does not write, or is larger than what it holds.
+    """
+    version = None
+    try:
+        with open(path, "rb") as file, _archive(file, path) as archive:
+            version = _newer_version(archive)
+            config = architecture.parse(archive.read(CONFIG), path)
+            _check_names(config, path, version)
+            _check_sizes(config, archive.getinfo(WEIGHTS).file_size, path)
+            with h5py.File(io.BytesIO(archive.read(WEIGHTS)), "r") as weights:
+                check_plain(weights, path, EXPANSION)
+        return keras.models.load_model(path, compile=False)
+    except UserError:
+        raise
+    except Exception as error:  # zip, JSON, HDF5 and Keras each have errors of their own for damage
+        about = f"{type(error).__name__}: {str(error)[:80]}"
+        if version:
+            raise UserError(
+                f"{path} was saved with Keras {version}, here is Keras {keras.__version__}, which "
+                f"cannot read it ({about}): update it with\n  python3 -m pip install -U "
+                f"'keras>={version}'\nor {advice}"
+            ) from error
+        raise UserError(f"{path} is missing or damaged ({about}): {advice}") from error
+
+
+def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
+    """The archive in `file`, of the members that Keras writes, each once and as large as it says.
+
+    What is checked is then what Keras reads: it, too, asks `zipfile` for these names.
+    """
+    end = zipfile._EndRecData(file)  # ZipFile would believe it, and take memory for each member
+    if end and end[zipfile._ECD_SIZE] > DIRECTORY:
+        raise UserError(f"{path} holds too many files: expected {ABOUT}, {CONFIG} and {WEIGHTS}")
+    archive = zipfile.ZipFile(file)
+    names = sorted(archive.namelist())
+    if names not in ([CONFIG, ABOUT, WEIGHTS], [CONFIG, WEIGHTS]):
+        listed = ", ".join(ascii(name[:40]) for name in names[:5]) or "nothing"
+        raise UserError(
+            f"{path} holds {listed}: expected {ABOUT}, {CONFIG} and {WEIGHTS}, each once; it is no "
+            "model file of this suite"
+        )
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise UserError(
+                f"{path}: its {member.filename} is compressed; expected it as Keras writes it, "
+                "which is not: get the file as it was saved"
+            )
+    if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+        raise UserError(f"{path} promises more bytes than it holds: get the file again")
+    if archive.getinfo(CONFIG).file_size > architecture.MOST:
+        raise architecture.too_large(archive.getinfo(CONFIG).file_size, path)
+    return archive
+
+
+def _newer_version(archive: zipfile.ZipFile) -> str | None:
+    """The version of the Keras that wrote a file, None where it is not newer than the one here."""
+    if ABOUT not in archive.namelist() or archive.getinfo(ABOUT).file_size > DIRECTORY:
+        return None
+    about = json.loads(archive.read(ABOUT))
+    pattern = r"(\d{1,4})\.(\d{1,4})(\.\d{1,4})?"
+    wrote = re.match(pattern, str(about.get("keras_version")) if isinstance(about, dict) else "")
+    here = re.match(pattern, keras.__version__)
+
+    def order(version: re.Match) -> list[int]:
+        return [int(number) for number in version[0].split(".")]
+
+    return wrote[0] if wrote and here and order(wrote) > order(here) else None
+
+
+def _check_names(config: dict, path: Path, version: str | None) -> None:
+    """Raise UserError when an architecture names anything that this suite does not write."""
+    config["compile_config"] = None  # Keras is told not to read this one
+    for item in architecture.objects(config):
+        name, module = item.get("class_name"), item.get("module")
+        if not {"class_name", "module", "registered_name", "compile_config"} & item.keys():
+            continue
+        known = isinstance(name, str) and isinstance(module, (str, type(None)))
+        known = known and name in WRITTEN.get(module, ())
+        if not known or item.get("registered_name") not in (None, name):
+            shown = "".join(c if c.isprintable() else "?" for c in f"{module}.{name}"[:80])
+            newer = f" (it was saved with Keras {version}, here is {keras.__version__})"
+            raise UserError(
+                f"{path} holds {shown}, which is not a layer that this suite writes: refused, "
+                f"since a model file may not execute code{newer if version else ''}; name a model "
+                "that this suite made"
+            )
+        if item.get("compile_config"):
+            raise UserError(
+                f"{path} says how a part of it is to be trained: refused; name a model that this "
+                "suite made"
+            )
+
+
+def _check_sizes(config: dict, size: int, path: Path) -> None:
+    """Raise UserError when the network of an architecture is larger than its file.
+
+    size : bytes of the weights in the file
+    """
+    with architecture.unallocated():
+        model = keras.saving.deserialize_keras_object(config)
+        weights = sum(math.prod(weight.shape) for weight in model.weights)
+        largest = architecture.largest_output(model)
+    if 4 * weights > size:
+        raise UserError(
+            f"{path} describes a network of {weights} weights and holds {size} bytes of them, "
+            "where each takes 4: refused; get or make the file again"
+        )
+    if largest > LARGEST:
+        raise UserError(
+            f"{path} describes a network that makes {largest} numbers of one window: refused; "
+            f"expected at most {LARGEST}"
+        )

@@ -1,0 +1,207 @@
+"""Models from disk: encoders to transfer, classifiers to predict with. Nothing in them is executed.
+
+A classifier is a finished run directory of a transfer, a .keras file, or a released model of the
+authors' (.hdf5). Those are also found where the authors' archives put them, in place of a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from lib import configuration
+from lib.artefacts import files, run_name, run_record
+from lib.configuration import ROOT
+from lib.console import say
+from lib.errors import UserError
+from lib.labels import TASKS
+from lib.models import keras2_files
+from lib.models.catalogue import BASELINES
+from lib.models.keras_files import load as load_model
+
+SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
+
+
+FORMER_OUTPUT = "attention"  # of classifiers that earlier versions trained with heads.attention
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model that predicts emotion, and what it was made for.
+
+    model    : (batch, n_mels, window_frames, 1) float32 -> {task: (batch, classes)}
+    features : feature settings of its windows
+    path     : where it was read from
+    sha256   : of that file
+    """
+
+    model: keras.Model
+    features: Mapping
+    path: Path
+    sha256: str
+
+
+def load_encoder(
+    run: Path, model: str, iteration: int, features: Mapping, make: str
+) -> tuple[keras.Model, Path]:
+    """The encoder of a finished pretraining run, or of the authors' file in its place.
+
+    Parameters
+    ----------
+    run : directory of the pretraining, as of lib.artefacts.run_name.pretraining_run
+    model, iteration : of it
+    features : the feature settings of the music
+    make : the command that makes the run, for the messages
+
+    Returns the encoder and its file. Raises UserError, naming the command to run, when the run is
+    not there or not finished, when the file is damaged or no encoder, or when it was pretrained on
+    other features.
+    """
+    path = run / "encoder.keras"
+    record = files.read_json(run / "run.json")
+    released = None if run.is_dir() else keras2_files.pretrained(run.parent, model, iteration)
+    if released:
+        path, pretrained_on = released, keras2_files.FEATURES
+    elif record is None or not path.is_file():
+        state = "is not finished" if run.is_dir() else "does not exist"
+        raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
+    else:
+        run_record.check_files(run, record, [path.name])
+        pretrained_on = record.get("inputs", {}).get("features", {})
+    differ = run_record.differences(pretrained_on, features)
+    if differ:
+        raise UserError(
+            f"{path} was pretrained on other features ({'; '.join(differ)}): set them alike, or "
+            f"pretrain again with those of the music"
+        )
+    if released:
+        return keras2_files.load(path, classifier=False), path
+    encoder = load_model(path, f"run again\n  {make} --overwrite")
+    size = (None, features["n_mels"], features["window_frames"], 1)
+    if encoder.input_shape != size or len(encoder.output_shape) != 2:
+        raise UserError(
+            f"{path} maps {encoder.input_shape} to {encoder.output_shape}; an "
+            f"encoder maps {size} to (None, d): run again\n  {make} --overwrite"
+        )
+    return encoder, path
+
+
+def classifier(path: Path, features: Mapping) -> Classifier:
+    """Load a classifier.
+
+    Parameters
+    ----------
+    path : run directory, .keras file, or a released model of the authors' (.hdf5)
+    features : feature settings of a .keras file that has no run.json beside it
+
+    Raises UserError when there is none, or when it is unfinished, damaged, holds code or is no
+    classifier of this suite.
+    """
+    if path.suffix in (".hdf5", ".h5"):
+        model = keras2_files.load(path, classifier=True)
+        return Classifier(model, keras2_files.FEATURES, path, files.file_hash(path))
+    file = path
+    if path.is_dir():
+        file = path / "model.keras"
+        if sorted(path.glob("fold_*")):
+            raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
+        if (path / "run.json").is_file() and ".probe" in path.name:
+            raise UserError(f"{path} is a probe, which keeps no model: name another run")
+        if not (path / "run.json").is_file() or not file.is_file():
+            raise UserError(
+                f"{path} is not a finished run (it lacks model.keras or run.json): run the line "
+                "that trains it again, it goes on where it was"
+            )
+    elif path.suffix != ".keras" or not path.is_file():
+        raise UserError(
+            f"no model {path}: expected a run directory, a .keras file, or an .hdf5 file of the "
+            "authors'"
+        )
+    features = _features_of(file.parent / "run.json", features)
+    record = files.read_json(file.parent / "run.json") or {}
+    run_record.check_files(file.parent, record, [file.name])
+    model = load_model(file, "train it again, or name another model")
+    _check_classifier(model, features, file)
+    return Classifier(model, features, path, files.file_hash(file))
+
+
+def find(
+    models: Path, speech: str | None, music: str, model: str, release: bool, iteration: int
+) -> Path:
+    """The run directory of a transfer, or the authors' file in its place.
+
+    The rest as of lib.artefacts.run_name.transfer_run. Raises UserError with what exists where it
+    does not.
+    """
+    scratch = model in BASELINES or (speech == "n" and release)
+    mode = "scratch" if scratch else "full" if release else "feat_ext"
+    speech = None if scratch else speech
+    run = run_name.transfer_run(models, speech, music, model, mode, iteration)
+    if run.is_dir():
+        return run
+    released = keras2_files.transferred(run.parent, model, mode, iteration)
+    if released:
+        return released
+    there = [path.relative_to(models) for path in trained(models)]
+    listed = "\n  ".join(map(str, there)) or "(none)"
+    raise UserError(
+        f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
+        "Choose one with -s, -m, -mod, -rel and --iteration, or with --model (and --ensemble for a "
+        "cross-validation); without any of them, the model that comes with the suite is used"
+    )
+
+
+def siblings(path: Path) -> list[Path]:
+    """All iterations of a run, or all folds of a cross-validation; UserError if there are none."""
+    folds = [fold for fold in path.glob("fold_*") if re.fullmatch(r"fold_\d+", fold.name)]
+    if folds:
+        return sorted(folds, key=lambda fold: int(fold.name.removeprefix("fold_")))
+    name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", path.name)
+    if name is None or not path.exists():
+        raise UserError(f"--ensemble averages the iterations of a run; {path} is none")
+    same = re.compile(re.escape(name[1]) + r"\d+" + re.escape(name[2] or ""))
+    return sorted(other for other in path.parent.iterdir() if same.fullmatch(other.name))
+
+
+def trained(models: Path) -> list[Path]:
+    """The finished transfer runs below `models`, cross-validations too, and the authors' files."""
+
+    def usable(path: Path) -> bool:
+        run = (path / "model.keras").is_file() or any(path.glob("fold_*/model.keras"))
+        return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
+
+    return sorted(filter(usable, (models / "models_trans").glob("speech_*_2_music_*/[!.]*")))
+
+
+def _features_of(path: Path, default: Mapping) -> Mapping:
+    """The feature settings that a run.json tells, `default` where there is none."""
+    record = files.read_json(path)
+    if record is None:
+        return default
+    inputs = record.get("inputs")
+    features = inputs.get("features") if isinstance(inputs, dict) else None
+    if not isinstance(features, dict) or features.keys() != default.keys():
+        raise UserError(f"{path} tells no feature settings: it is damaged; train that run again")
+    configuration.check_features(features)
+    return features
+
+
+def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None:
+    wanted = (None, features["n_mels"], features["window_frames"], 1)
+    sizes = {task: (None, len(classes)) for task, classes in TASKS.items()}
+    given = getattr(model, "input_shape", type(model).__name__)
+    output = getattr(model, "output", None)
+    found = getattr(output, "shape", None)
+    if isinstance(output, Mapping):
+        found = {name: tuple(one.shape) for name, one in output.items()}
+        if found.pop(FORMER_OUTPUT, None):
+            say(f"{path} weighs windows by attention, which is no longer done: they count alike")
+    if given != wanted or found != sizes:
+        raise UserError(
+            f"{path} maps {given} to {found}; a classifier of this suite maps {wanted} "
+            f"to {sizes}: name one that trans_train_*.py made"
+        )

@@ -1,0 +1,4 @@
+"""Finished runs -> tables, figure and page.
+
+Start with results_stage.
+"""

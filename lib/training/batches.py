@@ -1,0 +1,85 @@
+"""Batches of items whose order and content depend on (seed, epoch, index) alone.
+
+A resumed run so sees the same batches as an uninterrupted one. All batches have the same size, so
+that a step is compiled once. Every item of a split counts exactly once per epoch: the last batch is
+filled up with the epoch's first items, which batch norm sees, and whose weight in loss and measures
+is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+Take = Callable[[np.ndarray], np.ndarray]
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled or ordered batches of item numbers; subclasses say what an item is.
+
+    Parameters
+    ----------
+    items : number of items
+    size : items per batch; fewer where there are not as many
+    seed : of the order (one per epoch) and of what a subclass draws
+    shuffle : False serves items in order, and draws the same in every epoch (validation)
+    order : random generator -> order of the items : int64 (items,), when shuffled; by default any
+    """
+
+    def __init__(
+        self,
+        items: int,
+        size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        order: Callable[[np.random.Generator], np.ndarray] | None = None,
+    ):
+        super().__init__()
+        self.items, self.size = items, max(1, min(size, items))
+        self.seed, self.shuffle = seed, shuffle
+        self.order = order or (lambda rng: rng.permutation(items))
+        self.epoch = 0  # set by training: Keras calls on_epoch_end more often than once per epoch
+        self.drawn = (None, np.arange(items))  # (seed and epoch, its order)
+
+    windows = 1  # per item
+
+    def draw(self, number: int, order: Callable[[np.random.Generator], np.ndarray]) -> None:
+        """Serve `number` of the items in each epoch : int64 (number,), those that `order` draws."""
+        self.items, self.size, self.order = number, min(self.size, number), order
+
+    def __len__(self) -> int:
+        return -(-self.items // self.size)
+
+    @property
+    def served(self) -> float:
+        """Items served per item: by this a mean over batches is too small, for the weights of 0."""
+        return len(self) * self.size / self.items
+
+    def __getitem__(self, batch: int):
+        epoch = self.epoch if self.shuffle else 0
+        if self.shuffle and self.drawn[0] != (self.seed, epoch):
+            self.drawn = (self.seed, epoch), self.order(np.random.default_rng([self.seed, epoch]))
+        order, rng = self.drawn[1], np.random.default_rng([self.seed, epoch, batch + 1])
+        chosen = order[batch * self.size : (batch + 1) * self.size]
+        counts = (np.arange(self.size) < len(chosen)).astype(np.float32)
+        chosen = np.concatenate([chosen, order[: self.size - len(chosen)]])
+        return self.load(chosen, counts, rng)
+
+    def load(self, chosen: np.ndarray, counts: np.ndarray, rng: np.random.Generator):
+        """The batch of the items `chosen` : int64 (n,), with weights from `counts` : float32 (n,),
+        which is 1, or 0 where an item only fills the batch up."""
+        raise NotImplementedError
+
+
+class Inputs(Batches):
+    """Inputs alone, in order: `take(index)` gives them. What fills the last batch up is at its end,
+    and so is what is predicted for it."""
+
+    def __init__(self, take: Take, items: int, size: int):
+        super().__init__(items, size)
+        self.take = take
+
+    def load(self, chosen, counts, rng):
+        return (self.take(chosen),)

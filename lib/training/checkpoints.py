@@ -1,0 +1,108 @@
+"""Saved states of an unfinished training, from which the same line goes on.
+
+    <run>/checkpoint/epoch_<n>.npz    arrays by name, and `state` (JSON); the last two epochs' files
+    <run>/checkpoint/history.csv      the epochs so far, to look at
+
+A file is written beside the training, while the next epoch runs, and gets its name when it is whole
+and on the disk. Of two files, the older is for a newer one that was damaged later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+import pandas as pd
+
+from lib.artefacts import files as artefacts_files
+from lib.console import say
+
+KEPT = 2
+DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, MemoryError)
+DAMAGE += (zipfile.BadZipFile, struct.error, TokenError, zlib.error)
+NAME = re.compile(r"epoch_(\d+)\.npz")
+
+
+class Checkpoints:
+    """The saved states of the run directory `run`."""
+
+    def __init__(self, run: Path):
+        self.folder = run / artefacts_files.CHECKPOINT
+        self.writer = ThreadPoolExecutor(1)
+        self.pending: Future | None = None
+
+    @property
+    def saved(self) -> int:
+        """The last epoch that is on the disk; 0: none."""
+        files = self._files()
+        return _epoch(files[0]) if files else 0
+
+    def save(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
+        """Begin to save a state, once the one before is on the disk.
+
+        state : has `epoch` and `history`; arrays : not changed hereafter
+
+        Raises OSError when the one before could not be written.
+        """
+        self.wait()
+        self.pending = self.writer.submit(self._write, json.dumps(state), dict(arrays))
+
+    def wait(self) -> None:
+        """Return when all that was saved is on the disk; OSError when it cannot be."""
+        if self.pending is not None:
+            self.pending.result()
+            self.pending = None
+
+    def load(self) -> tuple[dict, dict[str, np.ndarray]] | None:
+        """The newest whole state and its arrays, or None; files that are not whole are named."""
+        for path in self._files():
+            try:
+                with np.load(path) as saved:
+                    # numpy compares each array with its checksum
+                    arrays = {name: saved[name] for name in saved.files}
+                state = json.loads(arrays.pop("state").tobytes())
+                if not isinstance(state, dict):
+                    raise ValueError("its state is no table of names")
+                return state, arrays
+            except DAMAGE as error:
+                say(f"{path} is damaged ({str(error)[:60]}): going back to the one before")
+        return None
+
+    def remove(self) -> None:
+        """Remove all saved states."""
+        self.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, state: str, arrays: Mapping[str, np.ndarray]) -> None:
+        content = json.loads(state)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"epoch_{content['epoch']:05d}.npz"
+        with artefacts_files.atomic(path) as partial, open(partial, "wb") as file:
+            np.savez(file, state=np.frombuffer(state.encode(), np.uint8), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        with artefacts_files.atomic(self.folder / "history.csv") as partial:
+            pd.DataFrame(content["history"]).to_csv(partial, index=False)
+        for old in self._files()[KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        """The newest first."""
+        files = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(filter(_epoch, files), key=_epoch, reverse=True)
+
+
+def _epoch(path: Path) -> int:
+    """The number of the epoch that a file was saved after; 0: it is no saved state."""
+    name = NAME.fullmatch(path.name)
+    return int(name[1]) if name else 0

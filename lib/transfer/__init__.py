@@ -1,0 +1,4 @@
+"""Encoder + music -> classifier, tested on the test clips.
+
+Start with transfer_stage.
+"""

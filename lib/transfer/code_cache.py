@@ -1,0 +1,129 @@
+"""Codes of a frozen encoder: computed once per window, and kept beside the data set.
+
+    <data set>/codes/<key>.npy     float32 (n_windows, d), in the order of the windows
+    <data set>/codes/<key>.json    what they are of, and their digest
+
+The key is the hash of all that decides them: the encoder's file, the split's content, the number
+format. All files together stay below a bound; those used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+import xxhash
+
+from lib.artefacts import files
+from lib.console import say
+from lib.features.frame_packing import digest
+
+HEADER = 128  # bytes before the values in a file of numpy's
+NAME = re.compile(r"(?P<partial>\.partial-\d+-)?[0-9a-f]{32}\.npy")  # of a file of codes
+ABANDONED = 3600  # s without a change after which an unfinished file is nobody's [ours]
+
+
+class Cache:
+    """The codes beside the data set `folder`, at most `limit` bytes of them; 0: none are used."""
+
+    def __init__(self, folder: Path, limit: float):
+        self.folder, self.limit = folder / files.CODES, limit
+
+    def get(self, of: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
+        """The codes of what `of` says, `shape` (n_windows, d), mapped from their file, or None."""
+        path = self._path(of)
+        record = _read(path.with_suffix(".json")) if self.limit else None
+        if record is None:
+            return None
+        try:
+            codes = np.load(path, mmap_mode="r")
+            alike = codes.dtype == np.float32 and codes.shape == shape
+            if alike and record == {**of, "digest": digest(codes)}:
+                with contextlib.suppress(OSError):  # a folder that may only be read
+                    os.utime(path)
+                return codes
+        except FileNotFoundError:  # another process made room
+            return None
+        except (OSError, ValueError, EOFError, TokenError):
+            pass
+        say(f"{path} is damaged: computing these codes again")
+        return None
+
+    def put(self, of: Mapping, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> bool:
+        """Keep the codes that come in `blocks` : float32 (n, d).
+
+        Returns False where they do not fit below the bound, with none of them taken, or cannot be
+        written; some are taken then, and the caller begins anew.
+        """
+        path, size = self._path(of), 4 * shape[0] * shape[1] + HEADER
+        if size > self.limit:
+            return False
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._make_room(size)
+            with files.atomic(path) as partial:
+                found = _write(partial, blocks, shape)
+                files.write_json(path.with_suffix(".json"), {**of, "digest": found})
+        except OSError as error:
+            say(f"codes are not kept in {self.folder}: {error.strerror or error}")
+            return False
+        return True
+
+    def _path(self, of: Mapping) -> Path:
+        key = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{key[:32]}.npy"
+
+    def _make_room(self, size: int) -> None:
+        """Remove codes until `size` more bytes stay below the bound, those used longest ago first.
+
+        Other processes may write and remove here at the same time.
+        """
+        kept, total = [], size
+        for path in self.folder.iterdir():
+            name = NAME.fullmatch(path.name)
+            if name is None:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                about = path.stat()
+                if name["partial"] and about.st_mtime < time.time() - ABANDONED:
+                    path.unlink()
+                    continue
+                total += about.st_size
+                if not name["partial"]:
+                    kept.append((about.st_mtime, about.st_size, path))
+        for _, own, path in sorted(kept):
+            if total <= self.limit:
+                break
+            total -= own
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def _write(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> str:
+    """Write codes as .npy; returns their digest, as of `digest`."""
+    found = xxhash.xxh3_128()
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        os.posix_fallocate(file.fileno(), file.tell(), 4 * shape[0] * shape[1])
+        for block in blocks:
+            codes = np.ascontiguousarray(block, np.float32)
+            found.update(codes.data)
+            file.write(codes.data)
+    return found.hexdigest()
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

@@ -1,0 +1,410 @@
+"""The tables of results from runs whose predictions are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.artefacts import files, run_record
+from lib.errors import UserError
+from lib.evaluation import predictions_table
+from lib.figures import results_table, saving
+from lib.labels import PLANE, TASKS
+from lib.models.catalogue import title
+from lib.results import provenance, results_stage, table2, typesetting
+from lib.results.finished_runs import MODES, collect
+from lib.transfer import test_scores
+
+CLIPS = 40
+
+
+def predictions(right, seed=0, clips=CLIPS):
+    """Windows of `clips` clips, three each, of which the share `right` is told rightly."""
+    rng = np.random.default_rng(seed)
+    quadrant = np.array(list(PLANE))[np.repeat(np.arange(clips) % 4, 3)]
+    columns = {"recording": np.repeat([f"s{i:02d}" for i in range(clips)], 3)}
+    columns["start_seconds"] = np.tile([0.0, 0.48, 0.96], clips)
+    hit = rng.random(3 * clips) < right
+    for task, classes in TASKS.items():
+        axis = {"arousal": 0, "valence": 1}.get(task)
+        true = quadrant if axis is None else [classes[PLANE[q][axis]] for q in quadrant]
+        index = np.array([classes.index(name) for name in true])
+        guess = np.where(hit, index, (index + 1) % len(classes))
+        columns[task] = true
+        p = np.full((len(index), len(classes)), 0.1 / (len(classes) - 1))
+        p[np.arange(len(index)), guess] = 0.9
+        columns |= dict(zip(predictions_table.columns_of(task), p.T, strict=True))
+    return pd.DataFrame(columns)
+
+
+def run(models, pair, name, right, finished=True, inputs="{}", seed=0, **kwargs):
+    folder = models / "models_trans" / pair / name
+    folder.mkdir(parents=True)
+    table = predictions(right, seed, **kwargs)
+    table.to_csv(folder / "predictions.csv", index=False)
+    if finished:
+        (folder / "run.json").write_text(f'{{"inputs": {inputs}}}')
+    return table
+
+
+@pytest.fixture
+def models(tmp_path):
+    for i in range(3):
+        run(tmp_path, "speech_eng_2_music_eng", f"model_over.full.it_{i}", 0.9, seed=i)
+    for speech, right in (("man", 0.7), ("mix", 0.8)):
+        run(tmp_path, f"speech_{speech}_2_music_eng", "model_over.full.it_0", right, seed=4)
+    run(tmp_path, "speech_mix_2_music_man", "model_cpc.feat_ext.it_0", 0.3)
+    run(tmp_path, "speech_none_2_music_eng", "model_cnn.it_0", 0.6)
+    run(tmp_path, "speech_eng_2_music_eng", "model_cpc.full.it_0", 0.99, finished=False)
+    run(tmp_path, "speech_eng_2_music_eng", "model_over.full.it_0 (copy)", 0.99)
+    return tmp_path
+
+
+def test_cells_are_mean_and_standard_deviation_over_iterations(models):
+    found = table2.gather(models)
+    assert any("model_cpc.full.it_0 is unfinished" in note for note in found.notes)
+    assert any("it_0 (copy) is not named as a run" in note for note in found.notes)
+    cells = found.cells.set_index(["level", "model", "mode", "speech", "music", "task"])
+    for level in ("window", "clip"):
+        values = [
+            predictions_table.measures(predictions(0.9, seed))[level]["arousal"]["macro_f1"]
+            for seed in range(3)
+        ]
+        cell = cells.loc[(level, "model_over", "full", "eng", "eng", "arousal")]
+        assert cell["runs"] == 3
+        assert cell["f1_mean"] == pytest.approx(np.mean(values))
+        assert cell["f1_sd"] == pytest.approx(np.std(values, ddof=1))
+        assert cell["f1_low"] < cell["f1_mean"] < cell["f1_high"]
+    assert ("window", "model_cpc", "full", "eng", "eng", "arousal") not in cells.index
+    chance = found.cells[(found.cells["model"] == "chance") & (found.cells["task"] == "quadrants")]
+    assert sorted(chance["music"].unique()) == ["eng", "man"]
+    assert np.allclose(chance["f1_mean"], 0.25)
+
+
+def test_published_figures_stand_beside_with_arousal_and_valence_put_right(models):
+    found = table2.gather(models)
+    cells = found.cells[found.cells["level"] == "window"]
+    cells = cells.set_index(["model", "mode", "speech", "music", "task"])
+    full = ("model_over", "full", "eng", "eng")
+    assert cells.loc[(*full, "quadrants"), "published_2"] == 0.57
+    assert cells.loc[(*full, "arousal"), "published_2"] == 0.81
+    assert cells.loc[(*full, "valence"), "published_2"] == 0.67
+    cpc = cells.loc[("model_cpc", "feat_ext", "mix", "man", "quadrants")]
+    assert cpc["published_1"] < cpc["published_1_weighted"]  # macro is not weighted on CH-818
+    assert np.isnan(cells.loc[("model_cnn", "scratch", "none", "eng", "quadrants"), "published_1"])
+
+
+def test_differences_are_from_the_baseline_on_the_same_clips(models):
+    run(models, "speech_eng_2_music_eng", "model_cpc.feat_ext.it_0", 0.9, clips=20)
+    found = table2.gather(models)
+    assert any("CPC Feat. Ext. eng → eng was tested on other clips" in note for note in found.notes)
+    assert any("no model_cnn of man music" in note for note in found.notes)
+    table = found.differences.set_index(["level", "speech", "task"])
+    row = table.loc[("clip", "eng", "quadrants")]
+    base = predictions_table.measures(predictions(0.6))["clip"]["quadrants"]["macro_f1"]
+    own = [
+        predictions_table.measures(predictions(0.9, s))["clip"]["quadrants"]["macro_f1"]
+        for s in range(3)
+    ]
+    assert row["difference"] == pytest.approx(np.mean(own) - base)
+    assert row["all_low"] < row["low"] < row["difference"] < row["high"] < row["all_high"]
+    assert (row["runs"], row["baseline_runs"], row["clips"]) == (3, 1, CLIPS)
+    assert set(found.differences["model"]) == {"model_over"}
+
+
+def test_contrasts_are_the_questions_of_the_paper(models):
+    found = table2.gather(models)
+    table = found.contrasts.set_index(["level", "question"])
+    f1 = {
+        speech: found.cells.query(
+            "level == 'clip' and task == 'quadrants' and model == 'model_over' "
+            f"and speech == '{speech}'"
+        )["f1_mean"].item()
+        for speech in ("eng", "man", "mix")
+    }
+    intra = table.loc[("clip", "intra- minus cross-linguistic")]
+    assert intra["difference"] == pytest.approx(f1["eng"] - f1["man"])
+    assert intra["published"] == pytest.approx(0.57 - 0.56)
+    mixed = table.loc[("clip", "mixture minus single language")]
+    assert mixed["difference"] == pytest.approx(f1["mix"] - (f1["eng"] + f1["man"]) / 2)
+    assert len(found.contrasts) == 4  # nothing of man music, which lacks cells
+
+
+def test_markdown_never_fills_a_missing_cell(models):
+    text = typesetting.markdown(table2.gather(models))
+    head = next(line for line in text.splitlines() if "eng → eng |" in line)
+    assert "(no speech) eng" in head
+    lines = [line for line in text.splitlines() if line.startswith("| CNN | from scratch | quad")]
+    assert "| – | – | – | " in lines[0] and "[1]" in lines[0]
+    assert "[3]" in text and "± 0.0" in text
+    for words in ("## Beside the published", "## Against training from scratch", "## Left out"):
+        assert words in text
+
+
+def test_files_and_terminal(models, capsys):
+    text = results_stage.results(models, models / "results")
+    assert "SCAE    Full" in text and "intra- minus cross-linguistic, per clip, SCAE Full" in text
+    assert "is unfinished and left out" in capsys.readouterr().out
+    names = {"table.md", "table.tex", "table.csv", "table.png", "table.pdf", "report.html"}
+    names |= {"differences.csv", "contrasts.csv", "folds.csv", "runs.csv"}
+    assert {path.name for path in (models / "results").iterdir()} == names
+    assert len(pd.read_csv(models / "results" / "table.csv")) == 2 * 3 * (5 + 2)
+    tex = (models / "results" / "table.tex").read_text()
+    assert tex.count("\\toprule") == tex.count("\\bottomrule") == 2
+    rows = [line for line in tex.splitlines() if line.endswith("\\\\")]
+    assert all(line.count(" & ") in (4, 6) for line in rows)
+    assert not set("±→–") & set(tex)
+
+
+def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
+    for i, units in enumerate((256, 512, 512)):
+        inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'
+        name = f"model_over.full.it_{i}"
+        run(tmp_path, "speech_eng_2_music_eng", name, 0.5 + i / 10, inputs=inputs)
+    cells, _, _, notes = collect(tmp_path)
+    assert cells[0].iterations == [1, 2]
+    assert notes == [
+        "SCAE Full eng → eng: iterations 0 have other settings or data than 1, 2 and are left out"
+    ]
+
+
+def test_runs_that_differ_in_what_they_go_on_from_are_not_averaged(tmp_path):
+    """A released run says nothing itself of its heads; its parents do."""
+    pair = "speech_eng_2_music_eng"
+    for i, (units, hours) in enumerate(((512, "a"), (512, "a"), (256, "a"), (512, "b"))):
+        run(tmp_path, pair, f"model_over.full.it_{i}", 0.6)
+        parents = {
+            "feat_ext": {"iteration": i, "encoder": f"hash {i}", "heads": {"units": units}},
+            "pretraining": {"iteration": i, "dataset": {"train": hours}},
+        }
+        record = {"inputs": {"iteration": i, "feat_ext": f"hash {i}"}, "parents": parents}
+        path = tmp_path / "models_trans" / pair / f"model_over.full.it_{i}" / "run.json"
+        path.write_text(json.dumps(record))
+    cells, _, _, notes = collect(tmp_path)
+    assert cells[0].iterations == [0, 1]
+    assert "iterations 2, 3 have other settings or data" in notes[0]
+
+
+def test_other_labels_of_the_same_clips_are_not_paired(models):
+    path = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0/predictions.csv"
+    table = pd.read_csv(path)
+    table["quadrants"] = table["quadrants"].map(dict(Q1="Q2", Q2="Q1", Q3="Q3", Q4="Q4"))
+    table.to_csv(path, index=False)
+    found = table2.gather(models)
+    assert found.differences.empty
+    assert any("other labels, than the baseline" in note for note in found.notes)
+
+
+def test_a_damaged_run_is_left_out_with_a_note(models):
+    folder = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
+    path = folder / "predictions.csv"
+    table = pd.read_csv(path)
+
+    def note_on(change):
+        change()
+        found = table2.gather(models)
+        assert "model_cnn" not in set(found.cells["model"])
+        return next(note for note in found.notes if "model_cnn.it_0" in note)
+
+    def rewritten(frame):
+        return lambda: frame.to_csv(path, index=False)
+
+    cases = {
+        "lacks the columns p_arousal_positive": table.drop(columns="p_arousal_positive"),
+        "classes of quadrants that are none of Q1, Q2": table.assign(quadrants="Q5"),
+        "holds no window": table.head(0),
+        "not in [0, 1]": table.assign(p_quadrants_Q1="much"),
+        "probabilities that are not in [0, 1]": table.assign(p_quadrants_Q1=np.inf),
+    }
+    for message, frame in cases.items():
+        assert message in note_on(rewritten(frame))
+    assert "cannot be read" in note_on(lambda: path.write_bytes(b""))
+    assert "has no predictions.csv" in note_on(path.unlink)
+    table.to_csv(path, index=False)
+    assert "run.json is damaged" in note_on(lambda: (folder / "run.json").write_text("[" * 9000))
+    (folder / "run.json").write_text('{"inputs": null}')
+    assert "model_cnn" in set(table2.gather(models).cells["model"])
+
+
+def test_where_no_run_can_be_used_it_is_told_why(tmp_path):
+    run(tmp_path, "speech_eng_2_music_eng", "model_over.full.it_0", 0.9, finished=False)
+    with pytest.raises(UserError, match="no finished run in(.|\n)*it_0 is unfinished(.|\n)*train"):
+        table2.gather(tmp_path)
+
+
+def test_the_tables_are_checked_against_the_predictions(models):
+    for path in (models / "models_trans").glob("speech_*/*.it_[0-9]/"):
+        if (path / "run.json").exists():
+            test_scores.write(
+                predictions_table.read(path / "predictions.csv"), path, "a run", figures=False
+            )
+    out, run = models / "results", models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
+    with pytest.raises(UserError, match="make the tables, python3"):
+        results_stage.check(models, out)
+    results_stage.results(models, out)
+    assert "7 runs: all follow from the predictions" in results_stage.check(models, out)
+
+    def mismatches(path, change):
+        before = path.read_text()
+        path.write_text(change(before))
+        with pytest.raises(UserError) as told:
+            results_stage.check(models, out)
+        path.write_text(before)
+        return str(told.value)
+
+    table = pd.read_csv(out / "table.csv")
+    wrong = f"{table['f1_mean'][1]:.6g}"
+    said = mismatches(out / "table.csv", lambda text: text.replace(wrong, "0.98765", 1))
+    assert "1 mismatches" in said and f"is '0.98765', the runs give '{wrong}'" in said
+    assert "table.md, line 5" in mismatches(out / "table.md", lambda t: t.replace("Macro", "M", 1))
+    assert "rows, the runs give" in mismatches(out / "folds.csv", lambda text: text + "a,b\n")
+    said = mismatches(run / "metrics.json", lambda text: text.replace('"window"', '"windows"'))
+    assert "model_cnn.it_0: metrics.json is not that of its predictions.csv" in said
+    right = "0.9,"
+    said = mismatches(run / "predictions.csv", lambda text: text.replace(right, "0.01,", 40))
+    assert "runs.csv" in said and "predictions is" in said and "table.csv, window" in said
+    assert "metrics.json is not" in said
+    assert "all follow" in results_stage.check(models, out)
+    (run / "run.json").unlink()
+    with pytest.raises(UserError, match="is of other runs(.|\n)*gone: .*model_cnn.it_0"):
+        results_stage.check(models, out)
+
+
+def test_what_is_told_of_a_run(tmp_path, monkeypatch):
+    about = {"seed": 0, "iteration": 0, "encoder": "e" * 64, "dataset": {"train": "t", "test": "u"}}
+    record = {"inputs": about, "commit": "c" * 40 + "-dirty", "packages": {"keras": "3"}}
+    row = provenance.row("pair/run", record, "p")
+    assert row["dataset"] == "train=t test=u" and row["encoder"] == "e" * 64
+    same = record | {"inputs": about | {"iteration": 3, "encoder": "f" * 64}}
+    assert provenance.row("", same, "")["settings"] == row["settings"]
+    for name, value in (("seed", 1), ("dataset", {"train": "v"})):
+        other = provenance.row("", record | {"inputs": about | {name: value}}, "")
+        assert (other["settings"] == row["settings"]) == (name == "dataset")
+        assert (other["data"] == row["data"]) == (name == "seed")
+    folds = {"inputs": {"folds": [about, about | {"dataset": {"train": "v"}}]}}
+    assert provenance.row("", folds, "")["dataset"] == "train=t test=u; train=v"
+    found = run_record.commit()
+    assert found is None or len(found.removesuffix("-dirty")) == 40
+    monkeypatch.setattr(files, "ROOT", tmp_path)  # without git, as in an image of the suite
+    monkeypatch.delenv("MER_COMMIT", raising=False)
+    assert run_record.commit() is None
+    monkeypatch.setenv("MER_COMMIT", "d" * 40)
+    assert run_record.commit() == "d" * 40
+
+
+def test_a_clip_may_be_called_na(models):
+    path = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0/predictions.csv"
+    table = pd.read_csv(path).replace({"recording": {"s00": "NA"}})
+    table.to_csv(path, index=False)
+    assert "NA" in set(predictions_table.read(path)["recording"])
+
+
+def test_tables_of_others_are_not_replaced(models, tmp_path):
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "table.csv").write_text("my own")
+    with pytest.raises(UserError, match="table.csv is not of this suite"):
+        results_stage.results(models, out)
+    assert (out / "table.csv").read_text() == "my own"
+    results_stage.results(models, tmp_path / "results")
+    results_stage.results(models, tmp_path / "results")  # its own are
+
+
+def test_predictions_keep_every_digit(tmp_path):
+    """What is read back gives the measures that were written."""
+    rng = np.random.default_rng(0)
+    table = predictions(0.5)
+    for task in TASKS:
+        p = rng.random((len(table), len(TASKS[task]))).astype(np.float32)
+        table[predictions_table.columns_of(task)] = p / p.sum(axis=1, keepdims=True)
+    test_scores.write(table, tmp_path, "a run")
+    again = predictions_table.read(tmp_path / "predictions.csv")
+    for task in TASKS:
+        expected = table[predictions_table.columns_of(task)].to_numpy(np.float32)
+        np.testing.assert_array_equal(predictions_table.probabilities_of(again)[task], expected)
+    assert predictions_table.measures(again) == json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_points_of_the_figure_keep_to_their_language_pair(tmp_path, monkeypatch):
+    names = [f"model_cpc_nce.{i:02d}" for i in range(12)]
+    rows = [
+        {"task": "quadrants", "level": "clip", "model": model, "mode": mode, "speech": speech}
+        | {"music": music, "f1_mean": 0.5, "f1_low": 0.4, "f1_high": 0.6, "published_2": np.nan}
+        for speech, music in (("eng", "eng"), ("man", "eng"), ("eng", "man"))
+        for model in names
+        for mode in MODES
+    ]
+    drawn = []
+    monkeypatch.setattr(saving, "save_figure", lambda figure, path, pdf: drawn.append(figure))
+    titles = {model: title(model) for model in names}
+    results_table.table(pd.DataFrame(rows), MODES, titles, tmp_path / "table.png")
+    series = [bars.lines[0] for bars in drawn[0].axes[0].containers]
+    assert len(series) == 48
+    for line in series:
+        np.testing.assert_array_equal(np.round(line.get_xdata()), [0, 1, 2])
+    looks = {(line.get_color(), line.get_marker()) for line in series}
+    assert len(looks) == 48  # none looks like another
+    labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert labels[0] == "CPC-NCE, 00, Feat. Ext." and labels[-1] == "chance"
+
+
+DAMAGE = {
+    "cut at a line end": lambda text: "".join(text.splitlines(keepends=True)[:40]),
+    "a row doubled": lambda text: text + text.splitlines(keepends=True)[-1],
+    "an answer changed": lambda text: text.replace("0.9,", "0.8,", 1),
+    "empty": lambda text: "",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_predictions_that_were_changed_are_left_out_and_named(models, damage):
+    pair = models / "models_trans/speech_eng_2_music_eng"
+    for number in range(3):
+        run_record.write_run(pair / f"model_over.full.it_{number}", {}, {}, None, {}, 0.0)
+    whole, _, _, _ = collect(models)
+    path = pair / "model_over.full.it_1/predictions.csv"
+    path.write_text(damage(path.read_text()))
+    cells, _, behind, notes = collect(models)
+    found = {cell.key: cell.iterations for cell in cells}
+    assert found[("model_over", "full", "eng", "eng")] == [0, 2]
+    assert len(cells) == len(whole) and not any("it_1" in run for run in behind["run"])
+    assert any("it_1 is left out" in n and "predictions.csv: cut, changed" in n for n in notes)
+
+
+@pytest.mark.parametrize("record", ['{"inputs": {"se', "", "[]", "null"])
+def test_a_damaged_record_of_a_run_is_left_out_and_named(models, record):
+    run = models / "models_trans/speech_eng_2_music_eng/model_over.full.it_1"
+    (run / "run.json").write_text(record)
+    cells, _, _, notes = collect(models)
+    found = {cell.key: cell.iterations for cell in cells}
+    assert found[("model_over", "full", "eng", "eng")] == [0, 2]
+    assert any("it_1 is left out" in note and "run.json is damaged" in note for note in notes)
+
+
+@pytest.mark.parametrize("record", [
+    {"inputs": []}, {"inputs": "x"}, {"inputs": {}, "parents": [1]}, {"weather": 1},
+])  # fmt: skip
+def test_an_odd_record_of_a_run_is_no_traceback(models, record):
+    run = models / "models_trans/speech_eng_2_music_eng/model_over.full.it_1"
+    (run / "run.json").write_text(json.dumps(record))
+    cells, _, _, _ = collect(models)
+    assert len(cells) == 5
+
+
+def test_iterations_from_before_a_setting_existed_are_of_one_cell(models):
+    pair = models / "models_trans/speech_eng_2_music_eng"
+    now = {"seed": 0, "labels": 1.0, "augment": {"mel_shift": 0}, "heads": {"units": 8, "own": 2}}
+    then = {"seed": 0, "heads": {"units": 8}}
+    for number, inputs in enumerate((now, then, now)):
+        record = {"inputs": inputs, "parents": {"feat_ext": inputs, "pretraining": None}}
+        path = pair / f"model_over.full.it_{number}/run.json"
+        path.write_text(json.dumps(record))
+    for number, other in ((None, None), (1, then | {"heads": {"units": 8, "own": 1}})):
+        if other:
+            path = pair / f"model_over.full.it_{number}/run.json"
+            path.write_text(json.dumps({"inputs": other}))
+        cells, _, _, _ = collect(models)
+        found = {cell.key: cell.iterations for cell in cells}
+        expected = [0, 2] if other else [0, 1, 2]
+        assert found[("model_over", "full", "eng", "eng")] == expected
