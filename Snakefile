@@ -22,9 +22,12 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from lib import artefacts, cli, config as suite
+from lib import configuration as suite
+from lib.artefacts import run_name, run_record
+from lib.command_line.flags import data_folder
 from lib.errors import UserError
-from lib.registry import LANGUAGES, SECTIONS, SHORT
+from lib.labels import LANGUAGES, SHORT
+from lib.models import catalogue
 
 min_version("8.0")
 SETTINGS = suite.load()
@@ -97,9 +100,12 @@ def decisive(*sections: str):
     """The settings that decide what a training gives: where they change, it runs again."""
 
     def of(w) -> dict:
-        settings, own = suite.load(w.model), sections or ("pretrain", *SECTIONS[w.model])
+        settings, own = suite.load(w.model), sections or (
+            "pretrain",
+            *catalogue.spec(w.model).sections,
+        )
         found = {name: settings[name] for name in ("features", "network", *own)}
-        training = artefacts.decisive(settings["training"])
+        training = run_record.decisive(settings["training"])
         return found | {"training": training, "seed": settings["run"]["seed"]}
 
     return of
@@ -109,7 +115,7 @@ def corpora(w) -> list[str]:
     """Made for the demo, else those of path_to_data, which must be there."""
     if w.data == EXPERIMENTS["demo/"].data:
         return ["demo/data/demo.json"]
-    cli.data_folder(SETTINGS)
+    data_folder(SETTINGS)
     return []
 
 
@@ -136,13 +142,13 @@ def runs(w) -> list[str]:
     """run.json of every run of an experiment's table."""
     of = EXPERIMENTS[w.root]
     found = [
-        artefacts.transfer_run(w.root, *cell, n) for cell in of.cells for n in range(of.iterations)
+        run_name.transfer_run(w.root, *cell, n) for cell in of.cells for n in range(of.iterations)
     ]
     return [str(run / "run.json") for run in found]
 
 
 def run_of_encoder(w) -> str:
-    run = artefacts.pretraining_run(w.root, LETTERS[w.speech], w.model, w.n)
+    run = run_name.pretraining_run(w.root, LETTERS[w.speech], w.model, w.n)
     return str(run / "run.json")
 
 
@@ -152,7 +158,7 @@ def cores(w) -> int:
 
 
 def script(w) -> str:
-    return "cpc" if "cpc" in w.model else "denoise"
+    return catalogue.spec(w.model).script
 
 
 def transfer_params(release: str, *sections: str) -> dict:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFE
 from lib import configuration, keras_backend
 from lib.command_line import flags
 from lib.errors import UserError, guard
-from lib.models.catalogue import BASELINES, DENOISERS, PREDICTIVE, PROBE
+from lib.models import catalogue
 
 
 def parse_args(argv=None):
@@ -31,7 +31,7 @@ def parse_args(argv=None):
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
     flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech", required=False)
     flags.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
-    models = [m for m in (*DENOISERS, *PREDICTIVE, *BASELINES) if m != PROBE]
+    models = [model for model in catalogue.names() if not catalogue.spec(model).probe]
     add("-mod", "--model-name", choices=models, help="which encoder (default: model_over)")
     add("-rel", "--release", choices=("y", "n"), help="y = Full (default), n = Feat. Ext.")
     add("--iteration", type=flags.at_least(0), metavar="N", help="which run (default: 0)")
@@ -47,7 +47,9 @@ def parse_args(argv=None):
     named = args.speech or any(value is not None for value in chosen)
     if args.model and named:
         p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
-    if named and not (args.music and (args.speech or args.model_name in BASELINES)):
+    if named and not (
+        args.music and (args.speech or catalogue.spec(args.model_name or models[0]).baseline)
+    ):
         p.error("-m and -s are needed to choose a model (-s not for model_cnn)")
     return args
 
@@ -70,7 +72,12 @@ def main(argv=None) -> int:
 
     path = args.model
     if args.music:
-        names = (args.speech, args.music, args.model_name or DENOISERS[0], args.release != "n")
+        names = (
+            args.speech,
+            args.music,
+            args.model_name or catalogue.names()[0],
+            args.release != "n",
+        )
         path = saved_models.find(models, *names, args.iteration or 0)
     paths = [path] if path else []
     if args.ensemble:

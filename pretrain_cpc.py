@@ -17,12 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFE
 
 from lib.command_line import stage_scripts
 from lib.errors import guard
-from lib.models.catalogue import PREDICTIVE
 
 
 @guard
 def main(argv=None) -> int:
-    return stage_scripts.pretraining(__doc__, PREDICTIVE, argv)
+    return stage_scripts.pretraining(__doc__, "cpc", argv)
 
 
 if __name__ == "__main__":

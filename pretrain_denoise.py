@@ -17,12 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFE
 
 from lib.command_line import stage_scripts
 from lib.errors import guard
-from lib.models.catalogue import DENOISERS
 
 
 @guard
 def main(argv=None) -> int:
-    return stage_scripts.pretraining(__doc__, DENOISERS, argv)
+    return stage_scripts.pretraining(__doc__, "denoise", argv)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from lib import (
 from lib.artefacts import run_name
 from lib.command_line import flags
 from lib.errors import UserError, guard
-from lib.models.catalogue import TITLES
+from lib.models.catalogue import title
 from lib.results.finished_runs import MODES
 
 
@@ -47,7 +47,7 @@ def rates(models: Path) -> pd.DataFrame:
         stage = MODES[name.group(4) or "scratch"] if name else "pretraining"
         model = name.group(3) if name else run.name.split(".")[0]
         history = pd.read_csv(path)[1:]
-        rows += [(stage, TITLES.get(model, model), r) for r in history["windows_per_second"]]
+        rows += [(stage, title(model), r) for r in history["windows_per_second"]]
     if not rows:
         raise UserError(f"{models} has no finished run of two epochs or more: make demo")
     return pd.DataFrame(rows, columns=["stage", "encoder", "rate"])

@@ -10,25 +10,25 @@ from pathlib import Path
 
 from lib import keras_backend
 from lib.command_line import flags
-from lib.models.catalogue import SECTIONS
+from lib.models import catalogue
 
 
-def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
-    """Parse the flags of a pretraining script and run it; `models` are the legal names of -mod."""
+def pretraining(docstring: str, script: str, argv: list[str] | None) -> int:
+    """Parse the flags of a pretraining script and run it; `script` as of ModelSpec."""
     p = flags.parser(docstring)
     source = p.add_mutually_exclusive_group(required=True)
     speech = {"legal": "emx", "of": "the speech", "required": False}
     flags.language_flag(source, "-s", "--speech", **speech)
     music = {"legal": "em", "of": "music to pretrain on, without its labels", "required": False}
     flags.language_flag(source, "-m", "--music", **music)
-    _model_and_folder(p, models, "speech or music")
+    _model_and_folder(p, catalogue.names(script, pretrained=True), "speech or music")
     _fold_flags(p, "pretrain once per fold of the music, for the same flags of the transfer")
     _training_flags(p)
     args = _parsed(p, argv)
     if args.folds and not args.music:
         p.error("--folds goes with -m: speech is not divided")
     settings = flags.settings_from(args, epochs=("pretrain",))
-    flags.tell_recipe(args, settings, ("pretrain", "network", *SECTIONS[args.model]))
+    flags.tell_recipe(args, settings, ("pretrain", "network", *catalogue.spec(args.model).sections))
     kind, language = ("music", args.music) if args.music else ("speech", args.speech)
     folder = args.path_load or flags.dataset_folder(settings, kind, language)
     keras_backend.import_keras()
@@ -40,12 +40,12 @@ def pretraining(docstring: str, models: Iterable[str], argv: list[str] | None) -
     return 0
 
 
-def transfer(docstring: str, models: Iterable[str], argv: list[str] | None) -> int:
-    """Parse the flags of a transfer script and run it; `models` are the legal names of -mod."""
+def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
+    """Parse the flags of a transfer script and run it; `script` as of ModelSpec."""
     p = flags.parser(docstring)
     flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech, or else")
     flags.language_flag(p, "-m", "--music", legal="em", of="the music")
-    _model_and_folder(p, models, "music")
+    _model_and_folder(p, catalogue.names(script), "music")
     p.add_argument(
         "-rel",
         "--release",

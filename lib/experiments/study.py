@@ -33,7 +33,8 @@ from lib.console import say
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions_table
 from lib.experiments import study_results
-from lib.models.catalogue import BASELINES, DENOISERS, PROBE
+from lib.models import catalogue
+from lib.models.catalogue import PROBE
 
 FOLDS = 3
 SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
@@ -90,16 +91,16 @@ class Cell:
     @property
     def drawn(self) -> bool:
         """Whether a seed changes anything: a machine that learns from all labels draws nothing."""
-        return self.model != PROBE or self.labels < 1
+        return not catalogue.spec(self.model).probe or self.labels < 1
 
     @property
     def line(self) -> list[str]:
         """The script and its flags, without the number of iterations."""
-        script = "cpc" if "cpc" in self.model else "denoise"
-        release = "y" if self.mode in ("full", "scratch") and self.model not in BASELINES else "n"
-        line = f"trans_train_{script}_multi.py -s {self.source} -m {MUSIC} -mod {self.model} "
+        spec = catalogue.spec(self.model)
+        release = "y" if self.mode in ("full", "scratch") and not spec.baseline else "n"
+        line = f"trans_train_{spec.script}_multi.py -s {self.source} -m {MUSIC} -mod {self.model} "
         line += f"-rel {release} {PROTOCOL} --tag {self.tag}"
-        line += " --probe" if self.mode == "probe" and self.model != PROBE else ""
+        line += " --probe" if self.mode == "probe" and not spec.probe else ""
         settings = {"transfer.labels": self.labels, **BUDGET}
         if self.mode == "probe":
             settings = {"transfer.labels": self.labels}
@@ -135,7 +136,7 @@ def pretraining(cell: Cell) -> list[str] | None:
     if cell.source == "n":
         return None
     kind = "music" if cell.source == "u" else "speech"
-    script = "denoise" if cell.model in DENOISERS else "cpc"
+    script = catalogue.spec(cell.model).script
     source = f"-m {MUSIC} {PROTOCOL}" if kind == "music" else f"-s {cell.source}"
     epochs = PRETRAINING[cell.model, kind]
     return f"pretrain_{script}.py {source} -mod {cell.model} --epochs {epochs}".split()

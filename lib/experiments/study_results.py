@@ -16,7 +16,7 @@ from lib.corpora import annotation_tables
 from lib.errors import UserError
 from lib.evaluation import bootstrap
 from lib.figures import study
-from lib.models.catalogue import PROBE, TITLES
+from lib.models.catalogue import PROBE, titles
 
 RUNS = "study_runs.csv"
 INTERVALS = ["low", "high", "all_low", "all_high"]
@@ -59,7 +59,7 @@ def read(path: Path) -> pd.DataFrame:
 def _whole(table: pd.DataFrame) -> np.ndarray:
     """Whether each row has all that a run has : bool (n,)."""
     digits = [table[name].str.fullmatch("[1-4]+") for name in ("true", "predicted")]
-    names = zip(("model", "source", "mode"), (TITLES, SOURCE_TITLES, MODE_TITLES), strict=True)
+    names = zip(("model", "source", "mode"), (titles(), SOURCE_TITLES, MODE_TITLES), strict=True)
     legal = [table[name].isin(known) for name, known in names]
     whole = np.logical_and.reduce([table[list(NUMBERS)].notna().all(axis=1), *digits, *legal])
     return whole & (table["true"].str.len() == table["predicted"].str.len()).to_numpy()
@@ -174,7 +174,7 @@ def write(out: Path) -> str:
         for than, part in compared.groupby("than", sort=False)
     )
     files.write_text(out / "study.md", text)
-    study.study(table, TITLES, out / "study.png")
+    study.study(table, titles(), out / "study.png", PROBE)
     return text
 
 
@@ -218,14 +218,14 @@ def _by_labels(rows: pd.DataFrame, table: pd.DataFrame, cell, more: dict[str, pd
     labelled = table.groupby("labels")["labelled"].first()
     heads = ["encoder", "pretrained on", "", *(f"{n} clips" for n in labelled), *more]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
-    order = {name: i for i, name in enumerate([PROBE, *TITLES])}
+    order = {name: i for i, name in enumerate([PROBE, *titles()])}
     rank = {mode: i for i, mode in enumerate(MODE_TITLES)}
     groups = rows.groupby(CELL[:-1], sort=False)
     for key in sorted(groups.groups, key=lambda k: (rank[k[2]], order[k[0]], "nemxu".index(k[1]))):
         model, source, mode = key
         found = {row.labels: cell(row) for row in groups.get_group(key).itertuples()}
         pretrained = "–" if model == PROBE else SOURCE_TITLES[source]
-        parts = [TITLES[model], pretrained, MODE_TITLES[mode]]
+        parts = [titles()[model], pretrained, MODE_TITLES[mode]]
         parts += [found.get(share, "") for share in labelled.index]
         parts += [column.get(key, "") for column in more.values()]
         lines.append(f"| {' | '.join(parts)} |")

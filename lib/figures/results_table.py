@@ -11,19 +11,18 @@ from matplotlib.lines import Line2D
 
 from lib.figures.saving import panels, save_figure
 
-CNN = "model_cnn"  # the baseline, a line where others are points
 MARKERS = {"feat_ext": "sD", "full": "oP", "scratch": "^v", "probe": "*X"}  # of modes in `table`
 
 
-def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> None:
+def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path, baseline: str) -> None:
     """Macro F1 of the quadrants by language pair, per window and per clip; PNG and PDF.
 
     cells : as of lib.results.table2.summarise; a point per encoder and mode with its 95 % interval
     over clips, the baseline and chance as lines, the published runs of experiment 2 as crosses
-    modes, titles : how modes and encoders are called
+    modes, titles : how modes and encoders are called; baseline : a line where others are points
     """
     part = cells[cells["task"] == "quadrants"]
-    transfers = part[~part["model"].isin([CNN, "chance"])]
+    transfers = part[~part["model"].isin([baseline, "chance"])]
     names = list(transfers.groupby(["model", "mode"], sort=False).groups)
     order, looks = list(titles), {}
     for model, mode in names:
@@ -48,10 +47,10 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
         for music in dict.fromkeys(music for _, music in pairs):
             own = [i for i, pair in enumerate(pairs) if pair[1] == music]
             ends = (own[0] - 0.45, own[-1] + 0.45)
-            for model, style, colour in ((CNN, "--", "black"), ("chance", ":", "grey")):
+            for model, style, colour in ((baseline, "--", "black"), ("chance", ":", "grey")):
                 for row in here[(here["model"] == model) & (here["music"] == music)].itertuples():
                     axis.plot(ends, [row.f1_mean] * 2, style, color=colour, linewidth=1.2)
-                    if model == CNN:
+                    if model == baseline:
                         axis.fill_between(ends, row.f1_low, row.f1_high, color="black", alpha=0.08)
         for k, (model, mode) in enumerate(names):
             rows = here[(here["model"] == model) & (here["mode"] == mode)].to_dict("records")
@@ -81,7 +80,11 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path) -> N
         for (model, mode), look in looks.items()
     ]
     lines = (
-        ((part["model"] == CNN).any(), "CNN from scratch", {"linestyle": "--", "color": "black"}),
+        (
+            (part["model"] == baseline).any(),
+            "CNN from scratch",
+            {"linestyle": "--", "color": "black"},
+        ),
         (True, "chance", {"linestyle": ":", "color": "grey"}),
         (
             transfers["published_2"].notna().any(),

@@ -11,12 +11,12 @@ import pandas as pd
 from lib.figures.saving import panels, save_figure
 
 
-def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path) -> None:
+def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path, probe: str) -> None:
     """Macro F1 per clip against the number of labelled clips: a panel per way of training, a line
     per encoder with 95 % intervals over clips.
 
-    table : as of lib.experiments.study_results.summarise; titles : of the models. Written as PNG
-    and PDF.
+    table : as of lib.experiments.study_results.summarise; titles : of the models; probe :
+    which of them is on log-mel statistics. Written as PNG and PDF.
     """
     modes = {
         "probe": "SVM on frozen codes",
@@ -29,16 +29,16 @@ def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path) -> None:
     for axis, (mode, title) in zip(axes, modes.items(), strict=True):
         shown = table[(table["mode"] == mode) | (table["mode"] == "scratch")]
         if mode != "probe":
-            svm = table[(table["mode"] == "probe") & (table["model"] == "model_svm")]
+            svm = table[(table["mode"] == "probe") & (table["model"] == probe)]
             shown = pd.concat([shown, svm])
         for (model, source, own), part in shown.groupby(["model", "source", "mode"], sort=False):
             part = part.sort_values("labelled")
             number = names.index((model, source))
-            label = titles[model] + ("" if model == "model_svm" else f", {sources[source]}")
+            label = titles[model] + ("" if model == probe else f", {sources[source]}")
             style = {"color": f"C{number % 10}", "marker": "o", "markersize": 4}
             if own == "scratch":
                 label, style = "from scratch", {"color": "black", "linestyle": "--", "marker": "s"}
-            if model == "model_svm":
+            if model == probe:
                 style = {"color": "grey", "linestyle": ":", "marker": "^"}
             shift = 1 + 0.02 * (number - len(names) / 2)  # so that intervals stand side by side
             bars = np.maximum([part["clip_f1"] - part["low"], part["high"] - part["clip_f1"]], 0)

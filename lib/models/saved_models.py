@@ -19,8 +19,7 @@ from lib.configuration import ROOT
 from lib.console import say
 from lib.errors import UserError
 from lib.labels import TASKS
-from lib.models import keras2_files
-from lib.models.catalogue import BASELINES
+from lib.models import catalogue, keras2_files
 from lib.models.keras_files import load as load_model
 
 SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
@@ -137,7 +136,7 @@ def find(
     The rest as of lib.artefacts.run_name.transfer_run. Raises UserError with what exists where it
     does not.
     """
-    scratch = model in BASELINES or (speech == "n" and release)
+    scratch = catalogue.spec(model).baseline or (speech == "n" and release)
     mode = "scratch" if scratch else "full" if release else "feat_ext"
     speech = None if scratch else speech
     run = run_name.transfer_run(models, speech, music, model, mode, iteration)

@@ -10,7 +10,7 @@ import pandas as pd
 from lib.configuration import ROOT
 from lib.evaluation import bootstrap
 from lib.labels import SHORT, TASKS
-from lib.models.catalogue import BASELINES, title
+from lib.models.catalogue import BASELINE, title
 from lib.results.finished_runs import KEYS, LEVELS, MODES, Cell, named
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
@@ -27,10 +27,10 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     rows, notes = [], []
     for music in dict.fromkeys(cell.key[3] for cell in cells):
         here = [cell for cell in cells if cell.key[3] == music]
-        base = next((cell for cell in here if cell.key[0] == BASELINES[0]), None)
+        base = next((cell for cell in here if cell.key[0] == BASELINE), None)
         transfers = [cell for cell in here if cell is not base]
         if base is None:
-            notes.append(f"no {BASELINES[0]} of {music} music: no differences from it")
+            notes.append(f"no {BASELINE} of {music} music: no differences from it")
             continue
         other = [cell for cell in transfers if cell.clips != base.clips]
         notes += [

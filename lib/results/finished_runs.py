@@ -18,7 +18,7 @@ from lib.artefacts import files, run_name, run_record
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions_table
 from lib.labels import TASKS
-from lib.models.catalogue import TITLES, title
+from lib.models.catalogue import title, titles
 from lib.results import provenance
 
 LEVELS = ("window", "clip")
@@ -98,7 +98,8 @@ def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[
             + "\ntrain one first, for example\n"
             "  python3 trans_train_denoise_multi.py -s e -m e -mod model_over -rel n"
         )
-    order = [*TITLES, *sorted({cell.key[0] for cell in cells} - set(TITLES))]
+    order = list(titles())
+    order += sorted({cell.key[0] for cell in cells} - set(order))
     cells.sort(key=lambda cell: (order.index(cell.key[0]), cell.key))
     behind = pd.DataFrame(behind, columns=provenance.COLUMNS).sort_values("run")
     return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), behind, notes

@@ -12,7 +12,7 @@ from lib.artefacts import files
 from lib.console import say
 from lib.errors import UserError
 from lib.evaluation import predictions_table
-from lib.models.catalogue import TITLES, title
+from lib.models.catalogue import BASELINE, title, titles
 from lib.results import provenance
 from lib.results.finished_runs import LEVELS, MODES
 from lib.results.table2 import Results, gather
@@ -34,8 +34,8 @@ def results(models: Path, out: Path) -> str:
     for name, text in texts.items():
         files.write_text(out / name, text)
     if len(found.cells):
-        titles = {model: title(model) for model in (*TITLES, *found.cells["model"])}
-        results_table.table(found.cells, MODES, titles, out / "table.png")
+        names = {model: title(model) for model in (*titles(), *found.cells["model"])}
+        results_table.table(found.cells, MODES, names, out / "table.png", BASELINE)
     page = html_report.page(models, out, texts["table.md"], found.runs)
     files.write_text(out / "report.html", page)
     return typesetting.terminal(found)

@@ -24,8 +24,7 @@ from lib.datasets.folds import Folds
 from lib.datasets.windows import budget, pooled
 from lib.errors import UserError
 from lib.labels import LANGUAGES, TASKS
-from lib.models import emotion_heads, encoders, saved_models
-from lib.models.catalogue import BASELINES, DENOISERS, PROBE
+from lib.models import catalogue, emotion_heads, saved_models
 from lib.training import seeds
 from lib.training.hardware import Machine
 from lib.transfer import classifier_run, cross_validation, frozen_codes
@@ -60,8 +59,8 @@ def transfer(
 
     Returns the run directories.
     """
-    baseline = model in BASELINES
-    probe = probe or model == PROBE
+    baseline = catalogue.spec(model).baseline
+    probe = probe or catalogue.spec(model).probe
     if probe and release:
         raise UserError("a probe is of the frozen encoder: use -rel n")
     if baseline and release:
@@ -144,9 +143,9 @@ def _scratch(job: Job, iteration: int) -> Path:
     """Encoder and heads from random weights."""
 
     def build() -> keras.Model:
-        return _classifier(encoders.build(job.model, job.settings), job.settings)
+        return _classifier(catalogue.spec(job.model).build(job.settings), job.settings)
 
-    own = dict.fromkeys([encoders.section(job.model), "network"])
+    own = dict.fromkeys([catalogue.spec(job.model).size, "network"])
     inputs = job.inputs(iteration, *own, "heads", "transfer", "augment")
     return _step(job, "scratch", iteration, inputs, build, "transfer")
 
@@ -178,9 +177,10 @@ def _epochs(run: Path) -> dict:
 def _probe(job: Job, iteration: int) -> Path:
     """A support vector machine per task, on what a clip's codes or its log-mel are like."""
     run, encoder = job.run("probe", iteration), None
-    own = () if job.model == PROBE else (encoders.section(job.model),)
+    spec = catalogue.spec(job.model)
+    own = () if spec.probe else (spec.size,)
     inputs = job.inputs(iteration, *own)
-    if job.model != PROBE:
+    if not spec.probe:
         encoder, inputs["encoder"] = _encoder(job, iteration)
     with files.locked(run):
         if run_record.finished(run, inputs, job.overwrite):
@@ -207,10 +207,10 @@ def _encoder(job: Job, iteration: int) -> tuple[keras.Model, str]:
     if job.speech == "n":
         seed = job.settings["run"]["seed"]
         keras.utils.set_random_seed(seeds.run_seed(seed, iteration))
-        encoder = encoders.build(job.model, job.settings)
+        encoder = catalogue.spec(job.model).build(job.settings)
         return encoder, frozen_codes.identity(encoder)
     run, number = _pretraining(job, iteration)
-    script = "pretrain_denoise.py" if job.model in DENOISERS else "pretrain_cpc.py"
+    script = f"pretrain_{catalogue.spec(job.model).script}.py"
     source = f"-m {job.music}" if job.speech == "u" else f"-s {job.speech}"
     make = f"python3 {script} {source} -mod {job.model}"
     if job.speech == "u" and job.folds:

@@ -1,0 +1,45 @@
+"""Denoising: windows with noise, or with hidden patches, have to be given back clean."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lib.configuration import Settings
+from lib.datasets.windows import Windows
+from lib.figures import reconstructions
+from lib.pretraining.objective import Objective
+from lib.training.denoising_batches import DenoisingPairs, MaskedPairs
+
+
+def _noisy(settings: Settings, train: Windows, val: Windows, seed: int) -> list[DenoisingPairs]:
+    noise, size = settings["scae"]["noise"], settings["pretrain"]["batch_windows"]
+    return [DenoisingPairs(part, noise, size, seed, shuffle=part is train) for part in (train, val)]
+
+
+def _hidden(settings: Settings, train: Windows, val: Windows, seed: int) -> list[MaskedPairs]:
+    section, size = settings["mask"], settings["pretrain"]["batch_windows"]
+    patch = (section["mel"], section["frames"])
+    return [
+        MaskedPairs(
+            part, section["noise"], patch, section["share"], size, seed, shuffle=part is train
+        )
+        for part in (train, val)
+    ]
+
+
+def _draw(
+    given: str, back: str, model: keras.Model, pairs: DenoisingPairs, run: Path, title: str
+) -> None:
+    """given, back : how the figure calls what the network gets and what it gives back"""
+    chosen = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
+    x, clean, _ = pairs.load(chosen, np.ones(len(chosen)), np.random.default_rng(pairs.seed))
+    rows = {"clean": clean, given: x, back: model.predict(x, verbose=0)}
+    reconstructions.reconstructions(rows, run / "reconstructions.png", title)
+
+
+DENOISING = Objective(_noisy, "mse", draw=partial(_draw, "noisy", "denoised"))
+MASKED = Objective(_hidden, "mse", draw=partial(_draw, "hidden in part", "restored"))

@@ -1,0 +1,24 @@
+"""What a pretraining objective consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How encoders of one kind are pretrained; lib.models.catalogue says which model has which.
+
+    batches : (settings, train, val, seed) -> batches to train with and to validate with
+    loss    : as for keras.Model.compile
+    measure : makes a metric that is shown beside it
+    draw    : (model, validation batches, folder, title), a figure of its own
+    """
+
+    batches: Callable
+    loss: object
+    measure: Callable[[], keras.metrics.Metric] | None = None
+    draw: Callable | None = None

@@ -1,0 +1,45 @@
+"""Prediction as the paper has it: do these windows follow those?"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import keras
+
+from lib.configuration import Settings
+from lib.datasets.windows import Windows
+from lib.errors import UserError
+from lib.pretraining.objective import Objective
+from lib.training.contrastive_batches import Sequences
+
+
+def _sequences(settings: Settings, train: Windows, val: Windows, seed: int) -> list[Sequences]:
+    section = settings["cpc"]
+    size = max(1, settings["pretrain"]["batch_windows"] // (section["past"] + section["future"]))
+    sequences = [
+        Sequences(
+            part,
+            section["past"],
+            section["future"],
+            size,
+            seed,
+            shuffle=part is train,
+            negatives=section["negatives"],
+        )
+        for part in (train, val)
+    ]
+    for name, served in zip(("training", "validation"), sequences, strict=True):
+        if not served.items:
+            raise UserError(
+                f"no recording of the {name} data has {section['past'] + section['future']} windows"
+                " for a sequence of cpc.past + cpc.future: lower them, or bring longer recordings"
+            )
+    return sequences
+
+
+PREDICTIVE = Objective(
+    _sequences,
+    "binary_crossentropy",
+    # share of the pairs of past and future told apart from false ones
+    partial(keras.metrics.BinaryAccuracy, name="told_apart"),
+)
