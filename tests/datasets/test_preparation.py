@@ -99,7 +99,7 @@ def test_changed_labels_are_noticed(corpus, capsys):
     table.write_text(table.read_text().replace("Q1", "Q4", 1))
     assert generate_dataset.main(MUSIC) == 2
     said = capsys.readouterr().err
-    assert re.search(r"recordings: .* there, .* asked; of another quadrant: Q1/\S+\): use", said)
+    assert re.search(r"recordings: 1 relabelled \(Q1/\S+\)\): use", said)
 
     assert "recordings: 1 relabelled (Q1/" in capsys.readouterr().err
 
