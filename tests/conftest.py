@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,9 @@ import settings as defaults
 from lib import keras_backend
 
 keras_backend.import_keras()
+
+# a job in the background of a shell ignores Ctrl-C, and so would the stages that tests begin
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the same examples in every run: what fails here fails everywhere
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
