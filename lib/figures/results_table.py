@@ -95,6 +95,9 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path, base
     handles += [Line2D([], [], label=label, **look) for drawn, label, look in lines if drawn]
     figure.legend(handles=handles, fontsize=8, loc="outside right upper")
     figure.suptitle(
-        "points: mean of the runs; bars and band: 95 % interval over test clips", fontsize=9
+        "points: mean of the runs; bars and band: 95 % interval over test clips",
+        fontsize=9,
+        x=0.01,  # beside the legend, however narrow the figure is
+        ha="left",
     )
     save_figure(figure, path, pdf=True)

@@ -180,13 +180,16 @@ def predict_all(
 def _write_summary(out: Path) -> int:
     """Write summary.csv from the predictions that stand in a folder; returns how many.
 
-    Two calls may end at once: each looks for what stands there while the other waits.
+    Two calls may end at once: each looks for what stands there while the other waits. Of a file
+    that was predicted under two names the later counts.
     """
     folder = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        records = filter(None, map(_read_record, sorted(out.rglob("*.json"))))
+        paths = sorted(out.rglob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path))
+        records = filter(None, map(_read_record, paths))
         table = pd.DataFrame([_row(record) for record in records], columns=COLUMNS)
+        table = table.drop_duplicates("file", keep="last")
         if len(table):
             artefacts_files.write_text(out / SUMMARY, table.to_csv(index=False))
     finally:
