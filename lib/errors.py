@@ -79,12 +79,16 @@ def _none_swallowed() -> Iterator[None]:
 
 
 def _open_standard_streams() -> None:
-    """Input, output and errors, where the caller closed them (`2>&-`); any name can be printed."""
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        if getattr(sys, name) is None:  # the lowest number that is free is its own
-            stream = open(os.devnull, mode)
-            os.dup2(stream.fileno(), number)
-            setattr(sys, name, stream)
+    """Put something in the place of streams that the caller closed (`2>&-`), so that no file gets
+    their numbers; that there is no input stays known. Any name can be printed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            if name != "stdin":
+                setattr(sys, name, open(number, "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
             stream.reconfigure(errors="backslashreplace")
