@@ -47,9 +47,8 @@ def parse_args(argv=None):
     named = args.speech or any(value is not None for value in chosen)
     if args.model and named:
         p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
-    if named and not (
-        args.music and (args.speech or catalogue.spec(args.model_name or models[0]).baseline)
-    ):
+    args.model_name = args.model_name or models[0]
+    if named and not (args.music and (args.speech or catalogue.spec(args.model_name).baseline)):
         p.error("-m and -s are needed to choose a model (-s not for model_cnn)")
     return args
 
@@ -67,17 +66,11 @@ def main(argv=None) -> int:
     keras_backend.import_keras()
 
     from lib.models import saved_models
-    from lib.prediction import output_files
-    from lib.prediction.predictor import Predictor
+    from lib.prediction import Predictor, output_files
 
     path = args.model
     if args.music:
-        names = (
-            args.speech,
-            args.music,
-            args.model_name or catalogue.names()[0],
-            args.release != "n",
-        )
+        names = (args.speech, args.music, args.model_name, args.release != "n")
         path = saved_models.find(models, *names, args.iteration or 0)
     paths = [path] if path else []
     if args.ensemble:
