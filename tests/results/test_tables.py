@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.artefacts import files, run_record
+from lib.artefacts import run_record
 from lib.errors import UserError
 from lib.evaluation import predictions_table
-from lib.figures import results_table, saving
+from lib.figures import results_table
 from lib.labels import PLANE, TASKS
 from lib.models.catalogue import title
 from lib.results import provenance, results_stage, table2, typesetting
@@ -286,7 +286,7 @@ def test_what_is_told_of_a_run(tmp_path, monkeypatch):
     assert provenance.row("", folds, "")["dataset"] == "train=t test=u; train=v"
     found = run_record.commit()
     assert found is None or len(found.removesuffix("-dirty")) == 40
-    monkeypatch.setattr(files, "ROOT", tmp_path)  # without git, as in an image of the suite
+    monkeypatch.setattr(run_record, "ROOT", tmp_path)  # without git, as in an image of the suite
     monkeypatch.delenv("MER_COMMIT", raising=False)
     assert run_record.commit() is None
     monkeypatch.setenv("MER_COMMIT", "d" * 40)
@@ -336,9 +336,11 @@ def test_points_of_the_figure_keep_to_their_language_pair(tmp_path, monkeypatch)
         for mode in MODES
     ]
     drawn = []
-    monkeypatch.setattr(saving, "save_figure", lambda figure, path, pdf: drawn.append(figure))
+    monkeypatch.setattr(
+        results_table, "save_figure", lambda figure, path, pdf: drawn.append(figure)
+    )
     titles = {model: title(model) for model in names}
-    results_table.table(pd.DataFrame(rows), MODES, titles, tmp_path / "table.png")
+    results_table.table(pd.DataFrame(rows), MODES, titles, tmp_path / "table.png", "model_cnn")
     series = [bars.lines[0] for bars in drawn[0].axes[0].containers]
     assert len(series) == 48
     for line in series:

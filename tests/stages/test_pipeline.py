@@ -210,7 +210,7 @@ def test_no_runs_no_table(paths, capsys):
 def test_scripts_are_thin():
     for script in ROOT.glob("*.py"):
         if script.name != "settings.py":
-            assert len(script.read_text().splitlines()) <= 85, script.name
+            assert len(script.read_text().splitlines()) <= 90, script.name
 
 
 @pytest.mark.parametrize("negatives", ["order", "elsewhere"])
