@@ -174,7 +174,7 @@ def test_a_disk_that_fails_late_shifts_no_codes(
     if late == "blocks":
         monkeypatch.setattr(code_cache, "open", Failing, raising=False)
     else:
-        monkeypatch.setattr(code_cache.artefacts, "write_json", refuse)
+        monkeypatch.setattr(code_cache.files, "write_json", refuse)
     np.testing.assert_array_equal(encoded(windows, encoder, tmp_path, 1), expected)
     assert f"codes are not kept in {tmp_path / 'codes'}: " in capsys.readouterr().out
     assert list((tmp_path / "codes").iterdir()) == []
