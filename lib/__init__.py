@@ -1,4 +1,4 @@
-"""The rooms of the suite; CONTRIBUTING.md says which owns what."""
+"""The packages of the suite; CONTRIBUTING.md says which owns what."""
 
 import os
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
-
-
 CODES = (
     "codes"  # folder beside a data set: what frozen encoders made of it (lib.transfer.code_cache)
 )

@@ -17,12 +17,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib.artefacts.files import check_replaceable, file_hash, read_json, write_json
 from lib.configuration import BEFORE, ROOT
 from lib.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
-from lib.artefacts.files import check_replaceable, file_hash, read_json, write_json
 
 PACKAGES = (
     "tensorflow",
@@ -35,8 +35,6 @@ PACKAGES = (
     "pandas",
     "h5py",
 )
-
-
 # of a run, what a later stage reads: run.json has the hash of each
 READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
 

@@ -18,7 +18,7 @@ from lib.console import say
 from lib.corpora import annotator_agreement, catalogue
 from lib.corpora.annotation_tables import read_csv, require
 from lib.datasets import dataset_file, split_assignment, splits
-from lib.datasets.preparation_report import _report, report_agreement
+from lib.datasets.preparation_report import report, report_agreement
 from lib.errors import UserError
 from lib.features import audio_decoding
 from lib.features.extraction import Work, extract
@@ -149,7 +149,7 @@ def prepare(
         listing = folder.parent / f"{folder.name}.skipped.csv"
         listing.unlink(missing_ok=True)  # of a failed attempt
         drawn = recordings["seconds"].sum() / 3600 if choice.hours else 0.0
-        _report(folder, entries, settings["features"], drawn)
+        report(folder, entries, settings["features"], drawn)
     return folder
 
 

@@ -50,7 +50,7 @@ def report_agreement(
     return target
 
 
-def _report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
+def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
     table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     for name in splits.SPLITS:

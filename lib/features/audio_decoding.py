@@ -28,11 +28,7 @@ from lib.features.sound_containers import may_hold_more, mp3_length
 
 SILENCE = 1e-4  # range of all samples below one step of 14 bits, our choice: silence or pure DC
 BLOCK = 65_536  # samples decoded at a time; fits the processor's cache
-
-
 SPOOL_BYTES = 32 << 20  # of samples kept in memory (8 min at 16 kHz), longer ones in a file
-
-
 UNKNOWN = 2**36 - 1  # samples: the most that a FLAC header can say; a stream's says nothing
 BROKEN = (soundfile.SoundFileError, OSError)  # what soundfile raises
 # bytes that WAV headers state when their length was not known: programs that write into a pipe put

@@ -19,11 +19,7 @@ import scipy.fft
 from scipy.sparse import csr_array
 
 LOG_FLOOR = float(np.finfo(np.float32).eps)  # keeps the logarithm finite; as in the original
-
-
 BATCH = 256  # frames transformed at a time, likewise
-
-
 # A float32 FFT leaves rounding of up to 3e-8 of a frame's norm (L2) in a quiet mel band. Where each
 # is above this share of the norm, the logarithm is off by less than 6e-4; other frames (loud
 # bass, empty treble) are transformed again in float64 (benchmarks/bench_features.py, tests).

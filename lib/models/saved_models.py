@@ -23,8 +23,6 @@ from lib.models import catalogue, keras2_files
 from lib.models.keras_files import load as load_model
 
 SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
-
-
 FORMER_OUTPUT = "attention"  # of classifiers that earlier versions trained with heads.attention
 
 

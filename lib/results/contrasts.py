@@ -55,8 +55,6 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
 
 DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", "difference"]
 DIFFERENCE += ["low", "high", "all_low", "all_high", "p"]
-
-
 # question -> (speech languages with +, with -) for a language of music and the other one
 QUESTIONS = {
     "intra- minus cross-linguistic": lambda own, other: ([own], [other]),
