@@ -173,7 +173,7 @@ def test_ffmpeg_gives_the_samples_that_libsndfile_gives(tmp_path, subtype):
 def test_a_playlist_reaches_no_other_file(tmp_path):
     soundfile.write(tmp_path / "other.wav", noise(2), RATE)
     lists = {
-        "x.mp3": f"#EXTM3U\n#EXTINF:10,\nfile://{tmp_path}/other.wav\n#EXT-X-ENDLIST\n",
+        "x.m3u8": f"#EXTM3U\n#EXTINF:10,\nfile://{tmp_path}/other.wav\n#EXT-X-ENDLIST\n",
         "y.mp3": f"ffconcat version 1.0\nfile {tmp_path}/other.wav\n",
     }
     for name, content in lists.items():

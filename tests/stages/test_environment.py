@@ -15,6 +15,7 @@ from lib.artefacts import files
 from lib.errors import UserError, guard, one_line, printable
 from lib.prediction import output_files
 
+NOTEBOOK = "module://matplotlib_inline.backend_inline"  # as Jupyter and Colab set it
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "settings.py")
 
 
@@ -75,8 +76,9 @@ def test_a_backend_that_is_not_installed_is_one_message(monkeypatch):
 
 
 def test_figures_need_no_backend_of_a_notebook_and_leave_a_callers_alone():
-    result = run("results_table.py", MPLBACKEND="module://not.installed", MER_PATH_TO_MODELS="/x")
-    assert result.returncode == 2 and result.stderr.startswith("error: no finished run")
+    result = run("predict.py", "-i", "none.wav", "--json", MPLBACKEND=NOTEBOOK)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: 1 could not be predicted:\n  none.wav: no such file")
     code = "import matplotlib, lib.prediction.output_files; print(matplotlib.get_backend())"
     assert run("-c", code, MPLBACKEND="svg").stdout == "svg\n"
 
