@@ -23,7 +23,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from lib import configuration as suite
-from lib.artefacts import run_name, run_record
+from lib.artefacts import run_record
+from lib.artefacts.run_name import PRETRAINING, TRANSFER, RunName
 from lib.command_line.flags import data_folder
 from lib.errors import UserError
 from lib.labels import LANGUAGES, SHORT
@@ -44,7 +45,7 @@ class Experiment:
 
     data: str  # folder of the corpora, with a slash at its end
     speech: str  # how the folder of its speech data sets is called
-    cells: list  # runs of its table: speech, music, model, mode
+    cells: list  # runs of its table: model, mode, speech, music
     pretrain: str  # flags
     transfer: str
     iterations: int
@@ -62,15 +63,15 @@ def folder(path: str) -> str:
     return "" if path == Path() else f"{path}/"
 
 
-BASELINE = [("n", music, "model_cnn", "scratch") for music in "em"]
+BASELINE = [("model_cnn", "scratch", "n", music) for music in "em"]
 PAPER = [
-    (speech, music, model, mode)
+    (model, mode, speech, music)
     for music in "em"
     for speech in "emx"
     for model in ("model_over", "model_cpc")
     for mode in ("feat_ext", "full")
 ]
-DEMO = [(s, m, of, "full") for s in "emx" for m, of in (("e", "model_over"), ("m", "model_cpc"))]
+DEMO = [(of, "full", s, m) for s in "emx" for m, of in (("e", "model_over"), ("m", "model_cpc"))]
 # the demo is small and quickly learnt: small batches, few epochs, larger steps when releasing
 DEMO_PRETRAIN = "--epochs 2 --set pretrain.batch_windows=32"
 DEMO_TRANSFER = "--set transfer.epochs=7 --set transfer.batch_windows=32 --set release.epochs=4 "
@@ -141,15 +142,28 @@ def data_set(w, kind: str) -> str:
 def runs(w) -> list[str]:
     """run.json of every run of an experiment's table."""
     of = EXPERIMENTS[w.root]
-    found = [
-        run_name.transfer_run(w.root, *cell, n) for cell in of.cells for n in range(of.iterations)
-    ]
-    return [str(run / "run.json") for run in found]
+    names = [RunName(*cell, iteration=n) for cell in of.cells for n in range(of.iterations)]
+    return [str(name.path(w.root) / "run.json") for name in names]
 
 
 def run_of_encoder(w) -> str:
-    run = run_name.pretraining_run(w.root, LETTERS[w.speech], w.model, w.n)
-    return str(run / "run.json")
+    name = RunName(w.model, "pretrain", LETTERS[w.speech], iteration=int(w.n))
+    return str(name.path(w.root) / "run.json")
+
+
+def pretraining() -> str:
+    """The record of any pretraining on speech, with wildcards."""
+    run = PRETRAINING.format(
+        kind="speech", language="{language}", model="{model}", folds="", iteration="{n}"
+    )
+    return f"{{root}}{run}/run.json"
+
+
+def transfer(step: str, speech: str = "{speech}") -> str:
+    """The record of any transfer of a step, with wildcards."""
+    pair = {"speech": speech, "music": "{music}", "model": "{model}", "iteration": "{n}"}
+    run = TRANSFER.format(**pair, mode=step and f".{step}", tag="", folds="")
+    return f"{{root}}{run}/run.json"
 
 
 def cores(w) -> int:
@@ -173,7 +187,7 @@ def transfer_params(release: str, *sections: str) -> dict:
 
 
 PYTHON = f"MER_PATH_TO_MODELS={{wildcards.root:q}}. {{sys.executable:q}}"
-TRANSFER = (
+TRANSFER_LINE = (
     f"{PYTHON} trans_train_{{params.script}}_multi.py -s {{params.speech}} -m {{params.music}} "
     "-mod {wildcards.model} -pl {params.folder:q} "
     "--set training.threads={threads} {params.flags} >> {log:q} 2>&1"
@@ -236,7 +250,7 @@ rule pretrain:
     input:
         lambda w: data_set(w, "speech"),
     output:
-        "{root}models/speech/{language}/{model}.it_{n}/run.json",
+        pretraining(),
     log:
         "{root}logs/pretrain.{language}.{model}.it_{n}.txt",
     threads: cores
@@ -256,43 +270,43 @@ rule feat_ext:
         music=lambda w: data_set(w, "music"),
         encoder=run_of_encoder,
     output:
-        "{root}models_trans/speech_{speech}_2_music_{music}/{model}.feat_ext.it_{n}/run.json",
+        transfer("feat_ext"),
     log:
         "{root}logs/feat_ext.{speech}_2_{music}.{model}.it_{n}.txt",
     threads: cores
     params:
         **transfer_params("n", "heads", "transfer", "augment"),
     shell:
-        TRANSFER
+        TRANSFER_LINE
 
 
 rule full:
     input:
         music=lambda w: data_set(w, "music"),
-        frozen="{root}models_trans/speech_{speech}_2_music_{music}/{model}.feat_ext.it_{n}/run.json",
+        frozen=transfer("feat_ext"),
     output:
-        "{root}models_trans/speech_{speech}_2_music_{music}/{model}.full.it_{n}/run.json",
+        transfer("full"),
     log:
         "{root}logs/full.{speech}_2_{music}.{model}.it_{n}.txt",
     threads: cores
     params:
         **transfer_params("y", "heads", "release", "augment"),
     shell:
-        TRANSFER
+        TRANSFER_LINE
 
 
 rule scratch:
     input:
         music=lambda w: data_set(w, "music"),
     output:
-        "{root}models_trans/speech_none_2_music_{music}/{model}.it_{n}/run.json",
+        transfer("", speech="none"),
     log:
         "{root}logs/scratch.{music}.{model}.it_{n}.txt",
     threads: cores
     params:
         **transfer_params("n", "heads", "transfer", "augment"),
     shell:
-        TRANSFER
+        TRANSFER_LINE
 
 
 rule table:

@@ -18,9 +18,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
 from lib import configuration, keras_backend
+from lib.artefacts.run_name import RunName
 from lib.command_line import flags
 from lib.errors import UserError, guard
 from lib.models import catalogue
+from lib.transfer.transfer_plan import TransferPlan
 
 
 def parse_args(argv=None):
@@ -70,17 +72,25 @@ def main(argv=None) -> int:
 
     path = args.model
     if args.music:
-        names = (args.speech, args.music, args.model_name, args.release != "n")
-        path = saved_models.find(models, *names, args.iteration or 0)
+        path = saved_models.find(models, _name(args))
     paths = [path] if path else []
     if args.ensemble:
-        paths = saved_models.siblings(path or saved_models.SHIPPED)
+        paths = saved_models.members(path or saved_models.SHIPPED)
     predictor, stdin = Predictor.load(*paths, hop=args.hop), getattr(sys.stdin, "buffer", None)
     how = {"overwrite": args.overwrite, "as_json": args.json}
     failed = output_files.predict_all(args.input, predictor, args.out, stdin, **how)
     if failed:
         raise UserError(f"{len(failed)} could not be predicted:\n  " + "\n  ".join(failed))
     return 0
+
+
+def _name(args) -> RunName:
+    """The run that the flags name: the last step of their transfer."""
+    full = args.release is None and not catalogue.spec(args.model_name).baseline
+    plan = TransferPlan.from_flags(
+        args.model_name, args.speech or "n", args.music, release=full or args.release == "y"
+    )
+    return plan.name(plan.steps[-1], args.iteration or 0)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from lib import (
     configuration,
     console,
 )
-from lib.artefacts import run_name
+from lib.artefacts.run_name import RunName
 from lib.command_line import flags
 from lib.errors import UserError, guard
 from lib.models.catalogue import title
@@ -43,11 +43,12 @@ def rates(models: Path) -> pd.DataFrame:
         run = path.parent
         if not (run / "run.json").is_file():
             continue
-        name = run_name.RUN.fullmatch(f"{run.parent.name}/{run.name}")
-        stage = MODES[name.group(4) or "scratch"] if name else "pretraining"
-        model = name.group(3) if name else run.name.split(".")[0]
+        name = RunName.parse(run.resolve())
+        if name is None:
+            continue
+        stage = MODES.get(name.mode, "pretraining")
         history = pd.read_csv(path)[1:]
-        rows += [(stage, title(model), r) for r in history["windows_per_second"]]
+        rows += [(stage, title(name.model), r) for r in history["windows_per_second"]]
     if not rows:
         raise UserError(f"{models} has no finished run of two epochs or more: make demo")
     return pd.DataFrame(rows, columns=["stage", "encoder", "rate"])

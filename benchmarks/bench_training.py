@@ -46,13 +46,13 @@ keras_backend.import_keras()
 import keras
 import numpy as np
 
-from lib.artefacts import run_name
 from lib.datasets import dataset_file
 from lib.errors import guard
 from lib.models import saved_models
 from lib.pretraining import pretraining_stage
 from lib.training import hardware, optimizer, progress
 from lib.transfer import transfer_stage
+from lib.transfer.transfer_plan import TransferPlan
 
 SIZES = (64, 128, 256, 512, 1024)  # windows per step of prediction
 SECONDS = 2.0  # of every measurement of a bare step
@@ -162,13 +162,18 @@ def measure(kind, settings):
     speech, music = (flags.dataset_folder(settings, of, "e") for of in ("speech", "music"))
 
     def transfer_(release):
-        transfer_stage.transfer(kind, "e", "e", release, settings, music, overwrite=release)
+        plan = TransferPlan.from_flags(kind, "e", "e", release=release)
+        transfer_stage.transfer(plan, settings, music, overwrite=release)
 
     most[0] = args.windows
-    epochs(f"{kind}, pretraining", lambda: pretraining_stage.pretrain(kind, "e", settings, speech))
+    epochs(
+        f"{kind}, pretraining",
+        lambda: pretraining_stage.pretrain(kind, ("speech", "e"), settings, speech),
+    )
     most[0] = 10**9  # an epoch of the heads is over in two seconds as it is
     heads = epochs(f"{kind}, heads on codes (-rel n)", lambda: transfer_(False))
-    run = run_name.transfer_run(settings["paths"]["models"], "e", "e", kind, "feat_ext", 0)
+    frozen_run = TransferPlan.from_flags(kind, "e", "e", release=False).name("feat_ext", 0)
+    run = frozen_run.path(settings["paths"]["models"])
     frozen(kind, saved_models.load_model(run / "model.keras", ""), heads, settings, music)
     most[0] = args.windows
     epochs(f"{kind}, released (-rel y)", lambda: transfer_(True))

@@ -1,11 +1,9 @@
-"""Names and places of runs and data sets.
+"""Names and places of runs: written and parsed here, and nowhere else.
 
-    <path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5
     <path_to_models>/models/speech/{english,mandarin,mix}/<model>.it_<n>/
     <path_to_models>/models/music/{english,mandarin}/<model>[.[artist_]folds_<k>].it_<n>/[fold_<i>/]
     <path_to_models>/models_trans/speech_{eng,man,mix,own,none}_2_music_{eng,man}/
-        <model>[.feat_ext|.full][.<tag>].it_<n>/
-        <model>[.feat_ext|.full][.<tag>].[artist_]folds_<k>.it_<n>/fold_<i>/     (cross-validation)
+        <model>[.{feat_ext,full,probe}][.<tag>][.[artist_]folds_<k>].it_<n>/[fold_<i>/]
 
 speech_own: pretrained on the music itself, without its labels; speech_none: from random weights.
 """
@@ -13,49 +11,124 @@ speech_own: pretrained on the music itself, without its labels; speech_none: fro
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lib.configuration import TAG
 from lib.labels import LANGUAGES, SHORT
 
-if TYPE_CHECKING:
-    pass
+PRETRAINING = "models/{kind}/{language}/{model}{folds}.it_{iteration}"
+TRANSFER = "models_trans/speech_{speech}_2_music_{music}/{model}{mode}{tag}{folds}.it_{iteration}"
+_NAMED = {
+    "model": r"(?P<model>\w+)",
+    "folds": r"(?:\.(?P<folds>(?:artist_)?folds_[1-9]\d*))?",
+    "iteration": r"(?P<iteration>0|[1-9]\d*)(?:/fold_(?P<fold>[1-9]\d*))?",
+    "kind": "(?P<kind>speech|music)",
+    "language": f"(?P<language>{'|'.join(LANGUAGES.values())})",
+    "speech": f"(?P<speech>{'|'.join(SHORT.values())})",
+    "music": "(?P<music>eng|man)",
+    "mode": r"(?:\.(?P<mode>feat_ext|full|probe))?",
+    "tag": rf"(?:\.(?P<tag>{TAG}))?",
+}
+_PATTERNS = [
+    re.compile("(?:.*/)?" + template.replace(".", r"\.").format(**_NAMED))
+    for template in (PRETRAINING, TRANSFER)
+]
+_LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
 
 
-RUN = re.compile(  # <pair>/<name> of a transfer: speech, music, model, mode, tag, folds, iteration
-    r"speech_(eng|man|mix|own|none)_2_music_(eng|man)/(\w+)(?:\.(feat_ext|full|probe))?"
-    rf"(?:\.({TAG}))?(?:\.((?:artist_)?folds_[1-9]\d*))?\.it_(0|[1-9]\d*)"
-)
+@dataclass(frozen=True)
+class RunName:
+    """A run, as its directory names it.
 
-
-def pretraining_run(
-    models: str | Path,
-    language: str,
-    model: str,
-    iteration: int,
-    kind: str = "speech",
-    folds: str = "",
-) -> Path:
-    """Run directory of a pretraining; `kind` is "speech" or "music", `folds` as of transfer_run."""
-    name = ".".join(part for part in (model, folds, f"it_{iteration}") if part)
-    return Path(models) / "models" / kind / LANGUAGES[language] / name
-
-
-def transfer_run(
-    models: str | Path,
-    speech: str | None,
-    music: str,
-    model: str,
-    mode: str,
-    iteration: int,
-    folds: str = "",
-    tag: str = "",
-) -> Path:
-    """Run directory of a transfer; mode "scratch" where all is trained from random weights.
-
-    folds : of a cross-validation, as of lib.datasets.folds.Folds.name; tag : setting run.tag
+    model     : name of the encoder
+    mode      : "pretrain"; of a transfer "feat_ext", "full", "scratch" or "probe"
+    speech    : what the encoder learnt from, a letter of lib.labels.SOURCES; "": music
+    music     : letter of the music; "": a pretraining on speech
+    iteration : from 0 on
+    tag       : of a transfer, setting run.tag
+    folds     : of a cross-validation "folds_3" or "artist_folds_3"
+    fold      : number of one fold, from 1 on; None: all of them, or no cross-validation
     """
-    pair = f"speech_{SHORT[speech or 'n']}_2_music_{SHORT[music]}"
-    parts = [model, "" if mode == "scratch" else mode, tag, folds, f"it_{iteration}"]
-    return Path(models) / "models_trans" / pair / ".".join(part for part in parts if part)
+
+    model: str
+    mode: str
+    speech: str = ""
+    music: str = ""
+    iteration: int = 0
+    tag: str = ""
+    folds: str = ""
+    fold: int | None = None
+
+    def __str__(self) -> str:
+        """The directory, below <path_to_models>."""
+        folds = f".{self.folds}" if self.folds else ""
+        names = {"model": self.model, "folds": folds, "iteration": self.iteration}
+        if self.mode == "pretrain":
+            kind = "speech" if self.speech else "music"
+            language = LANGUAGES[self.speech or self.music]
+            name = PRETRAINING.format(kind=kind, language=language, **names)
+        else:
+            mode = "" if self.mode == "scratch" else f".{self.mode}"
+            tag = f".{self.tag}" if self.tag else ""
+            pair = {"speech": SHORT[self.speech], "music": SHORT[self.music]}
+            name = TRANSFER.format(**pair, mode=mode, tag=tag, **names)
+        return f"{name}/fold_{self.fold}" if self.fold else name
+
+    def path(self, models: str | Path) -> Path:
+        """The directory; `models` is <path_to_models>."""
+        return Path(models) / str(self)
+
+    def of_fold(self, number: int | None) -> RunName:
+        """The same run, of one fold."""
+        return replace(self, fold=number)
+
+    @property
+    def title(self) -> str:
+        """How figures and reports call it."""
+        whole = ", ".join(str(self.of_fold(None)).split("/")[1:])
+        return f"{whole}, fold {self.fold}" if self.fold else whole
+
+    @classmethod
+    def parse(cls, path: str | Path) -> RunName | None:
+        """The name that a directory has; None where it is not named as a run."""
+        for pattern in _PATTERNS:
+            match = pattern.fullmatch(Path(path).as_posix())
+            if match:
+                break
+        else:
+            return None
+        parts = {key: value or "" for key, value in match.groupdict().items()}
+        kind, fold = parts.pop("kind", None), parts.pop("fold")
+        if kind:
+            parts |= {"mode": "pretrain", kind: parts.pop("language")}
+        for key in ("speech", "music"):
+            parts[key] = _LETTERS.get(parts.get(key), "")
+        parts["mode"] = parts["mode"] or "scratch"
+        number = int(parts.pop("iteration"))
+        return cls(**parts, iteration=number, fold=int(fold) if fold else None)
+
+
+def transfers(models: Path) -> list[Path]:
+    """All that lies where transfer runs do: whatever is not named as a run too."""
+    return sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*"))
+
+
+def pretrainings(models: Path) -> list[Path]:
+    """The directories of pretraining runs, finished or not."""
+    return sorted(run for run in (models / "models").glob("*/*/[!.]*") if RunName.parse(run))
+
+
+def folds_of(run: Path) -> list[Path]:
+    """The directories of the folds of a cross-validation, by number."""
+    folds = [path for path in run.glob("fold_*") if re.fullmatch(r"fold_\d+", path.name)]
+    return sorted(folds, key=lambda path: int(path.name.removeprefix("fold_")))
+
+
+def iterations_of(run: Path) -> list[Path]:
+    """All iterations of a run, or of an authors' file; empty where it is none."""
+    name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", run.name)
+    if name is None or not run.exists():
+        return []
+    same = re.compile(re.escape(name[1]) + r"\d+" + re.escape(name[2] or ""))
+    return sorted(path for path in run.parent.iterdir() if same.fullmatch(path.name))

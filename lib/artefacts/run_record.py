@@ -66,6 +66,13 @@ def check_files(folder: Path, record: Mapping, names: Iterable[str]) -> None:
         )
 
 
+def write_history(folder: Path, history: list[dict]) -> None:
+    """Write history.csv: a row per epoch."""
+    import pandas as pd
+
+    pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
+
+
 def read_history(run: Path, measure: str) -> pd.DataFrame:
     """The history.csv of a finished run, a row per epoch; empty where it has none, as a probe.
 
@@ -220,20 +227,16 @@ def write_run(
     folder: Path,
     inputs: Mapping,
     outcome: Mapping,
-    history: list[dict] | None,
+    *,
     execution: Mapping,
     began: float,
     parents: Mapping | None = None,
 ) -> None:
-    """Write history.csv and, last of all, run.json, which makes a run finished.
+    """Write run.json, last of all, which makes a run finished.
 
-    history : None for a cross-validation, whose folds have their own; execution : how it was
-    computed; began : time.time() at the start; parents : inputs of the runs that it goes on from
+    execution : how it was computed; began : time.time() at the start; parents : inputs of the runs
+    that it goes on from
     """
-    import pandas as pd
-
-    if history is not None:
-        pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     now = time.time()
     record = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -11,6 +11,7 @@ from pathlib import Path
 from lib import keras_backend
 from lib.command_line import flags
 from lib.models import catalogue
+from lib.transfer.transfer_plan import TransferPlan
 
 
 def pretraining(docstring: str, script: str, argv: list[str] | None) -> int:
@@ -35,8 +36,8 @@ def pretraining(docstring: str, script: str, argv: list[str] | None) -> int:
 
     from lib.pretraining.pretraining_stage import pretrain
 
-    how = {"kind": kind, "folds": _folds(args), "overwrite": args.overwrite}
-    pretrain(args.model, language, settings, folder, **how)
+    source = (kind, language)
+    pretrain(args.model, source, settings, folder, folds=_folds(args), overwrite=args.overwrite)
     return 0
 
 
@@ -59,21 +60,21 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     _training_flags(p)
     args = _parsed(p, argv)
     settings = flags.settings_from(args, epochs=("transfer", "release"))
-    if not args.probe:  # whose machines take none of these
-        released = ("release",) if args.release == "y" and args.speech != "n" else ()
-        flags.tell_recipe(args, settings, ("network", "heads", "augment", "transfer", *released))
+    plan = TransferPlan.from_flags(
+        args.model,
+        args.speech,
+        args.music,
+        release=args.release == "y",
+        probe=args.probe,
+        folds=_folds(args),
+    )
+    flags.tell_recipe(args, settings, plan.all_sections)
     folder = args.path_load or flags.dataset_folder(settings, "music", args.music)
     keras_backend.import_keras()
 
     from lib.transfer.transfer_stage import transfer as stage
 
-    release = args.release == "y"
-    stage(
-        *(args.model, args.speech, args.music, release, settings, folder),
-        probe=args.probe,
-        folds=_folds(args),
-        overwrite=args.overwrite,
-    )
+    stage(plan, settings, folder, overwrite=args.overwrite)
     return 0
 
 

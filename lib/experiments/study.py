@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 
 from lib import configuration
-from lib.artefacts import files, run_name, run_record
+from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName, folds_of
 from lib.configuration import Settings
 from lib.console import say
 from lib.errors import UserError
@@ -108,9 +109,16 @@ class Cell:
 
     def run(self, models: Path, iteration: int) -> Path:
         """The directory of its folds."""
-        folds = f"artist_folds_{FOLDS}"
-        names = (self.source, MUSIC, self.model, self.mode, iteration, folds, self.tag)
-        return run_name.transfer_run(models, *names)
+        name = RunName(
+            model=self.model,
+            mode=self.mode,
+            speech=self.source,
+            music=MUSIC,
+            iteration=iteration,
+            tag=self.tag,
+            folds=f"artist_folds_{FOLDS}",
+        )
+        return name.path(models)
 
 
 def cells() -> list[Cell]:
@@ -269,7 +277,7 @@ def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
     _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)
     p = metrics.mean_by(predictions_table.probabilities_of(table)["quadrants"], clip, len(first))
     true = predictions_table.labels_of(table)["quadrants"][first]
-    each = [files.read_json(fold / "run.json") for fold in sorted(run.glob("fold_*"))]
+    each = [files.read_json(fold / "run.json") for fold in folds_of(run)]
     row = {"model": cell.model, "source": cell.source, "mode": cell.mode, "labels": cell.labels}
     row |= {"iteration": seed, "labelled": round(cell.labels * len(true) * (1 - 1 / FOLDS))}
     row |= {"window_f1": measures["window"]["quadrants"]["macro_f1"]}

@@ -297,7 +297,7 @@ def convert(path: Path, out: Path) -> Path:
             "sha256": artefacts_files.file_hash(path),
             "features": FEATURES,
         }
-        run_record.write_run(new, inputs, {}, None, {}, began)
+        run_record.write_run(new, inputs, {}, execution={}, began=began)
     return out
 
 

@@ -6,7 +6,6 @@ authors' (.hdf5). Those are also found where the authors' archives put them, in 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,13 @@ from pathlib import Path
 import keras
 
 from lib import configuration
-from lib.artefacts import files, run_name, run_record
+from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName, folds_of, iterations_of, transfers
 from lib.configuration import ROOT
 from lib.console import say
 from lib.errors import UserError
 from lib.labels import TASKS
-from lib.models import catalogue, keras2_files
+from lib.models import keras2_files
 from lib.models.keras_files import load as load_model
 
 SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
@@ -49,7 +49,7 @@ def load_encoder(
 
     Parameters
     ----------
-    run : directory of the pretraining, as of lib.artefacts.run_name.pretraining_run
+    run : directory of the pretraining
     model, iteration : of it
     features : the feature settings of the music
     make : the command that makes the run, for the messages
@@ -104,9 +104,10 @@ def classifier(path: Path, features: Mapping) -> Classifier:
     file = path
     if path.is_dir():
         file = path / "model.keras"
-        if sorted(path.glob("fold_*")):
+        name = RunName.parse(path.resolve())
+        if folds_of(path):
             raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
-        if (path / "run.json").is_file() and ".probe" in path.name:
+        if (path / "run.json").is_file() and name and name.mode == "probe":
             raise UserError(f"{path} is a probe, which keeps no model: name another run")
         if not (path / "run.json").is_file() or not file.is_file():
             raise UserError(
@@ -126,25 +127,18 @@ def classifier(path: Path, features: Mapping) -> Classifier:
     return Classifier(model, features, path, files.file_hash(file))
 
 
-def find(
-    models: Path, speech: str | None, music: str, model: str, release: bool, iteration: int
-) -> Path:
+def find(models: Path, name: RunName) -> Path:
     """The run directory of a transfer, or the authors' file in its place.
 
-    The rest as of lib.artefacts.run_name.transfer_run. Raises UserError with what exists where it
-    does not.
+    Raises UserError with what exists where it does not.
     """
-    scratch = catalogue.spec(model).baseline or (speech == "n" and release)
-    mode = "scratch" if scratch else "full" if release else "feat_ext"
-    speech = None if scratch else speech
-    run = run_name.transfer_run(models, speech, music, model, mode, iteration)
+    run = name.path(models)
     if run.is_dir():
         return run
-    released = keras2_files.transferred(run.parent, model, mode, iteration)
+    released = keras2_files.transferred(run.parent, name.model, name.mode, name.iteration)
     if released:
         return released
-    there = [path.relative_to(models) for path in trained(models)]
-    listed = "\n  ".join(map(str, there)) or "(none)"
+    listed = "\n  ".join(str(path.relative_to(models)) for path in trained(models)) or "(none)"
     raise UserError(
         f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
         "Choose one with -s, -m, -mod, -rel and --iteration, or with --model (and --ensemble for a "
@@ -152,26 +146,25 @@ def find(
     )
 
 
-def siblings(path: Path) -> list[Path]:
-    """All iterations of a run, or all folds of a cross-validation; UserError if there are none."""
-    folds = [fold for fold in path.glob("fold_*") if re.fullmatch(r"fold_\d+", fold.name)]
-    if folds:
-        return sorted(folds, key=lambda fold: int(fold.name.removeprefix("fold_")))
-    name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", path.name)
-    if name is None or not path.exists():
-        raise UserError(f"--ensemble averages the iterations of a run; {path} is none")
-    same = re.compile(re.escape(name[1]) + r"\d+" + re.escape(name[2] or ""))
-    return sorted(other for other in path.parent.iterdir() if same.fullmatch(other.name))
+def members(run: Path) -> list[Path]:
+    """What an ensemble averages: the folds of a cross-validation, or all iterations of a run.
+
+    Raises UserError where there are none.
+    """
+    paths = folds_of(run) or iterations_of(run)
+    if not paths:
+        raise UserError(f"--ensemble averages the iterations of a run; {run} is none")
+    return paths
 
 
 def trained(models: Path) -> list[Path]:
     """The finished transfer runs below `models`, cross-validations too, and the authors' files."""
 
     def usable(path: Path) -> bool:
-        run = (path / "model.keras").is_file() or any(path.glob("fold_*/model.keras"))
+        run = any((part / "model.keras").is_file() for part in (path, *folds_of(path)))
         return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
 
-    return sorted(filter(usable, (models / "models_trans").glob("speech_*_2_music_*/[!.]*")))
+    return list(filter(usable, transfers(models)))
 
 
 def _features_of(path: Path, default: Mapping) -> Mapping:

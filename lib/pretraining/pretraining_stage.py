@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
 from lib import configuration
-from lib.artefacts import files, run_name, run_record
+from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName
 from lib.configuration import Settings
 from lib.console import say
 from lib.datasets import dataset_file
@@ -31,13 +34,21 @@ OBJECTIVES = {  # as lib.models.catalogue calls them
 }
 
 
+@dataclass(frozen=True)
+class Part:
+    """The recordings that an encoder learns from; `fold` as of RunName."""
+
+    fold: int | None
+    train: Windows
+    val: Windows
+
+
 def pretrain(
     model: str,
-    language: str,
+    source: tuple[str, str],
     settings: Settings,
     folder: Path,
     *,
-    kind: str = "speech",
     folds: Folds | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
@@ -46,17 +57,45 @@ def pretrain(
     Parameters
     ----------
     model : name of an encoder that is pretrained
-    language : "e", "m" or "x"
-    settings : of the run
+    source : ("speech", "e", "m" or "x"), or ("music", "e" or "m"), whose labels are not used
     folder : of the data set
-    kind : of it, "speech" or "music", whose labels are not used
     folds : pretrain once per fold, on the recordings that a cross-validation of the transfer does
         not test in it
     overwrite : train again what is finished
 
     Returns the run directories, of a cross-validation those of the folds.
     """
-    make = f"python3 generate_dataset.py -d {kind[0]} -l {language}"
+    kind, language = source
+    parts = list(_parts(source, settings, folder, folds))
+    machine, runs = Machine(settings["training"]), []
+    for iteration in configuration.iterations(settings):
+        for part in parts:
+            fold = f", fold_{part.fold}" if part.fold else ""
+            disk = ", read from disk as they are needed" if part.train.on_disk else ""
+            say(
+                f"{LANGUAGES[language]} {kind}{fold}: {len(part.train)} windows to train, "
+                f"{len(part.val)} to validate{disk}"
+            )
+            name = RunName(
+                model=model,
+                mode="pretrain",
+                **{kind: language},
+                iteration=iteration,
+                folds=folds.name if folds else "",
+                fold=part.fold,
+            )
+            run = name.path(settings["paths"]["models"])
+            with files.locked(run):
+                _pretrain_once(name, run, settings, part, machine, overwrite)
+            runs.append(run)
+    return runs
+
+
+def _parts(
+    source: tuple[str, str], settings: Settings, folder: Path, folds: Folds | None
+) -> Iterator[Part]:
+    """The recordings to train and validate with, of each fold."""
+    kind, language = source
     memory = budget(settings["training"]["memory_gb"])
     data = dataset_file.read_folder(
         folder,
@@ -64,63 +103,41 @@ def pretrain(
         settings["features"],
         kind,
         LANGUAGES[language],
-        make,
+        f"python3 generate_dataset.py -d {kind[0]} -l {language}",
         memory / 3 if folds else memory,
     )
-    parts = {"": (data["train"], data["val"])}
-    if folds:
-        pool, seed = pooled(list(data.values())), settings["run"]["seed"]
-        parts = {
-            f"fold_{part.number}": tuple(pool.subset(part.rows[n]) for n in ("train", "val"))
-            for part in datasets_folds.divide(pool, folds, folder, settings["dataset"]["val"], seed)
-        }
-    machine = Machine(settings["training"])
-    runs = []
-    for iteration in configuration.iterations(settings):
-        names = (language, model, iteration, kind, folds.name if folds else "")
-        for fold, (train, val) in parts.items():
-            say(
-                f"{LANGUAGES[language]} {kind}{', ' + fold if fold else ''}: {len(train)} windows "
-                f"to train, {len(val)} to validate"
-                f"{', read from disk as they are needed' if train.on_disk else ''}"
-            )
-            run = run_name.pretraining_run(settings["paths"]["models"], *names) / fold
-            with files.locked(run):
-                _pretrain_once(model, run, iteration, settings, train, val, overwrite, machine)
-            runs.append(run)
-    return runs
+    if not folds:
+        yield Part(None, data["train"], data["val"])
+        return
+    pool, seed = pooled(list(data.values())), settings["run"]["seed"]
+    for part in datasets_folds.divide(pool, folds, folder, settings["dataset"]["val"], seed):
+        yield Part(part.number, *(pool.subset(part.rows[name]) for name in ("train", "val")))
 
 
 def _pretrain_once(
-    model_name: str,
-    run: Path,
-    iteration: int,
-    settings: Settings,
-    train: Windows,
-    val: Windows,
-    overwrite: bool,
-    machine: Machine,
+    name: RunName, run: Path, settings: Settings, part: Part, machine: Machine, overwrite: bool
 ) -> None:
-    seed = seeds.run_seed(settings["run"]["seed"], iteration)
-    spec = catalogue.spec(model_name)
-    objective = OBJECTIVES[spec.objective]
+    spec = catalogue.spec(name.model)
     inputs = {
-        "model": model_name,
+        "model": name.model,
         "seed": settings["run"]["seed"],
-        "iteration": iteration,
-        "dataset": {"train": train.identity, "val": val.identity},
+        "iteration": name.iteration,
+        "dataset": {"train": part.train.identity, "val": part.val.identity},
         **{n: settings[n] for n in ("features", *spec.sections, "network", "pretrain")},
         "training": run_record.decisive(settings["training"]),
     }
     if run_record.finished(run, inputs, overwrite):
         say(f"{run} is finished already")
         return
-    say(f"training {model_name}, iteration {iteration} -> {run}")
+    say(f"training {name.model}, iteration {name.iteration} -> {run}")
     began = time.time()
+    seed = seeds.run_seed(settings["run"]["seed"], name.iteration)
     keras.utils.set_random_seed(seed)
-    train_batches, val_batches = objective.batches(settings, train, val, seed)
-    model, encoder = spec.pretraining(settings, train.mean_and_deviation)
-    measure = objective.measure().name if objective.measure else None
+    objective = OBJECTIVES[spec.objective]
+    train_batches, val_batches = objective.batches(settings, part.train, part.val, seed)
+    model, encoder = spec.pretraining(settings, part.train.mean_and_deviation)
+    metric = objective.measure() if objective.measure else None
+    measure = metric.name if metric else None
     outcome, history = fit.fit(
         model,
         train_batches,
@@ -128,7 +145,7 @@ def _pretrain_once(
         run,
         machine,
         loss=objective.loss,
-        metrics=[objective.measure()] if objective.measure else None,
+        metrics=[metric] if metric else None,
         measure=measure,
         section=settings["pretrain"],
         training=settings["training"],
@@ -136,12 +153,14 @@ def _pretrain_once(
         advice=fit.advice("pretrain", settings),
         anew=overwrite,
     )
-    title = ", ".join(run.parts[run.parts.index("models") + 1 :])
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
-        learning_curves.curves(history, new / "curves.png", title, outcome["kept_epoch"], measure)
+        learning_curves.curves(
+            history, new / "curves.png", name.title, outcome["kept_epoch"], measure
+        )
         if objective.draw:
-            objective.draw(model, val_batches, new, title)
-        run_record.write_run(new, inputs, outcome, history, machine.chosen, began)
+            objective.draw(model, val_batches, new, name.title)
+        run_record.write_history(new, history)
+        run_record.write_run(new, inputs, outcome, execution=machine.chosen, began=began)
     say(f"finished: {run}")

@@ -7,142 +7,173 @@ is left out with a note: unfinished or damaged runs, and iterations unlike the m
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lib.artefacts import files, run_name, run_record
+from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName, transfers
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions_table
-from lib.labels import TASKS
+from lib.labels import SHORT, TASKS
 from lib.models.catalogue import title, titles
 from lib.results import provenance
 
 LEVELS = ("window", "clip")
 MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch", "probe": "SVM"}
 KEYS = ["model", "mode", "speech", "music"]
+FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]
+Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Cell:
     """The iterations of one encoder, mode and language pair.
 
-    key        : model, mode, speech, music, as run directories spell them
+    key        : as of key_of
     iterations : their numbers
     measures   : of each, as of lib.evaluation.metrics.evaluate
     clips      : names of the test clips, with their quadrants
     counts     : {level: {task: of each iteration, int (clips, k, k)}}
     """
 
-    key: tuple[str, str, str, str]
+    key: Key
     iterations: list[int]
     measures: list[dict]
     clips: list[tuple[str, str]]
     counts: dict[str, dict[str, list[np.ndarray]]]
 
 
-def collect(models: Path) -> tuple[list[Cell], pd.DataFrame, pd.DataFrame, list[str]]:
-    """Every finished transfer run below <models>/models_trans.
+@dataclass(frozen=True)
+class FinishedRuns:
+    """All that tables are made from.
 
-    Returns the cells, the cross-validations in long form, the runs behind both (as of
-    lib.results.provenance), and notes on what was left out: runs that are unfinished, and
-    iterations of other settings or data than the most of their cell.
+    cells  : in the order of the tables
+    folds  : the cross-validations in long form, with FOLD_COLUMNS
+    behind : the runs behind both, as of lib.results.provenance
+    notes  : on what is left out, and why
     """
-    groups: dict[tuple, dict[int, tuple]] = {}
+
+    cells: list[Cell]
+    folds: pd.DataFrame
+    behind: pd.DataFrame
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A finished run: its predictions, what it shares with its cell, its row of `behind`."""
+
+    table: pd.DataFrame
+    shared: str
+    provenance: dict
+
+
+def collect(models: Path) -> FinishedRuns:
+    """Every finished transfer run below <models>/models_trans; UserError where there is none."""
+    runs: dict[Key, dict[int, _Run]] = {}
     folds, behind, notes = [], [], []
-    for run in sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*.it_*")):
-        where = run.relative_to(models / "models_trans")
-        parts = parts_of(where.as_posix())
-        if parts is None:
-            notes.append(f"{where} is not named as a run and left out")
-            continue
-        key, protocol, iteration = parts
+    for path in transfers(models):
         try:
-            record = _record(run / "run.json")
-            if record is None:
-                notes.append(f"{where} is unfinished and left out")
-                continue
-            if not (
-                run / predictions_table.PREDICTIONS
-            ).is_file():  # converted from the authors' files
-                notes.append(f"{where} has no {predictions_table.PREDICTIONS} and is left out")
-                continue
-            run_record.check_files(run, record, [predictions_table.PREDICTIONS])
-            table = predictions_table.read(run / predictions_table.PREDICTIONS)
-            digest = files.file_hash(run / predictions_table.PREDICTIONS)
-            told = provenance.row(where.as_posix(), record, digest)
-            if protocol:
-                folds += _folds(key, protocol, int(iteration), table)
-                behind.append(told)
+            name = RunName.parse(path)
+            run = _read(path, name)
+            if name.folds:
+                folds += _folds(name, run.table)
+                behind.append(run.provenance)
             else:
-                groups.setdefault(key, {})[int(iteration)] = (_alike(record, table), table, told)
+                runs.setdefault(key_of(name), {})[name.iteration] = run
         except UserError as error:
-            notes.append(f"{where} is left out: {error}")
-    cells = []
-    for key, runs in groups.items():
-        kept = _most_alike(runs)
-        out = sorted(set(runs) - set(kept))
-        if out:
-            notes.append(
-                f"{named(key)}: iterations {_listed(out)} have other settings or data than "
-                f"{_listed(kept)} and are left out"
-            )
-        cells.append(_cell_of(key, {number: runs[number][1] for number in kept}))
-        behind += [runs[number][2] for number in kept]
-    if not cells and not folds:
+            notes.append(f"{_below(path)} is left out: {error}")
+    if not runs and not folds:
         raise UserError(
             "\n".join([f"no finished run in {models / 'models_trans'}", *notes])
             + "\ntrain one first, for example\n"
             "  python3 trans_train_denoise_multi.py -s e -m e -mod model_over -rel n"
         )
-    order = list(titles())
-    order += sorted({cell.key[0] for cell in cells} - set(order))
+    cells = []
+    for key, by_iteration in runs.items():
+        kept = _most_alike(by_iteration)
+        rest = sorted(set(by_iteration) - set(kept))
+        if rest:
+            notes.append(
+                f"{named(key)}: iterations {_listed(rest)} have other settings or data than "
+                f"{_listed(kept)} and are left out"
+            )
+        cells.append(_cell(key, {number: by_iteration[number].table for number in kept}))
+        behind += [by_iteration[number].provenance for number in kept]
+    order = [*titles(), *sorted({cell.key[0] for cell in cells} - set(titles()))]
     cells.sort(key=lambda cell: (order.index(cell.key[0]), cell.key))
-    behind = pd.DataFrame(behind, columns=provenance.COLUMNS).sort_values("run")
-    return cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), behind, notes
+    table = pd.DataFrame(behind, columns=provenance.COLUMNS).sort_values("run")
+    return FinishedRuns(cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), table, notes)
 
 
-def _record(path: Path) -> dict | None:
-    """A run.json, None where there is none; UserError where it is damaged."""
-    record = files.read_json(path)
-    for name in ("inputs", "parents"):
-        if record and not isinstance(record.get(name) or {}, dict):
-            raise UserError(f"{path} is damaged ({name}): train that run again with --overwrite")
-    return record
+def key_of(name: RunName) -> Key:
+    """The cell of a run: model with its tag, mode, speech, music, as run directories spell them."""
+    model = f"{name.model}.{name.tag}" if name.tag else name.model
+    return model, name.mode, SHORT[name.speech], SHORT[name.music]
 
 
-FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]
+def named(key: Key) -> str:
+    """A cell by the names of the paper."""
+    model, mode, speech, music = key
+    pair = f"{speech} → {music}" if speech != "none" else music
+    return f"{title(model)} {MODES[mode]} {pair}"
 
 
-def _folds(key: tuple, protocol: str, iteration: int, table: pd.DataFrame) -> list[dict]:
+def _below(path: Path) -> str:
+    """How notes and runs.csv call a run: its directory below models_trans."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _read(path: Path, name: RunName | None) -> _Run:
+    """A finished run; UserError that says why it cannot stand in the tables."""
+    if name is None:
+        raise UserError("it is not named as a run")
+    record = files.read_json(path / "run.json")
+    if record is None:
+        raise UserError("it is unfinished")
+    for part in ("inputs", "parents"):
+        if not isinstance(record.get(part) or {}, dict):
+            raise UserError(
+                f"{path / 'run.json'} is damaged ({part}): train that run again with --overwrite"
+            )
+    predictions = path / predictions_table.PREDICTIONS
+    if not predictions.is_file():  # converted from the authors' files
+        raise UserError(f"it has no {predictions.name}")
+    run_record.check_files(path, record, [predictions.name])
+    table = predictions_table.read(predictions)
+    row = provenance.row(_below(path), record, files.file_hash(predictions))
+    return _Run(table, _shared(record, table), row)
+
+
+def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
     """Macro F1 over the folds of a cross-validation, a row per level and task."""
     if "fold" not in table or table["fold"].nunique() < 2:
-        raise UserError("its predictions.csv tells no folds")
-    found = metrics.over_folds(
+        raise UserError("its predictions.csv has no folds")
+    levels = metrics.over_folds(
         [predictions_table.measures(part) for _, part in table.groupby("fold")]
     )
     rows = []
-    for level, tasks in found.items():
+    for level, tasks in levels.items():
         for task, measures in tasks.items():
             f1 = measures["macro_f1"]
-            about = (*key, protocol, iteration, level, task)
+            about = (*key_of(name), name.folds, name.iteration, level, task)
             values = (*about, len(f1["folds"]), f1["mean"], f1["sd"])
             rows.append(dict(zip(FOLD_COLUMNS, values, strict=True)))
     return rows
 
 
-def _alike(record: Mapping, table: pd.DataFrame) -> str:
-    """What the iterations of one cell must have in common, as text: all that decides them but what
-    an iteration has of its own, and the test clips."""
+def _shared(record: Mapping, table: pd.DataFrame) -> str:
+    """What the iterations of one cell must share, as text: the test clips, and all that decides
+    them but what an iteration has of its own."""
     inputs = record.get("inputs") or {}
     few = {"dataset"} if inputs.get("labels", 1) < 1 else set()  # each draws its own
-    parents = {
-        step: run_record.settled(of or {}) for step, of in (record.get("parents") or {}).items()
-    }
-    shared = provenance.without([run_record.settled(inputs), parents], {"iteration"} | few)
+    parents = record.get("parents") or {}
+    settled = {step: run_record.settled(of or {}) for step, of in parents.items()}
+    shared = provenance.without([run_record.settled(inputs), settled], {"iteration"} | few)
     return json.dumps([shared, _clips(table)], sort_keys=True)
 
 
@@ -152,54 +183,34 @@ def _clips(table: pd.DataFrame) -> list[tuple[str, str]]:
     return sorted(clips.itertuples(index=False, name=None))
 
 
-def _most_alike(runs: Mapping[int, tuple]) -> list[int]:
-    """The largest set of iterations with the same inputs; of equals the one with the lowest."""
+def _most_alike(runs: Mapping[int, _Run]) -> list[int]:
+    """The largest set of iterations that share all; of equals the one with the lowest number."""
     sets: dict[str, list[int]] = {}
     for number in sorted(runs):
-        sets.setdefault(runs[number][0], []).append(number)
+        sets.setdefault(runs[number].shared, []).append(number)
     return max(sets.values(), key=len)
 
 
-def _cell_of(key: tuple, tables: Mapping[int, pd.DataFrame]) -> Cell:
+def _cell(key: Key, tables: Mapping[int, pd.DataFrame]) -> Cell:
     counts = {level: {task: [] for task in TASKS} for level in LEVELS}
     for table in tables.values():
-        names, recording = np.unique(table["recording"], return_inverse=True)
-        for task, k in ((task, len(classes)) for task, classes in TASKS.items()):
-            true = predictions_table.labels_of(table)[task]
-            p = predictions_table.probabilities_of(table)[task]
-            _, first = np.unique(recording, return_index=True)
+        names, first, recording = np.unique(
+            table["recording"], return_index=True, return_inverse=True
+        )
+        labels = predictions_table.labels_of(table)
+        for task, p in predictions_table.probabilities_of(table).items():
             mean = metrics.mean_by(p, recording, len(names))
-            for level, (of, t, guess) in {
-                "window": (recording, true, p.argmax(axis=1)),
-                "clip": (np.arange(len(names)), true[first], mean.argmax(axis=1)),
-            }.items():
-                found = np.zeros((len(names), k, k), np.int64)
-                np.add.at(found, (of, t, guess), 1)
-                counts[level][task].append(found)
+            for level, clip, true, guess in (
+                ("window", recording, labels[task], p.argmax(axis=1)),
+                ("clip", np.arange(len(names)), labels[task][first], mean.argmax(axis=1)),
+            ):
+                matrix = np.zeros((len(names), p.shape[1], p.shape[1]), np.int64)
+                np.add.at(matrix, (clip, true, guess), 1)
+                counts[level][task].append(matrix)
     measures = [predictions_table.measures(table) for table in tables.values()]
-    return Cell(key, list(tables), measures, _clips(table), counts)
+    # the iterations share their clips
+    return Cell(key, list(tables), measures, _clips(next(iter(tables.values()))), counts)
 
 
-def parts_of(where: str) -> tuple[tuple[str, str, str, str], str | None, str] | None:
-    """Key of the cell, protocol of a cross-validation and number of a run, from its directory below
-    models_trans; None where that is not named as a run."""
-    name = run_name.RUN.fullmatch(where)
-    if name is None:
-        return None
-    speech, music, model, mode, tag, protocol, iteration = name.groups()
-    return (
-        (f"{model}.{tag}" if tag else model, mode or "scratch", speech, music),
-        protocol,
-        iteration,
-    )
-
-
-def named(key: tuple) -> str:
-    """A cell by the names of the paper."""
-    model, mode, speech, music = key
-    pair = f"{speech} → {music}" if speech != "none" else music
-    return f"{title(model)} {MODES.get(mode, '')} {pair}"
-
-
-def _listed(numbers: Sequence[int]) -> str:
+def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))

@@ -13,10 +13,11 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from lib.artefacts import files
+from lib.artefacts.run_name import RunName, pretrainings
 from lib.errors import UserError
-from lib.labels import TASKS
+from lib.labels import LANGUAGES, TASKS
 from lib.models.catalogue import title
-from lib.results.finished_runs import named, parts_of
+from lib.results.finished_runs import key_of, named
 
 WIDTH = 1200  # of a figure in pixels: sharp on a phone, and a tenth of the PNG
 QUALITY = 60  # of WebP
@@ -73,10 +74,11 @@ def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
 def _transfers(models: Path, runs: pd.Series) -> Iterator[str]:
     yield f"<h2>Runs ({len(runs)})</h2>\n{_html(_ABOUT_RUNS)}"
     for where in runs:
-        key, protocol, iteration = parts_of(where)
-        about = ", ".join(filter(None, (protocol, f"iteration {iteration}")))
         run = models / "models_trans" / where
-        yield _run(f"{named(key)}, {about}", _f1(run), run, ("curves.png", "confusion.png"))
+        name = RunName.parse(run)
+        about = ", ".join(filter(None, (name.folds, f"iteration {name.iteration}")))
+        title = f"{named(key_of(name))}, {about}"
+        yield _run(title, _f1(run), run, ("curves.png", "confusion.png"))
 
 
 def _f1(run: Path) -> str:
@@ -90,13 +92,14 @@ def _f1(run: Path) -> str:
 
 
 def _pretrainings(models: Path) -> Iterator[str]:
-    found = sorted((models / "models").glob("*/*/[!.]*.it_*/run.json"))
-    if found:
-        yield f"<h2>Pretraining ({len(found)})</h2>"
-    for run in (path.parent for path in found):
-        model = run.name.split(".")[0]
-        kind, language = run.parts[-3:-1]
-        yield _run(f"{title(model)} {kind} {language}", run.name, run, ("curves.png",))
+    runs = [run for run in pretrainings(models) if (run / "run.json").is_file()]
+    if runs:
+        yield f"<h2>Pretraining ({len(runs)})</h2>"
+    for run in runs:
+        name = RunName.parse(run)
+        kind = "speech" if name.speech else "music"
+        language = LANGUAGES[name.speech or name.music]
+        yield _run(f"{title(name.model)} {kind} {language}", run.name, run, ("curves.png",))
 
 
 def _run(title: str, about: str, run: Path, figures: tuple[str, ...]) -> str:

@@ -90,7 +90,8 @@ def _published(table: pd.DataFrame, row: Mapping) -> dict:
 
 def gather(models: Path) -> Results:
     """All tables, from the finished runs below <models>/models_trans."""
-    cells, folds, runs, notes = collect(models)
-    differ, more = differences(cells)
-    questions, others = contrasts(cells)
-    return Results(summarise(cells), differ, questions, folds, runs, notes + more + others)
+    runs = collect(models)
+    differ, more = differences(runs.cells)
+    questions, others = contrasts(runs.cells)
+    notes = runs.notes + more + others
+    return Results(summarise(runs.cells), differ, questions, runs.folds, runs.behind, notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,166 +18,173 @@ from lib.datasets import splits
 from lib.figures import learning_curves
 from lib.labels import MEASURE, TASKS
 from lib.training import augmentation, batches, fit, hardware, labelled_batches, seeds
-from lib.transfer import clip_probe, frozen_codes, test_scores
-from lib.transfer.transfer_job import Job
+from lib.transfer import clip_probe, test_scores
+from lib.transfer.frozen_codes import FrozenEncoder
+from lib.transfer.transfer_job import Job, Step
+
+PROBE_WINDOWS = 256  # that the encoder of a probe takes at a time [ours]
 
 
-def train(
-    job: Job,
-    run: Path,
-    mode: str,
-    iteration: int,
-    inputs: dict,
-    build: Callable[[], keras.Model],
-    section: str,
-    parents: Mapping,
-) -> None:
-    """Train and test a classifier, and write its run directory.
-
-    mode : of the step; inputs, parents : for run.json; build : makes the network; section : of the
-    settings, with learning rate and epochs
-    """
-    say(f"training {job.model}, {mode}, iteration {iteration} -> {run}")
+def train(job: Job, step: Step) -> None:
+    """Train and test a classifier, and write its run directory."""
+    name, run = step.name, job.path(step.name)
+    say(f"training {name.model}, {name.mode}, iteration {name.iteration} -> {run}")
     began = time.time()
     before = []
-    if mode == "full":  # read first: what is damaged is told before a training, not after it
-        before = run_record.read_history(job.run("feat_ext", iteration), MEASURE).to_dict("records")
-    seed = seeds.run_seed(job.settings["run"]["seed"], iteration)
-    keras.utils.set_random_seed(seed)
-    model = build()
-    size = job.machine.predict_windows
+    if name.mode == "full":  # read first: a damaged file is reported before the training
+        frozen = job.path(job.name("feat_ext", name.iteration))
+        before = run_record.read_history(frozen, MEASURE).to_dict("records")
+    keras.utils.set_random_seed(_seed(job, step))
+    model = step.build()
     trained, takes = model, {name: windows.take for name, windows in job.data.items()}
-    if mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
+    if name.mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
         trained = model.get_layer("heads")
-        takes = _coded(job, model.get_layer("encoder"), inputs["encoder"], size)
-    slow = model.get_layer("encoder").trainable_variables if mode == "full" else ()
-    outcome, history = _fit(job, trained, takes, run, section, seed, inputs, size, slow)
-    title = job.title(mode, iteration)
+        takes = _codes(
+            job, model.get_layer("encoder"), step.inputs["encoder"], job.machine.predict_windows
+        )
+    outcome, history = _fit(job, step, trained, takes)
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
         learning_curves.curves(
-            history, new / "curves.png", title, outcome["kept_epoch"], MEASURE, before
+            history, new / "curves.png", name.title, outcome["kept_epoch"], MEASURE, before
         )
+        run_record.write_history(new, history)
         scored = hardware.for_prediction(trained, job.settings["training"]["predict_dtype"])
-        probabilities = _predict(scored, takes["test"], len(job.data["test"]), size)
-        table = test_scores.predictions(job.data["test"], probabilities, job.settings["features"])
-        levels = test_scores.write(table, new, title, job.part is None)
-        chosen = job.machine.chosen
-        run_record.write_run(new, inputs, outcome, history, chosen, began, parents)
+        probabilities = _predict(scored, takes["test"], len(job.data["test"]), job.machine)
+        levels = _write(job, step, new, probabilities, outcome, began)
+    _say_scores(run, levels)
+
+
+def probe(job: Job, step: Step) -> None:
+    """Fit and test a support vector machine per task, and write its run directory."""
+    began, data = time.time(), job.data
+    if step.build is None:
+        statistics = {n: clip_probe.log_mel_statistics(windows) for n, windows in data.items()}
+    else:
+        takes = _codes(job, step.build(), step.inputs["encoder"], PROBE_WINDOWS)
+        statistics = {n: clip_probe.code_statistics(data[n], take) for n, take in takes.items()}
+    # nothing is validated: the machine learns from all clips with labels
+    learnt = ("train", "val")
+    features = {
+        "train": np.concatenate([statistics[name] for name in learnt]),
+        "test": statistics["test"],
+    }
+    table = pd.concat([data[name].table for name in learnt], ignore_index=True)
+    by_clip = [data[name].labels_by_clip() for name in learnt]
+    labels = {task: np.concatenate([clips[task] for clips in by_clip]) for task in TASKS}
+    groups = splits.kept_together(table, "group", table["recording"]).to_numpy()
+    sizes = {task: len(classes) for task, classes in TASKS.items()}
+    predicted, penalties = clip_probe.fit_predict(features, labels, groups, sizes)
+    by_window = {task: values[data["test"].recording] for task, values in predicted.items()}
+    run = job.path(step.name)
+    with files.whole_folder(run) as new:
+        levels = _write(job, step, new, by_window, {"C": penalties}, began)
+    _say_scores(run, {"clip": levels["clip"]})
+
+
+def _seed(job: Job, step: Step) -> int:
+    return seeds.run_seed(job.settings["run"]["seed"], step.name.iteration)
+
+
+def _write(
+    job: Job, step: Step, folder: Path, probabilities: Mapping, outcome: Mapping, began: float
+) -> dict:
+    """Write what the test gives, and run.json; returns the measures by level."""
+    table = test_scores.predictions(job.data["test"], probabilities, job.settings["features"])
+    levels = test_scores.write(table, folder, step.name.title, figures=job.part is None)
+    run_record.write_run(
+        folder,
+        step.inputs,
+        outcome,
+        execution=job.machine.chosen,
+        began=began,
+        parents=step.parents,
+    )
+    return levels
+
+
+def _say_scores(run: Path, levels: Mapping) -> None:
     for level, tasks in levels.items():
-        say(f"test, macro F1 per {level}: {_shown(tasks)}")
+        f1 = [f"{task} {measures['macro_f1']:.3f}" for task, measures in tasks.items()]
+        say(f"test, macro F1 per {level}: {', '.join(f1)}")
     say(f"more in {run / 'report.txt'}")
 
 
-def probe(
-    job: Job,
-    run: Path,
-    iteration: int,
-    inputs: dict,
-    encoder: keras.Model | None,
-    parents: Mapping,
-) -> None:
-    """Fit and test a support vector machine per task, and write its run directory.
-
-    encoder : whose codes it is given; None: log-mel statistics
-    """
-    began, data = time.time(), job.data
-    if encoder is None:
-        each = {name: clip_probe.log_mel_statistics(windows) for name, windows in data.items()}
-    else:
-        takes = _coded(job, encoder, inputs["encoder"], 256)
-        each = {name: clip_probe.code_statistics(data[name], take) for name, take in takes.items()}
-    # there is nothing to validate: all clips with labels are learnt from
-    features = {"train": np.concatenate([each["train"], each["val"]]), "test": each["test"]}
-    table = pd.concat([data["train"].table, data["val"].table], ignore_index=True)
-    labels = {
-        task: np.concatenate([data[name].labels_by_clip()[task] for name in ("train", "val")])
-        for task in TASKS
-    }
-    groups = splits.kept_together(table, "group", table["recording"]).to_numpy()
-    sizes = {task: len(classes) for task, classes in TASKS.items()}
-    found, chosen = clip_probe.fit_predict(features, labels, groups, sizes)
-    test = data["test"]
-    each = {task: values[test.recording] for task, values in found.items()}
-    table = test_scores.predictions(test, each, job.settings["features"])
-    with files.whole_folder(run) as new:
-        levels = test_scores.write(table, new, job.title("probe", iteration), job.part is None)
-        run_record.write_run(new, inputs, {"C": chosen}, None, job.machine.chosen, began, parents)
-    say(f"test, macro F1 per clip: {_shown(levels['clip'])}", f"more in {run / 'report.txt'}")
-
-
-def _shown(tasks: Mapping) -> str:
-    return ", ".join(f"{task} {result['macro_f1']:.3f}" for task, result in tasks.items())
-
-
 def _fit(
-    job: Job,
-    model: keras.Model,
-    takes: dict[str, batches.Take],
-    run: Path,
-    section: str,
-    seed: int,
-    inputs: dict,
-    predict_windows: int,
-    slow: list,
+    job: Job, step: Step, model: keras.Model, takes: dict[str, batches.Take]
 ) -> tuple[dict, list[dict]]:
-    """Train what maps windows, or codes, to the tasks, in place; `takes` gives them by split.
-
-    slow : variables that learn at the encoder's rate
-    """
-    settings = job.settings
-    number, own = settings["augment"]["windows_per_epoch"], job.data["train"]
-    labels = {name: job.data[name].labels() for name in ("train", "val")}
-    weights = labelled_batches.balanced_weights(
-        labels["train"], {task: len(classes) for task, classes in TASKS.items()}
-    )
-    sizes = {"train": settings[section]["batch_windows"], "val": predict_windows}
-    served = {}
-    for name in labels:
-        order = partial(job.data[name].shuffled, job.data[name].recording)
-        each = (takes[name], labels[name], weights, sizes[name])
-        served[name] = labelled_batches.Labelled(*each, seed, name == "train", order)
-    served["train"].change = augmentation.changes(settings["augment"], model.input_shape)
-    if 0 < number < len(own):
-        served["train"].draw(number, partial(own.some, number))
+    """Train what maps windows, or codes, to the tasks, in place; `takes` gives them by split."""
+    settings, released = job.settings, step.name.mode == "full"
+    section = "release" if released else "transfer"
+    train, val = _batches(job, step, takes, settings[section]["batch_windows"])
+    train.change = augmentation.changes(settings["augment"], model.input_shape)
     # the weights of the batches balance the classes, in the loss and here
     accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
     return fit.fit(
         model,
-        served["train"],
-        served["val"],
-        run,
+        train,
+        val,
+        job.path(step.name),
         job.machine,
         loss=dict.fromkeys(TASKS, "categorical_crossentropy"),
         metrics={task: [accuracy()] for task in TASKS},
         measure=MEASURE,
         section=settings[section],
         training=settings["training"],
-        fingerprint=json.dumps(inputs, sort_keys=True),
+        fingerprint=json.dumps(step.inputs, sort_keys=True),
         advice=fit.advice(section, settings),
         anew=job.overwrite,
-        slow=slow,
+        slow=model.get_layer("encoder").trainable_variables if released else (),
     )
 
 
-def _coded(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:
-    """What gives the codes of the windows of each split; `identity` of the encoder.
+def _batches(
+    job: Job, step: Step, takes: dict[str, batches.Take], size: int
+) -> list[labelled_batches.Labelled]:
+    """Batches to train with, of `size` windows, and to validate with."""
+    labels = {name: job.data[name].labels() for name in ("train", "val")}
+    weights = labelled_batches.balanced_weights(
+        labels["train"], {task: len(classes) for task, classes in TASKS.items()}
+    )
+    served = [
+        labelled_batches.Labelled(
+            takes[name],
+            labels[name],
+            weights,
+            size if name == "train" else job.machine.predict_windows,
+            _seed(job, step),
+            name == "train",
+            partial(job.data[name].shuffled, job.data[name].recording),
+        )
+        for name in ("train", "val")
+    ]
+    number = job.settings["augment"]["windows_per_epoch"]
+    if 0 < number < len(job.data["train"]):
+        served[0].draw(number, partial(job.data["train"].some, number))
+    return served
+
+
+def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:
+    """What gives the codes of the windows of each split, `size` windows at a time.
 
     In a cross-validation the codes are those of the pool, computed for the first fold and kept for
     the others, as long as the encoder is the same.
     """
-    how = (encoder, identity, job.folder, job.settings["training"], size)
+    frozen = FrozenEncoder(encoder, identity, job.folder, job.settings["training"], size)
     if job.pool is None:
-        return {name: frozen_codes.codes(w, name, *how) for name, w in job.data.items()}
+        return {name: frozen.codes(windows, name) for name, windows in job.data.items()}
     if identity not in job.codes:
         job.codes.clear()  # first: two encoders' codes may not fit into memory
-        job.codes[identity] = frozen_codes.codes(job.pool, "all clips", *how)
+        job.codes[identity] = frozen.codes(job.pool, "all clips")
     codes = job.codes[identity]
-    own = {name: job.pool.windows_of(rows) for name, rows in job.part.rows.items()}
-    return {name: lambda chosen, own=own[name]: codes(own[chosen]) for name in own}
+    rows = {name: job.pool.windows_of(clips) for name, clips in job.part.rows.items()}
+    return {name: lambda batch, rows=rows[name]: codes(rows[batch]) for name in rows}
 
 
-def _predict(model: keras.Model, take: batches.Take, items: int, size: int) -> dict:
-    """Probabilities : {task: float32 (items, classes)}, `size` items at a time."""
-    found = model.predict(batches.Inputs(take, items, size), verbose=0)
-    return {task: values[:items] for task, values in found.items()}
+def _predict(
+    model: keras.Model, take: batches.Take, items: int, machine: hardware.Machine
+) -> dict[str, np.ndarray]:
+    """Probabilities : {task: float32 (items, classes)}."""
+    inputs = batches.Inputs(take, items, machine.predict_windows)
+    outputs = model.predict(inputs, verbose=0)
+    return {task: values[:items] for task, values in outputs.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,38 +16,48 @@ from lib.labels import MEASURE, TASKS
 from lib.transfer import test_scores
 
 
-def summarise(run: Path, parts: list[Path], inputs: Mapping, began: float) -> dict:
+def summarise(run: Path, parts: Sequence[Path], common: Mapping, title: str, began: float) -> dict:
     """Write what the folds of a run give together to its directory; returns the measures.
 
     Parameters
     ----------
     run : the directory that holds the folds
     parts : the finished run directory of each fold
-    inputs : what the folds have in common
+    common : inputs that the folds share
+    title : of the report and the figures
     began : time.time() at the start
     """
     records = [files.read_json(part / "run.json") for part in parts]
-    whole = json.loads(json.dumps(inputs | {"folds": [record["inputs"] for record in records]}))
-    there = files.read_json(run / "run.json")
-    tables = [predictions_table.read(part / predictions_table.PREDICTIONS) for part in parts]
-    together = pd.concat(
-        [table.assign(fold=number) for number, table in enumerate(tables, 1)], ignore_index=True
-    )
-    title = f"{run.parent.name}, {run.name}"
-    levels = None
-    if there and there.get("inputs") == whole:
-        if not run_record.changed_files(run, there, run_record.READ_LATER):
-            levels = files.read_json(run / "metrics.json", "remove it, it is computed again")
+    whole = json.loads(json.dumps(common | {"folds": [record["inputs"] for record in records]}))
+    levels = _written(run, whole)
     if not levels or "folds" not in levels:
-        levels = test_scores.write(together, run, title)
+        tables = [predictions_table.read(part / predictions_table.PREDICTIONS) for part in parts]
+        table = pd.concat(
+            [part.assign(fold=number) for number, part in enumerate(tables, 1)], ignore_index=True
+        )
+        levels = test_scores.write(table, run, title)
         histories = [run_record.read_history(part, MEASURE) for part in parts]
         if not any(history.empty for history in histories):
             learning_curves.fold_curves(histories, run / "curves.png", title, MEASURE)
-        outcome = {"folds": [record["outcome"] for record in records]}
-        parents = {"folds": [record.get("parents") for record in records]}
-        execution = records[0]["execution"]
-        run_record.write_run(run, whole, outcome, None, execution, began, parents)
+        run_record.write_run(
+            run,
+            whole,
+            {"folds": [record["outcome"] for record in records]},
+            execution=records[0]["execution"],
+            began=began,
+            parents={"folds": [record.get("parents") for record in records]},
+        )
     f1 = {task: levels["folds"]["clip"][task]["macro_f1"] for task in TASKS}
     shown = ", ".join(f"{task} {v['mean']:.3f} ± {v['sd']:.3f}" for task, v in f1.items())
     say(f"{len(parts)} folds, macro F1 per clip: {shown} (more in {run / 'report.txt'})")
     return levels
+
+
+def _written(run: Path, inputs: dict) -> dict | None:
+    """The measures that stand in `run`, if they are of these inputs and no file was changed."""
+    record = files.read_json(run / "run.json")
+    if not record or record.get("inputs") != inputs:
+        return None
+    if run_record.changed_files(run, record, run_record.READ_LATER):
+        return None
+    return files.read_json(run / "metrics.json", "remove it, it is computed again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -15,46 +16,48 @@ from lib.training import batches, hardware
 from lib.transfer.code_cache import Cache
 
 
-def codes(
-    windows: Windows,
-    name: str,
-    encoder: keras.Model,
-    identity: str,
-    folder: Path,
-    training: Mapping,
-    size: int,
-) -> batches.Take:
-    """What gives the codes of windows: computed once, as in predicting, without dropout and with
-    fixed statistics. They are kept beside the data set, or else in memory; where they fit into
-    neither, they are computed when asked for.
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """An encoder whose codes are computed once.
 
-    Parameters
-    ----------
-    windows, name : what is encoded, and how messages call it
-    encoder, identity : of it: the hash of its file, or as of `identity`
-    folder : of the data set
+    identity : the hash of its file, or as of `identity`
+    folder   : of the data set, beside which codes are kept
     training : section `training` of the settings
-    size : windows per step
+    size     : windows per step
     """
-    encoder = hardware.for_prediction(encoder, training["predict_dtype"])
-    cache = Cache(folder, training["codes_gb"] * 1e9)
-    of = {
-        "encoder": identity,
-        "windows": windows.sha256,
-        "backend": keras.backend.backend(),
-        "dtype": training["predict_dtype"],
-    }
-    shape = (len(windows), encoder.output_shape[-1])
-    found = cache.get(of, shape)
-    if found is None and cache.put(of, _blocks(encoder, windows, size), shape):
-        found = cache.get(of, shape)
-    if found is None and 4 * shape[0] * shape[1] <= budget(training["memory_gb"]):
-        # from the first window on: a disk that failed late has taken some already
-        found = np.concatenate(list(_blocks(encoder, windows, size)))
-    if found is None:
-        say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")
-        return lambda chosen: encoder.predict_on_batch(windows.take(chosen))
-    return found.__getitem__
+
+    encoder: keras.Model
+    identity: str
+    folder: Path
+    training: Mapping
+    size: int
+
+    def codes(self, windows: Windows, name: str) -> batches.Take:
+        """What gives the codes of windows, float32 (n, d), without dropout and with fixed
+        statistics; messages call the windows `name`.
+
+        Codes are kept beside the data set, else in memory; where they fit into neither, they are
+        computed when asked for.
+        """
+        encoder = hardware.for_prediction(self.encoder, self.training["predict_dtype"])
+        cache = Cache(self.folder, self.training["codes_gb"] * 1e9)
+        key = {
+            "encoder": self.identity,
+            "windows": windows.sha256,
+            "backend": keras.backend.backend(),
+            "dtype": self.training["predict_dtype"],
+        }
+        shape = (len(windows), encoder.output_shape[-1])
+        kept = cache.get(key, shape)
+        if kept is None and cache.put(key, _blocks(encoder, windows, self.size), shape):
+            kept = cache.get(key, shape)
+        if kept is None and 4 * shape[0] * shape[1] <= budget(self.training["memory_gb"]):
+            # from the first window on: a disk that failed late has taken some already
+            kept = np.concatenate(list(_blocks(encoder, windows, self.size)))
+        if kept is None:
+            say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")
+            return lambda batch: encoder.predict_on_batch(windows.take(batch))
+        return kept.__getitem__
 
 
 def identity(encoder: keras.Model) -> str:
@@ -66,5 +69,5 @@ def _blocks(encoder: keras.Model, windows: Windows, size: int) -> Iterator[np.nd
     """Codes of all windows, `size` at a time."""
     inputs = batches.Inputs(windows.take, len(windows), size)
     for number in range(len(inputs)):
-        found = np.asarray(encoder.predict_on_batch(inputs[number][0]))
-        yield found[: len(windows) - number * inputs.size]
+        codes = np.asarray(encoder.predict_on_batch(inputs[number][0]))
+        yield codes[: len(windows) - number * size]

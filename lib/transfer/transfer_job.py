@@ -1,58 +1,53 @@
-"""What a transfer is asked for, where its runs are, and which clips it learns from."""
+"""A transfer at work: its plan, its data and labels, and what decides each of its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from lib.artefacts import run_name, run_record
+from lib.artefacts import run_record
+from lib.artefacts.run_name import RunName
 from lib.configuration import Settings
-from lib.datasets.folds import Folds, Part
+from lib.datasets.folds import Part
 from lib.datasets.windows import Windows
 from lib.labels import TASKS
 from lib.training.batches import Take
 from lib.training.hardware import Machine
+from lib.transfer.transfer_plan import TransferPlan
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is transferred to what; `folder` of the music.
+    """A plan with its data; `folder` is that of the music's data set.
 
-    speech : "e", "m", "x", "u" (the music itself without its labels) or "n" (random weights)
-
-    In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`, and `codes`
-    are those of the pool by the encoder used last, {its identity: what gives them}, for all folds.
+    In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`. `codes` are
+    those of the pool by the encoder used last, {its identity: what gives them}, for all folds.
     """
 
-    model: str
-    speech: str
-    music: str
+    plan: TransferPlan
     settings: Settings
     folder: Path
     data: dict[str, Windows]
     machine: Machine
     overwrite: bool
-    probe: bool = False
-    folds: Folds | None = None
     pool: Windows | None = None
     part: Part | None = None
     codes: dict[str, Take] = field(default_factory=dict)
 
-    def whole(self, mode: str, iteration: int) -> Path:
-        """The run directory of a step; in a cross-validation, that of all folds."""
-        names = (self.speech, self.music, self.model, mode, iteration)
-        folds, tag = self.folds.name if self.folds else "", self.settings["run"]["tag"]
-        return run_name.transfer_run(self.settings["paths"]["models"], *names, folds, tag)
+    def name(self, step: str, iteration: int) -> RunName:
+        """The run of a step; in a fold, that of the fold."""
+        fold = self.part.number if self.part else None
+        return self.plan.name(step, iteration, self.settings["run"]["tag"], fold)
 
-    def run(self, mode: str, iteration: int) -> Path:
-        """The run directory of a step; in a cross-validation, that of the fold."""
-        whole = self.whole(mode, iteration)
-        return whole / f"fold_{self.part.number}" if self.part else whole
+    def path(self, name: RunName) -> Path:
+        """The directory of a run."""
+        return name.path(self.settings["paths"]["models"])
 
-    def fold(self, part: Part, iteration: int) -> Job:
+    def of_fold(self, part: Part, iteration: int) -> Job:
         """The job of one fold, with the labels that the settings leave to an iteration."""
         part = replace(part, rows=self._labelled(self.pool, part.rows, iteration))
         data = {name: self.pool.subset(rows) for name, rows in part.rows.items()}
@@ -72,25 +67,33 @@ class Job:
         share, seed = self.settings["transfer"]["labels"], self.settings["run"]["seed"]
         return few_labels(windows, rows, share, [seed, iteration])
 
-    def title(self, mode: str, iteration: int) -> str:
-        """How figures and reports call a run."""
-        whole = self.whole(mode, iteration)
-        fold = f", fold {self.part.number}" if self.part else ""
-        return f"{whole.parent.name}, {whole.name}{fold}"
-
-    def inputs(self, iteration: int, *sections: str) -> dict:
+    def inputs(self, step: str, iteration: int) -> dict:
         """All that decides the result of a step, for run.json."""
+        names = ("features", "network", *self.plan.sections(step))
         return {
-            "model": self.model,
+            "model": self.plan.model,
             "seed": self.settings["run"]["seed"],
             "iteration": iteration,
             "labels": self.settings["transfer"]["labels"],
             "dataset": {name: windows.identity for name, windows in self.data.items()},
-            "features": self.settings["features"],
-            "network": self.settings["network"],
-            **{name: self.settings[name] for name in sections},
+            **{name: self.settings[name] for name in names},
             "training": run_record.decisive(self.settings["training"]),
         }
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a job, ready to be trained.
+
+    inputs  : all that decides it
+    parents : the inputs of the runs that it goes on from, by step
+    build   : makes the network, or the encoder of a probe (None: log-mel statistics)
+    """
+
+    name: RunName
+    inputs: dict
+    parents: dict
+    build: Callable[[], keras.Model] | None
 
 
 def few_labels(
@@ -105,6 +108,7 @@ def few_labels(
     for number, name in enumerate(("train", "val")):
         if share < 1 and name in rows:
             order = np.random.default_rng([*seed, number]).permutation(rows[name])
-            of = [order[quadrants[order] == q] for q in TASKS["quadrants"]]
-            kept[name] = np.sort(np.concatenate([r[: max(1, round(share * len(r)))] for r in of]))
+            classes = [order[quadrants[order] == q] for q in TASKS["quadrants"]]
+            few = [r[: max(1, round(share * len(r)))] for r in classes]
+            kept[name] = np.sort(np.concatenate(few))
     return kept

@@ -10,23 +10,53 @@ import pytest
 from conftest import ROOT
 
 from lib import configuration
-from lib.artefacts import files, run_name, run_record
+from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 
 
 def test_places():
-    speech = run_name.pretraining_run("m", "x", "model_cpc", 2)
-    assert speech.as_posix() == "m/models/speech/mix/model_cpc.it_2"
-    runs = [
-        run_name.transfer_run("m", "m", "e", "model_over", "feat_ext", 0),
-        run_name.transfer_run("m", "e", "m", "model_cpc", "full", 1),
-        run_name.transfer_run("m", None, "e", "model_cnn", "scratch", 0),
-    ]
-    assert [run.as_posix() for run in runs] == [
-        "m/models_trans/speech_man_2_music_eng/model_over.feat_ext.it_0",
-        "m/models_trans/speech_eng_2_music_man/model_cpc.full.it_1",
-        "m/models_trans/speech_none_2_music_eng/model_cnn.it_0",
-    ]
+    names = {
+        "models/speech/mix/model_cpc.it_2": RunName("model_cpc", "pretrain", "x", iteration=2),
+        "models/music/english/model_cpc.folds_3.it_0/fold_10": RunName(
+            "model_cpc", "pretrain", music="e", folds="folds_3", fold=10
+        ),
+        "models_trans/speech_man_2_music_eng/model_over.feat_ext.it_0": RunName(
+            "model_over", "feat_ext", "m", "e"
+        ),
+        "models_trans/speech_eng_2_music_man/model_cpc.full.it_1": RunName(
+            "model_cpc", "full", "e", "m", 1
+        ),
+        "models_trans/speech_none_2_music_eng/model_cnn.it_0": RunName(
+            "model_cnn", "scratch", "n", "e"
+        ),
+        "models_trans/speech_own_2_music_eng/model_cpc.probe.few.artist_folds_3.it_12/fold_2": (
+            RunName("model_cpc", "probe", "u", "e", 12, "few", "artist_folds_3", 2)
+        ),
+    }
+    for place, name in names.items():
+        assert name.path("m").as_posix() == f"m/{place}"
+        assert RunName.parse(name.path("/some/where")) == name == RunName.parse(place)
+    assert name.title == (
+        "speech_own_2_music_eng, model_cpc.probe.few.artist_folds_3.it_12, fold 2"
+    )
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "speech_eng_2_music_eng/model_cnn",
+        "models_trans/speech_eng_2_music_mix/model_cnn.it_0",
+        "models_trans/speech_eng_2_music_eng/model_cnn.it_01",
+        "models_trans/speech_eng_2_music_eng/model_cnn.full.full.it_0",
+        "models_trans/speech_eng_2_music_eng/model_cnn.it_0.best.hdf5",
+        "models_trans/speech_eng_2_music_eng/model_cnn.it_0/fold_0",
+        "models/speech/english/model_cpc.full.it_0",
+        "models_trans/shipped",
+    ],
+)
+def test_what_is_not_named_as_a_run(place):
+    assert RunName.parse(place) is None
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -238,7 +268,8 @@ def written(tmp_path):
     run.mkdir()
     for name in ("model.keras", "predictions.csv", "metrics.json"):
         (run / name).write_text(f"{name}\nline\n")
-    run_record.write_run(run, INPUTS, {}, [{"epoch": 1, "loss": 0.5}], {}, 0.0)
+    run_record.write_history(run, [{"epoch": 1, "loss": 0.5}])
+    run_record.write_run(run, INPUTS, {}, execution={}, began=0.0)
     return run
 
 

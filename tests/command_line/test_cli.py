@@ -180,7 +180,7 @@ def staged(monkeypatch, capsys, script, line):
 
     taken = []
     monkeypatch.setattr(pretraining_stage, "pretrain", lambda *a, **k: taken.append(a[2]))
-    monkeypatch.setattr(transfer_stage, "transfer", lambda *a, **k: taken.append(a[4]))
+    monkeypatch.setattr(transfer_stage, "transfer", lambda *a, **k: taken.append(a[1]))
     assert importlib.import_module(script).main([*line.split(), "-pl", "."]) == 0
     return taken[0], capsys.readouterr().out
 

@@ -10,7 +10,8 @@ import pytest
 from conftest import ROOT
 
 from lib import configuration
-from lib.artefacts import files, run_name
+from lib.artefacts import files
+from lib.artefacts.run_name import RunName
 from lib.command_line import stage_scripts
 from lib.errors import UserError
 from lib.experiments import study, study_results
@@ -35,17 +36,11 @@ def test_every_line_is_legal_and_its_run_lies_where_the_study_looks(monkeypatch,
     for cell in study.cells():
         module = importlib.import_module(cell.line[0].removesuffix(".py"))
         assert module.main(cell.line[1:]) == 0
-        (model, speech, music, release, settings, _), how = asked.pop()
+        (plan, settings, _), _ = asked.pop()
         assert settings["transfer"]["labels"] == cell.labels
-        probe = how["probe"] or model == PROBE
-        scratch = speech == "n" and release
-        mode = "probe" if probe else "scratch" if scratch else "full" if release else "feat_ext"
-        run = run_name.transfer_run(
-            *(tmp_path, speech, music, model, mode, 1),
-            *(how["folds"].name, settings["run"]["tag"]),
-        )
-        assert run == cell.run(tmp_path, 1)
-        assert run_name.RUN.fullmatch(run.relative_to(tmp_path / "models_trans").as_posix())
+        name = plan.name(plan.steps[-1], 1, settings["run"]["tag"])
+        assert name.path(tmp_path) == cell.run(tmp_path, 1)
+        assert RunName.parse(cell.run(tmp_path, 1)) == name
 
 
 def test_heavy_encoders_wait_for_all_seeds_of_the_light_ones():

@@ -18,7 +18,7 @@ import tf_keras
 import predict
 import settings as defaults
 import trans_train_cpc_multi
-from lib.artefacts import run_name
+from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
 from lib.models import keras2_files, saved_models
@@ -359,7 +359,7 @@ def test_authors_files_are_used_where_their_archives_put_them(
     assert "model_over.multitask.spec.it_0.lr_0.001.hdf5" in capsys.readouterr().err
     with pytest.raises(UserError, match="on other features .*window_hop: 15 there, 10 asked"):
         features = dict(defaults.features) | {"window_hop": 10}
-        run = run_name.pretraining_run(tmp_path, "m", "model_cpc", 0)
+        run = RunName("model_cpc", "pretrain", "m").path(tmp_path)
         saved_models.load_encoder(run, "model_cpc", 0, features, "")
     (speech / "model_cpc.it_0.other.best.hdf5").write_bytes(b"")
     with pytest.raises(UserError, match="several released models"):

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib.artefacts import run_name
+from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
 from lib.models import emotion_heads, saved_models, scae
@@ -16,7 +16,7 @@ MAKE = "python3 pretrain_cpc.py -s e -mod model_cpc"
 
 
 def encoder_of(models, features, make=MAKE):
-    run = run_name.pretraining_run(models, "e", "model_cpc", 0)
+    run = RunName("model_cpc", "pretrain", "e").path(models)
     return saved_models.load_encoder(run, "model_cpc", 0, features, make)
 
 
@@ -170,12 +170,12 @@ def test_every_model_of_the_suite_passes_that_check(pipeline):
 
 
 def test_what_exists_is_listed_when_a_model_does_not(pipeline):
-    run = saved_models.find(pipeline.models, "e", "e", "model_cpc", True, 0)
+    run = saved_models.find(pipeline.models, RunName("model_cpc", "full", "e", "e"))
     assert run.name == "model_cpc.full.it_0"
-    run = saved_models.find(pipeline.models, None, "e", "model_cnn", True, 0)
+    run = saved_models.find(pipeline.models, RunName("model_cnn", "scratch", "n", "e"))
     assert run.parent.name == "speech_none_2_music_eng"
     with pytest.raises(UserError) as caught:
-        saved_models.find(pipeline.models, "x", "m", "model_cpc", True, 3)
+        saved_models.find(pipeline.models, RunName("model_cpc", "full", "x", "m", 3))
     message = str(caught.value)
     assert "speech_mix_2_music_man/model_cpc.full.it_3 does not exist" in message
     assert "models_trans/speech_none_2_music_eng/model_cnn.it_0" in message
@@ -187,12 +187,12 @@ def test_an_ensemble_is_all_iterations_or_all_folds(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     for number in (10, 2):
         (tmp_path / f"model_over.full.folds_10.it_0/fold_{number}").mkdir()
-    assert {p.name for p in saved_models.siblings(tmp_path / names[0])} == set(names)
-    folds = saved_models.siblings(tmp_path / "model_over.full.folds_10.it_0")
+    assert {p.name for p in saved_models.members(tmp_path / names[0])} == set(names)
+    folds = saved_models.members(tmp_path / "model_over.full.folds_10.it_0")
     assert [p.name for p in folds] == ["fold_1", "fold_2", "fold_10"]
     for name in ("shipped", "model_cpc.full.it_0"):  # a mistyped path is no ensemble of none
         with pytest.raises(UserError, match="averages the iterations of a run"):
-            saved_models.siblings(tmp_path / name)
+            saved_models.members(tmp_path / name)
 
 
 def test_weights_survive_the_way_to_the_disk(tmp_path, features):

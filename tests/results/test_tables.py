@@ -145,7 +145,7 @@ def test_markdown_never_fills_a_missing_cell(models):
 def test_files_and_terminal(models, capsys):
     text = results_stage.results(models, models / "results")
     assert "SCAE    Full" in text and "intra- minus cross-linguistic, per clip, SCAE Full" in text
-    assert "is unfinished and left out" in capsys.readouterr().out
+    assert "is left out: it is unfinished" in capsys.readouterr().out
     names = {"table.md", "table.tex", "table.csv", "table.png", "table.pdf", "report.html"}
     names |= {"differences.csv", "contrasts.csv", "folds.csv", "runs.csv"}
     assert {path.name for path in (models / "results").iterdir()} == names
@@ -162,9 +162,9 @@ def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
         inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'
         name = f"model_over.full.it_{i}"
         run(tmp_path, "speech_eng_2_music_eng", name, 0.5 + i / 10, inputs=inputs)
-    cells, _, _, notes = collect(tmp_path)
-    assert cells[0].iterations == [1, 2]
-    assert notes == [
+    runs = collect(tmp_path)
+    assert runs.cells[0].iterations == [1, 2]
+    assert runs.notes == [
         "SCAE Full eng → eng: iterations 0 have other settings or data than 1, 2 and are left out"
     ]
 
@@ -181,9 +181,9 @@ def test_runs_that_differ_in_what_they_go_on_from_are_not_averaged(tmp_path):
         record = {"inputs": {"iteration": i, "feat_ext": f"hash {i}"}, "parents": parents}
         path = tmp_path / "models_trans" / pair / f"model_over.full.it_{i}" / "run.json"
         path.write_text(json.dumps(record))
-    cells, _, _, notes = collect(tmp_path)
-    assert cells[0].iterations == [0, 1]
-    assert "iterations 2, 3 have other settings or data" in notes[0]
+    runs = collect(tmp_path)
+    assert runs.cells[0].iterations == [0, 1]
+    assert "iterations 2, 3 have other settings or data" in runs.notes[0]
 
 
 def test_other_labels_of_the_same_clips_are_not_paired(models):
@@ -363,25 +363,25 @@ DAMAGE = {
 def test_predictions_that_were_changed_are_left_out_and_named(models, damage):
     pair = models / "models_trans/speech_eng_2_music_eng"
     for number in range(3):
-        run_record.write_run(pair / f"model_over.full.it_{number}", {}, {}, None, {}, 0.0)
-    whole, _, _, _ = collect(models)
+        run_record.write_run(pair / f"model_over.full.it_{number}", {}, {}, execution={}, began=0.0)
+    whole = collect(models).cells
     path = pair / "model_over.full.it_1/predictions.csv"
     path.write_text(damage(path.read_text()))
-    cells, _, behind, notes = collect(models)
-    found = {cell.key: cell.iterations for cell in cells}
+    runs = collect(models)
+    found = {cell.key: cell.iterations for cell in runs.cells}
     assert found[("model_over", "full", "eng", "eng")] == [0, 2]
-    assert len(cells) == len(whole) and not any("it_1" in run for run in behind["run"])
-    assert any("it_1 is left out" in n and "predictions.csv: cut, changed" in n for n in notes)
+    assert len(runs.cells) == len(whole) and not any("it_1" in run for run in runs.behind["run"])
+    assert any("it_1 is left out" in n and "predictions.csv: cut, changed" in n for n in runs.notes)
 
 
 @pytest.mark.parametrize("record", ['{"inputs": {"se', "", "[]", "null"])
 def test_a_damaged_record_of_a_run_is_left_out_and_named(models, record):
     run = models / "models_trans/speech_eng_2_music_eng/model_over.full.it_1"
     (run / "run.json").write_text(record)
-    cells, _, _, notes = collect(models)
-    found = {cell.key: cell.iterations for cell in cells}
+    runs = collect(models)
+    found = {cell.key: cell.iterations for cell in runs.cells}
     assert found[("model_over", "full", "eng", "eng")] == [0, 2]
-    assert any("it_1 is left out" in note and "run.json is damaged" in note for note in notes)
+    assert any("it_1 is left out" in note and "run.json is damaged" in note for note in runs.notes)
 
 
 @pytest.mark.parametrize("record", [
@@ -390,7 +390,7 @@ def test_a_damaged_record_of_a_run_is_left_out_and_named(models, record):
 def test_an_odd_record_of_a_run_is_no_traceback(models, record):
     run = models / "models_trans/speech_eng_2_music_eng/model_over.full.it_1"
     (run / "run.json").write_text(json.dumps(record))
-    cells, _, _, _ = collect(models)
+    cells = collect(models).cells
     assert len(cells) == 5
 
 
@@ -406,7 +406,7 @@ def test_iterations_from_before_a_setting_existed_are_of_one_cell(models):
         if other:
             path = pair / f"model_over.full.it_{number}/run.json"
             path.write_text(json.dumps({"inputs": other}))
-        cells, _, _, _ = collect(models)
+        cells = collect(models).cells
         found = {cell.key: cell.iterations for cell in cells}
         expected = [0, 2] if other else [0, 1, 2]
         assert found[("model_over", "full", "eng", "eng")] == expected

@@ -19,7 +19,7 @@ from conftest import ROOT
 STAND_IN = """
 import os, sys, time
 from pathlib import Path
-from lib.artefacts import run_name
+from lib.artefacts.run_name import RunName
 
 script, given = Path(sys.argv[0]).stem, sys.argv[1:]
 flags = dict(zip(given[:-1], given[1:]))
@@ -34,11 +34,12 @@ if script == "make_demo_data":
 elif script == "generate_dataset":
     path = Path(flags["-ps"]) / "dataset.json"
 elif script.startswith("pretrain"):
-    path = run_name.pretraining_run(models, flags["-s"], model, first[0]) / "run.json"
+    name = RunName(model, "pretrain", flags["-s"], iteration=int(first[0]))
+    path = name.path(models) / "run.json"
 elif script.startswith("trans"):
     mode = "scratch" if model == "model_cnn" else mode
-    names = (flags["-s"], flags["-m"], model, mode, first[0])
-    path = run_name.transfer_run(models, *names) / "run.json"
+    name = RunName(model, mode, flags["-s"], flags["-m"], int(first[0]))
+    path = name.path(models) / "run.json"
 else:
     path = models / "results" / "table.md"
 while Path("wait").exists() and Path("wait").read_text() in str(path):

@@ -151,7 +151,7 @@ def encoder():
 def encoded(windows, encoder, folder, codes_gb):
     """The codes of all windows, seven at a time."""
     how = dict(defaults.training, codes_gb=codes_gb)
-    take = frozen_codes.codes(windows, "all", encoder, "a", folder, how, 7)
+    take = frozen_codes.FrozenEncoder(encoder, "a", folder, how, 7).codes(windows, "all")
     return np.array(take(np.arange(len(windows))))
 
 
@@ -198,7 +198,7 @@ def test_an_error_of_the_recordings_is_not_taken_for_one_of_the_codes(
 def test_all_folds_share_what_one_encoder_made(tmp_path, windows, encoder, monkeypatch, codes_gb):
     """Computed once while the encoder is the same, again for another, and never both held."""
     settings = {"training": dict(defaults.training, codes_gb=codes_gb)}
-    nothing = dict.fromkeys(("model", "speech", "music", "machine"), "")
+    nothing = dict.fromkeys(("plan", "machine"), "")
     job = Job(**nothing, settings=settings, folder=tmp_path, data={}, overwrite=False, pool=windows)
     asked, original = [], frozen_codes._blocks
 
@@ -213,7 +213,7 @@ def test_all_folds_share_what_one_encoder_made(tmp_path, windows, encoder, monke
     asked.clear()
     for identity, number in (("a", 1), ("b", 2)):
         for part in parts:
-            takes = classifier_run._coded(replace(job, part=part), encoder, identity, 7)
+            takes = classifier_run._codes(replace(job, part=part), encoder, identity, 7)
             for name, take in takes.items():
                 own = windows.windows_of(part.rows[name])
                 np.testing.assert_array_equal(take(np.arange(len(own))), everything[own])

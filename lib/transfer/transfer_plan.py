@@ -1,0 +1,123 @@
+"""From flags to steps, once: what a transfer trains, from which encoder, in which runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lib.artefacts.run_name import RunName
+from lib.console import say
+from lib.errors import UserError
+from lib.models import catalogue
+
+if TYPE_CHECKING:
+    from lib.datasets.folds import Folds
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The pretraining that an encoder comes from: its run, and the command that makes it."""
+
+    name: RunName
+    make: str
+
+
+@dataclass(frozen=True)
+class TransferPlan:
+    """What a transfer is asked for.
+
+    model  : name of the encoder, or of a baseline
+    speech : what the encoder is pretrained on, a letter of lib.labels.SOURCES; "n": random weights
+    music  : "e" or "m"
+    steps  : in their order:
+             ("scratch",)           encoder and heads together, from random weights
+             ("feat_ext",)          the heads, on codes of the frozen encoder
+             ("feat_ext", "full")   then everything, from there
+             ("probe",)             a support vector machine per task, on the statistics of a clip
+    folds  : of a cross-validation, or None: the data set's own test split
+    """
+
+    model: str
+    speech: str
+    music: str
+    steps: tuple[str, ...]
+    folds: Folds | None = None
+
+    @classmethod
+    def from_flags(
+        cls,
+        model: str,
+        speech: str,
+        music: str,
+        *,
+        release: bool,
+        probe: bool = False,
+        folds: Folds | None = None,
+    ) -> TransferPlan:
+        """The plan of -mod, -s, -m, -rel, --probe and --folds; UserError where they do not fit."""
+        spec = catalogue.spec(model)
+        probe = probe or spec.probe
+        if probe and release:
+            raise UserError("a probe is of the frozen encoder: use -rel n")
+        if spec.baseline and release:
+            raise UserError(f"{model} is trained from scratch in one step: use -rel n")
+        if spec.baseline and speech != "n":
+            say(f"{model} learns from music alone: -s {speech} is ignored")
+            speech = "n"
+        if probe:
+            steps = ("probe",)
+        elif spec.baseline or (speech == "n" and release):
+            steps = ("scratch",)
+        else:
+            steps = ("feat_ext", "full") if release else ("feat_ext",)
+        return cls(model, speech, music, steps, folds)
+
+    def name(self, step: str, iteration: int, tag: str = "", fold: int | None = None) -> RunName:
+        """The run of a step; without `fold` that of all folds."""
+        return RunName(
+            model=self.model,
+            mode=step,
+            speech=self.speech,
+            music=self.music,
+            iteration=iteration,
+            tag=tag,
+            folds=self.folds.name if self.folds else "",
+            fold=fold,
+        )
+
+    def sections(self, step: str) -> tuple[str, ...]:
+        """The sections of the settings that decide a step, beside those that decide them all."""
+        spec = catalogue.spec(self.model)
+        if step == "probe":
+            return () if spec.probe else (spec.size,)
+        if step == "full":
+            return ("release", "augment")
+        size = (spec.size,) if step == "scratch" else ()
+        return (*size, "heads", "transfer", "augment")
+
+    @property
+    def all_sections(self) -> tuple[str, ...]:
+        """The sections of the settings that decide the whole plan, each once; none of a probe."""
+        if self.steps == ("probe",):
+            return ()
+        sections = [name for step in self.steps for name in self.sections(step)]
+        return tuple(dict.fromkeys(("network", *sections)))
+
+    def pretrained(self, iteration: int, fold: int | None = None) -> Pretrained | None:
+        """The pretraining number `iteration` that the plan starts from; None: random weights."""
+        if self.speech == "n" or catalogue.spec(self.model).probe:
+            return None
+        make = f"python3 pretrain_{catalogue.spec(self.model).script}.py "
+        if self.speech == "u":
+            folds = self.folds.name if self.folds else ""
+            name = RunName(
+                self.model, "pretrain", "", self.music, iteration, folds=folds, fold=fold
+            )
+            make += f"-m {self.music} -mod {self.model}"
+            make += f" --folds {self.folds.count}" if self.folds else ""
+            make += f" --groups {self.folds.groups}" if self.folds and self.folds.groups else ""
+        else:
+            name = RunName(self.model, "pretrain", self.speech, iteration=iteration)
+            make += f"-s {self.speech} -mod {self.model}"
+        make += f" --iterations {iteration + 1}" if iteration else ""
+        return Pretrained(name, make)
