@@ -1,4 +1,4 @@
-# The suite in a container; docs/CONTAINER.md has the lines to build and to run it.
+# The suite in a container; docs/container.md has the lines to build and to run it.
 ARG BASE=python:3.12-slim
 
 # what the suite needs, as fixed in the lock file: built again only when that changes

@@ -3,7 +3,7 @@
 Conventions: labels are class indices in the order of lib.labels.TASKS; probabilities are
 float (n, classes). Macro averages weigh classes alike, weighted ones by their number of items; a
 class that is never predicted has precision 0. A clip's probabilities are the mean over its windows
-(our choice; docs/REPRODUCTION.md has the alternatives that were tried). Standard deviations have
+(our choice; docs/reproduction.md has the alternatives that were tried). Standard deviations have
 n - 1 in the denominator.
 """
 
