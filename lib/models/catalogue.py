@@ -11,7 +11,11 @@ from lib.configuration import Settings
 if TYPE_CHECKING:
     import keras
 
+    from lib.models.convolutional_blocks import Sizes
+
 Statistics = Callable[[], tuple[float, float]]  # mean and standard deviation of the training data
+# the model that is pretrained, and the encoder in it
+Pretraining = Callable[[Settings, Statistics], tuple["keras.Model", "keras.Model"]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class ModelSpec:
     script      : "denoise" or "cpc": pretrain_<script>.py and trans_train_<script>_multi.py
     build       : settings -> encoder with random weights, (batch, n_mels, window_frames, 1) ->
                   (batch, d); None: no network, a support vector machine on log-mel statistics
-    size        : section of the settings that tells its size, beside `network`
+    size        : section of the settings with its sizes, beside `network`
     objective   : of its pretraining (lib.pretraining); None: it is trained from scratch on music
     pretraining : (settings, statistics) -> the model that is pretrained, and the encoder in it
     sections    : of the settings that pretraining takes, beside those that all share
@@ -35,7 +39,7 @@ class ModelSpec:
     build: Callable[[Settings], keras.Model] | None
     size: str = "network"
     objective: str | None = None
-    pretraining: Callable[[Settings, Statistics], tuple[keras.Model, keras.Model]] | None = None
+    pretraining: Pretraining | None = None
     sections: tuple[str, ...] = ()
 
     @property
@@ -49,69 +53,67 @@ class ModelSpec:
         return self.build is None
 
 
-def _window(settings: Settings) -> dict:
-    """The size of a window, as builders call it."""
-    features = settings["features"]
-    return {"n_mels": features["n_mels"], "frames": features["window_frames"]}
+def _sizes(settings: Settings) -> Sizes:
+    from lib.models.convolutional_blocks import Sizes
 
-
-def _light(settings: Settings) -> dict:
-    """What the light encoders are built with."""
-    return {**settings["framewise"], "dropout": settings["network"]["dropout"]}
-
-
-def _scae(settings: Settings) -> keras.Model:
-    from lib.models import scae
-
-    return scae.build_encoder(**_window(settings), **settings["network"])
-
-
-def _denoiser(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
-    from lib.models import scae
-
-    start = {}
-    if settings["scae"]["output_from_data"]:
-        start = dict(zip(("output_mean", "output_scale"), statistics(), strict=True))
-    return scae.build(**_window(settings), **settings["network"], **start)
-
-
-def _cpc(settings: Settings) -> keras.Model:
-    from lib.models import cpc
-
-    return cpc.build_encoder(
-        **_window(settings), **settings["network"], code=settings["cpc"]["code"]
-    )
-
-
-def _predictive(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
-    from lib.models import cpc
-
-    widths = {key: settings["cpc"][key] for key in ("past", "future", "code", "context")}
-    return cpc.build(**_window(settings), **settings["network"], **widths)
+    n_mels, frames = settings["features"]["n_mels"], settings["features"]["window_frames"]
+    return Sizes(n_mels, frames, **settings["network"])
 
 
 def _cnn(settings: Settings) -> keras.Model:
     from lib.models import cnn
 
-    return cnn.build_encoder(**_window(settings), **settings["network"])
+    return cnn.build_encoder(_sizes(settings))
+
+
+def _scae(settings: Settings) -> keras.Model:
+    from lib.models import scae
+
+    return scae.build_encoder(_sizes(settings))
+
+
+def _denoiser(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
+    from lib.models import scae
+
+    mean, scale = statistics() if settings["scae"]["output_from_data"] else (0.0, 1.0)
+    return scae.build(_sizes(settings), mean, scale)
+
+
+def _cpc(settings: Settings) -> keras.Model:
+    from lib.models import cpc
+
+    return cpc.build_encoder(_sizes(settings), settings["cpc"]["code"])
+
+
+def _predictive(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
+    from lib.models import cpc
+
+    section = settings["cpc"]
+    return cpc.build(
+        _sizes(settings),
+        past=section["past"],
+        future=section["future"],
+        code=section["code"],
+        context=section["context"],
+    )
 
 
 def _framewise(settings: Settings) -> keras.Model:
     from lib.models import framewise_encoder
 
-    return framewise_encoder.build_encoder(**_window(settings), **_light(settings))
+    return framewise_encoder.build_encoder(_sizes(settings), **settings["framewise"])
 
 
 def _masked(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
     from lib.models import masked_denoiser
 
-    return masked_denoiser.build(**_window(settings), **_light(settings))
+    return masked_denoiser.build(_sizes(settings), **settings["framewise"])
 
 
 def _infonce(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
     from lib.models import cpc_infonce
 
-    return cpc_infonce.build(**_window(settings), **settings["nce"], **_light(settings))
+    return cpc_infonce.build(_sizes(settings), **settings["framewise"], **settings["nce"])
 
 
 BASELINE, PROBE = "model_cnn", "model_svm"
@@ -175,13 +177,11 @@ def spec(model: str) -> ModelSpec:
 
 
 def names(script: str | None = None, *, pretrained: bool = False) -> tuple[str, ...]:
-    """The names of -mod: of a script ("denoise", "cpc"), or of all; baselines stand last.
-
-    pretrained : only those that are pretrained
-    """
-    found = [m for m in _MODELS.values() if script in (None, m.script)]
-    found = [m for m in found if not (pretrained and m.baseline)]
-    return tuple(m.name for m in sorted(found, key=lambda m: m.baseline))
+    """The names of -mod, baselines last: of all models, or only of those of a script ("denoise",
+    "cpc") and of those that are pretrained."""
+    models = [m for m in _MODELS.values() if script in (None, m.script)]
+    models = [m for m in models if not (pretrained and m.baseline)]
+    return tuple(m.name for m in sorted(models, key=lambda m: m.baseline))
 
 
 def titles() -> dict[str, str]:

@@ -7,38 +7,27 @@ from __future__ import annotations
 
 import keras
 
-from lib.models.convolutional_blocks import CHANNELS, trunk
+from lib.models.convolutional_blocks import PUBLISHED, Sizes, trunk
 
 
-def build_encoder(
-    *,
-    n_mels: int = 128,
-    frames: int = 31,
-    code: int = 256,
-    dropout: float = 0.25,
-    momentum: float = 0.7,
-    norm_axis: int = CHANNELS,
-) -> keras.Model:
+def build_encoder(sizes: Sizes = PUBLISHED, code: int = 256) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, `code`)."""
-    inputs = keras.Input((n_mels, frames, 1), name="log_mel")
-    x = trunk(inputs, pools=(4, 4, 2), dropout=dropout, momentum=momentum, norm_axis=norm_axis)
+    inputs = keras.Input((sizes.n_mels, sizes.frames, 1), name="log_mel")
+    x = trunk(inputs, (4, 4, 2), sizes)
     x = keras.layers.Flatten(name="flat")(x)
     x = keras.layers.Dense(code, activation="relu", name="fc1")(x)
-    x = keras.layers.BatchNormalization(momentum=momentum, name="fc1_b1")(x)
+    x = keras.layers.BatchNormalization(momentum=sizes.momentum, name="fc1_b1")(x)
     outputs = keras.layers.Dense(code, name="code")(x)
     return keras.Model(inputs, outputs, name="cpc_encoder")
 
 
 def build(
+    sizes: Sizes = PUBLISHED,
     *,
-    n_mels: int = 128,
-    frames: int = 31,
     past: int = 4,
     future: int = 2,
     code: int = 256,
     context: int = 256,
-    dropout: float = 0.25,
-    momentum: float = 0.7,
 ) -> tuple[keras.Model, keras.Model]:
     """The contrastive model and its encoder, sharing weights.
 
@@ -48,15 +37,12 @@ def build(
 
     Returns (model, encoder).
     """
-    encoder = build_encoder(
-        n_mels=n_mels, frames=frames, code=code, dropout=dropout, momentum=momentum
-    )
-    length = past + future
-    inputs = keras.Input((length, n_mels, frames, 1), name="sequence")
-    windows = keras.ops.reshape(inputs, (-1, n_mels, frames, 1))
-    codes = keras.layers.Reshape((length, code), name="codes")(
-        keras.ops.reshape(encoder(windows), (-1, length * code))
-    )
+    encoder = build_encoder(sizes, code)
+    length, window = past + future, (sizes.n_mels, sizes.frames, 1)
+    inputs = keras.Input((length, *window), name="sequence")
+    codes = encoder(keras.ops.reshape(inputs, (-1, *window)))
+    codes = keras.ops.reshape(codes, (-1, length * code))
+    codes = keras.layers.Reshape((length, code), name="codes")(codes)
     summary = keras.layers.GRU(context, name="context")(codes[:, :past])
     predictions = keras.ops.stack(
         [keras.layers.Dense(code, name=f"predict_{k + 1}")(summary) for k in range(future)], axis=1

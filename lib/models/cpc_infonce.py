@@ -10,6 +10,7 @@ from __future__ import annotations
 import keras
 
 from lib.models import framewise_encoder
+from lib.models.convolutional_blocks import PUBLISHED, Sizes
 
 NEVER = -1e9  # the score of what is no candidate
 
@@ -19,8 +20,6 @@ def scores(
 ) -> keras.KerasTensor:
     """The score of every latent of a batch, for every prediction.
 
-    Parameters
-    ----------
     predictions : float32 (batch, anchors, steps, d); that of anchor a and step k (from 0) is of the
         latent a + k + 1
     latents : float32 (batch, length, d)
@@ -37,52 +36,44 @@ def scores(
     number = ops.reshape(sounds, (-1,))
     place = ops.cumsum(ops.ones_like(number)) - 1
 
-    def of_the_true(values):
+    def of_true_latent(values: keras.KerasTensor) -> keras.KerasTensor:
         values = ops.reshape(values, (-1, length))
         return ops.stack([values[:, k + 1 : k + 1 + anchors] for k in range(steps)], axis=2)
 
-    same = ops.equal(of_the_true(number)[..., None], number)
-    other = ops.not_equal(of_the_true(place)[..., None], place)
+    same = ops.equal(of_true_latent(number)[..., None], number)
+    other = ops.not_equal(of_true_latent(place)[..., None], place)
     return ops.where(ops.logical_and(same, other), NEVER, products)
 
 
 def build(
+    sizes: Sizes = PUBLISHED,
     *,
-    n_mels: int = 128,
-    frames: int = 31,
+    latent: int = 256,
     stretch: int = 64,
     steps: int = 12,
-    latent: int = 256,
     context: int = 256,
-    dropout: float = 0.25,
 ) -> tuple[keras.Model, keras.Model]:
     """The contrastive model and its encoder, sharing weights.
 
     The model maps {"log_mel": (batch, n_mels, stretch, 1), "sounds": int32 (batch, length)}, length
-    = ceil(stretch / framewise.STRIDE), to scores as of `scores`, with length - steps anchors.
+    = ceil(stretch / STRIDE), to scores as of `scores`, with length - steps anchors.
 
-    Parameters
-    ----------
-    n_mels, frames : size of an encoder's window
+    latent, context : dimensions of a latent, units of the GRU
     stretch : frames of a training example
     steps : how far ahead is predicted, in latents
-    latent, context : dimensions of a latent, units of the GRU
-    dropout : rate after each convolution
 
     Returns (model, encoder).
     """
-    each = framewise_encoder.latents(n_mels=n_mels, latent=latent, dropout=dropout)
+    latents = framewise_encoder.build_latents(sizes, latent)
     length = -(-stretch // framewise_encoder.STRIDE)
-    log_mel = keras.Input((n_mels, stretch, 1), name="log_mel")
-    sounds = keras.Input((length,), dtype="int32", name="sounds")
-    z = each(log_mel)
-    z = keras.layers.Reshape((length, latent), name="z")(z)
-    summary = keras.layers.GRU(context, return_sequences=True, name="context")(z)
     anchors = length - steps
-    predicted = keras.layers.Dense(steps * latent, use_bias=False, name="predict")(
-        summary[:, :anchors]
-    )
+    log_mel = keras.Input((sizes.n_mels, stretch, 1), name="log_mel")
+    sounds = keras.Input((length,), dtype="int32", name="sounds")
+    z = keras.layers.Reshape((length, latent), name="z")(latents(log_mel))
+    summary = keras.layers.GRU(context, return_sequences=True, name="context")(z)
+    predict = keras.layers.Dense(steps * latent, use_bias=False, name="predict")
+    predicted = predict(summary[:, :anchors])
     predicted = keras.layers.Reshape((anchors, steps, latent), name="predictions")(predicted)
     inputs = {"log_mel": log_mel, "sounds": sounds}
     model = keras.Model(inputs, scores(predicted, z, sounds), name="cpc_nce")
-    return model, framewise_encoder.encoder(each, frames=frames)
+    return model, framewise_encoder.encoder(latents, sizes.frames)

@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 
 
-def build(
-    dimensions: int,
-    tasks: Mapping[str, Sequence[str]],
-    *,
-    units: int = 512,
-    shared: int = 3,
-    own: int = 2,
-    dropout: float = 0.25,
-    code_dropout: float = 0.0,
-) -> keras.Model:
-    """Heads: code (batch, dimensions) -> {task: probabilities (batch, classes)}.
+@dataclass(frozen=True)
+class HeadSizes:
+    """The dense layers that all tasks share, then each task's own; as in the released models.
 
-    Dense layers that all tasks share, then each task's own. The paper prints 256 units for the
-    latter; the released models have 512 throughout.
-
-    Parameters
-    ----------
-    units, shared, own : of every dense layer, and how many there are; three and two as published
-    dropout : rate between them, and before the softmax where a task has no layer of its own
+    units        : of every dense layer; the paper prints 256 for each task's own
+    shared, own  : how many layers there are
+    dropout      : rate between them, and before the softmax where a task has no layer of its own
     code_dropout : rate on the code
     """
-    inputs = keras.Input((dimensions,), name="code")
 
-    def dense(x, name):
-        return keras.layers.Dense(units, activation="relu", name=name)(x)
+    units: int = 512
+    shared: int = 3
+    own: int = 2
+    dropout: float = 0.25
+    code_dropout: float = 0.0
 
-    def drop(x, name):
-        return keras.layers.Dropout(dropout, name=name)(x)
 
-    def stack(x, name, layers, last=False):
+RELEASED = HeadSizes()
+
+
+def build(
+    dimensions: int, tasks: Mapping[str, Sequence[str]], sizes: HeadSizes = RELEASED
+) -> keras.Model:
+    """Heads: code (batch, dimensions) -> {task: probabilities (batch, classes)}."""
+
+    def stack(x: keras.KerasTensor, name: str, layers: int, drops: int) -> keras.KerasTensor:
         for i in range(1, layers + 1):
-            x = dense(x, f"{name}_fc{i}")
-            x = drop(x, f"{name}_d{i}") if last or i < layers else x
+            x = keras.layers.Dense(sizes.units, activation="relu", name=f"{name}_fc{i}")(x)
+            if i <= drops:
+                x = keras.layers.Dropout(sizes.dropout, name=f"{name}_d{i}")(x)
         return x
 
-    x = keras.layers.Dropout(code_dropout, name="code_d")(inputs) if code_dropout else inputs
-    x = stack(x, "shared", shared, last=not own)
+    x = inputs = keras.Input((dimensions,), name="code")
+    if sizes.code_dropout:
+        x = keras.layers.Dropout(sizes.code_dropout, name="code_d")(x)
+    x = stack(x, "shared", sizes.shared, sizes.shared - 1 if sizes.own else sizes.shared)
     outputs = {}
     for task, classes in tasks.items():
-        y = stack(x, task, own)
+        y = stack(x, task, sizes.own, sizes.own - 1)
         outputs[task] = keras.layers.Dense(len(classes), activation="softmax", name=task)(y)
     return keras.Model(inputs, outputs, name="heads")
 

@@ -13,34 +13,32 @@ from __future__ import annotations
 
 import keras
 
+from lib.models.convolutional_blocks import PUBLISHED, Sizes
+
 STRIDE = 2  # frames per latent
-WIDTHS = (32, 64, 128)
 # kernel and stride along mel and time of each convolution; mel is cut to a 32nd in all
 SHAPES = (((8, 3), (4, 1)), ((4, 3), (4, STRIDE)), ((4, 3), (2, 1)))
 # [ours] about the mean and scale of the log-mel of speech (-4.0, 2.1) and music (-2.6, 2.0)
 LEVEL, SCALE = -3.3, 2.1
 
 
-def latents(*, n_mels: int = 128, latent: int = 256, dropout: float = 0.25) -> keras.Model:
-    """Latents by frame: (batch, n_mels, frames, 1) -> (batch, ceil(frames / STRIDE), latent).
-
-    latent : dimensions of each; dropout : rate after each convolution
-    """
-    inputs = keras.Input((n_mels, None, 1), name="log_mel")
+def build_latents(sizes: Sizes, latent: int) -> keras.Model:
+    """Latents by frame: (batch, n_mels, frames, 1) -> (batch, ceil(frames / STRIDE), latent)."""
+    inputs = keras.Input((sizes.n_mels, None, 1), name="log_mel")
     x = keras.layers.Rescaling(1 / SCALE, -LEVEL / SCALE, name="standard")(inputs)
-    for i, (width, (kernel, stride)) in enumerate(zip(WIDTHS, SHAPES, strict=True), start=1):
-        x = keras.layers.Conv2D(width, kernel, stride, padding="same", name=f"c{i}")(x)
+    for i, (maps, (kernel, stride)) in enumerate(zip(sizes.maps, SHAPES, strict=True), start=1):
+        x = keras.layers.Conv2D(maps, kernel, stride, padding="same", name=f"c{i}")(x)
         x = keras.layers.LayerNormalization(name=f"n{i}")(x)
         x = keras.layers.Activation("relu", name=f"a{i}")(x)
-        x = keras.layers.Dropout(dropout, name=f"d{i}")(x)
+        x = keras.layers.Dropout(sizes.dropout, name=f"d{i}")(x)
     x = keras.layers.Permute((2, 1, 3), name="time_first")(x)
-    x = keras.layers.Reshape((-1, n_mels // 32 * WIDTHS[-1]), name="frame")(x)
+    x = keras.layers.Reshape((-1, sizes.n_mels // 32 * sizes.maps[-1]), name="frame")(x)
     x = keras.layers.Dense(latent, name="fc")(x)
     outputs = keras.layers.LayerNormalization(name="latent")(x)
     return keras.Model(inputs, outputs, name="latents")
 
 
-def encoder(latents: keras.Model, *, frames: int = 31) -> keras.Model:
+def encoder(latents: keras.Model, frames: int) -> keras.Model:
     """Encoder (batch, n_mels, frames, 1) -> code (batch, latent), sharing weights."""
     inputs = keras.Input((latents.input_shape[1], frames, 1), name="log_mel")
     x = keras.layers.Activation("relu", name="rectified")(latents(inputs))
@@ -48,8 +46,6 @@ def encoder(latents: keras.Model, *, frames: int = 31) -> keras.Model:
     return keras.Model(inputs, code, name="framewise_encoder")
 
 
-def build_encoder(
-    *, n_mels: int = 128, frames: int = 31, latent: int = 256, dropout: float = 0.25
-) -> keras.Model:
+def build_encoder(sizes: Sizes = PUBLISHED, latent: int = 256) -> keras.Model:
     """The encoder with weights of its own: (batch, n_mels, frames, 1) -> (batch, latent)."""
-    return encoder(latents(n_mels=n_mels, latent=latent, dropout=dropout), frames=frames)
+    return encoder(build_latents(sizes, latent), sizes.frames)

@@ -183,10 +183,7 @@ def _load(job: Job, pretrained: Pretrained) -> tuple[keras.Model, str, dict]:
 
 
 def _classifier(encoder: keras.Model, settings: Settings) -> keras.Model:
-    heads = emotion_heads.build(
-        encoder.output_shape[-1],
-        TASKS,
-        **settings["heads"],
-        dropout=settings["network"]["dropout"],
-    )
+    dropout = settings["network"]["dropout"]
+    sizes = emotion_heads.HeadSizes(**settings["heads"], dropout=dropout)
+    heads = emotion_heads.build(encoder.output_shape[-1], TASKS, sizes)
     return emotion_heads.classifier(encoder, heads)

@@ -11,6 +11,7 @@ from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
 from lib.models import emotion_heads, saved_models, scae
+from lib.models.emotion_heads import HeadSizes
 
 MAKE = "python3 pretrain_cpc.py -s e -mod model_cpc"
 
@@ -44,7 +45,7 @@ def small(features, tasks=TASKS):
     pooled = keras.layers.MaxPooling2D((features["n_mels"] // 4, 31))(inputs)
     code = keras.layers.Flatten()(pooled)
     encoder = keras.Model(inputs, code)
-    return emotion_heads.classifier(encoder, emotion_heads.build(4, tasks, units=4))
+    return emotion_heads.classifier(encoder, emotion_heads.build(4, tasks, HeadSizes(units=4)))
 
 
 def test_a_classifier_is_read_with_its_features(tmp_path, features):

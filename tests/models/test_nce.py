@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lib.models import cpc_infonce, framewise_encoder, masked_denoiser
+from lib.models.convolutional_blocks import Sizes
 from lib.training import contrastive_batches, denoising_batches
 
 
@@ -58,9 +59,8 @@ def test_a_latent_of_the_same_sound_is_no_negative_of_itself():
 
 
 def small():
-    return cpc_infonce.build(
-        n_mels=64, frames=8, stretch=16, steps=2, latent=8, context=6, dropout=0.0
-    )
+    sizes = Sizes(n_mels=64, frames=8, dropout=0.0)
+    return cpc_infonce.build(sizes, latent=8, stretch=16, steps=2, context=6)
 
 
 def batch(windows, size=4):

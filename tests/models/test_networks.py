@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from lib.labels import TASKS
-from lib.models import cnn, cpc, emotion_heads, scae
+from lib.models import cnn, cpc, cpc_infonce, emotion_heads, masked_denoiser, scae
+from lib.models.convolutional_blocks import Sizes
+from lib.models.emotion_heads import HeadSizes
 
 
 def conv(kernels, inputs, outputs):
@@ -53,15 +55,27 @@ def test_encoders_keep_the_contract():
         assert encoder.output_shape == (None, size)
 
 
+@pytest.mark.parametrize("build", [
+    scae.build, cpc.build, cpc_infonce.build, masked_denoiser.build,
+    lambda sizes: [cnn.build_encoder(sizes)],
+])  # fmt: skip
+def test_networks_can_be_narrow(build):
+    models = build(Sizes(n_mels=64, frames=5, maps=(4, 8, 16)))
+    assert models[-1].input_shape == (None, 64, 5, 1)
+    layers = [x for model in models for x in model._flatten_layers()]
+    convolutions = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+    maps = {x.name: x.filters for x in layers if isinstance(x, convolutions)}
+    assert set(maps.values()) - {1} == {4, 8, 16} and len(maps) in (3, 6, 12)
+
+
 def batch(*shape):
     return np.random.default_rng(0).normal(-5, 2, shape).astype(np.float32)
 
 
 def classifier():
     encoder = scae.build_encoder()
-    return emotion_heads.classifier(
-        encoder, emotion_heads.build(encoder.output_shape[-1], TASKS, units=16)
-    )
+    heads = emotion_heads.build(encoder.output_shape[-1], TASKS, HeadSizes(units=16))
+    return emotion_heads.classifier(encoder, heads)
 
 
 MODELS = {
@@ -119,7 +133,7 @@ def test_cpc_score_is_the_mean_agreement_of_prediction_and_code():
 
 
 def test_heads_name_their_outputs_and_sum_to_one():
-    model = emotion_heads.build(10, TASKS, units=8)
+    model = emotion_heads.build(10, TASKS, HeadSizes(units=8))
     outputs = model(batch(5, 10), training=False)
     assert {task: tuple(p.shape) for task, p in outputs.items()} == {
         "quadrants": (5, 4),

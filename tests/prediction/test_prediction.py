@@ -368,9 +368,8 @@ def test_a_long_file_is_predicted_in_little_memory(tmp_path, monkeypatch):
     code = keras.layers.Flatten()(keras.layers.MaxPooling2D((32, 31))(inputs))
     from lib.models import emotion_heads
 
-    small = emotion_heads.classifier(
-        keras.Model(inputs, code), emotion_heads.build(4, TASKS, units=4)
-    )
+    heads = emotion_heads.build(4, TASKS, emotion_heads.HeadSizes(units=4))
+    small = emotion_heads.classifier(keras.Model(inputs, code), heads)
     small.save(tmp_path / "small.keras")
     emotion = Predictor.load(tmp_path / "small.keras")
     rng = np.random.default_rng(0)
