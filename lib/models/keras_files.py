@@ -13,7 +13,6 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
@@ -40,14 +39,15 @@ OPERATIONS = """
     Subtract Sum TrueDivide Where
 """
 # module, as Keras 3.12 to 3.15 spell it -> its classes that the suite writes
-WRITTEN: Mapping[str | None, frozenset[str]] = {
-    "keras": frozenset(["DTypePolicy"]),
-    "keras.initializers": frozenset("Constant GlorotUniform Ones Orthogonal Zeros".split()),
-    "keras.layers": frozenset(LAYERS.split()),
-    "keras.src.models.functional": frozenset(["Functional"]),
-    "keras.src.ops.numpy": frozenset(OPERATIONS.split()),
-    None: frozenset("__ellipsis__ __keras_tensor__ __slice__".split()),
+CLASSES = {
+    "keras": "DTypePolicy",
+    "keras.initializers": "Constant GlorotUniform Ones Orthogonal Zeros",
+    "keras.layers": LAYERS,
+    "keras.src.models.functional": "Functional",
+    "keras.src.ops.numpy": OPERATIONS,
+    None: "__ellipsis__ __keras_tensor__ __slice__",
 }
+WRITTEN = [(module, name) for module, names in CLASSES.items() for name in names.split()]
 
 
 def load(path: Path, advice: str) -> keras.Model:
@@ -103,8 +103,7 @@ def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
             )
     if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
         raise UserError(f"{path} promises more bytes than it holds: get the file again")
-    if archive.getinfo(CONFIG).file_size > architecture.MOST:
-        raise architecture.too_large(archive.getinfo(CONFIG).file_size, path)
+    architecture.check_size(archive.getinfo(CONFIG).file_size, path)
     return archive
 
 
@@ -113,26 +112,24 @@ def _newer_version(archive: zipfile.ZipFile) -> str | None:
     if ABOUT not in archive.namelist() or archive.getinfo(ABOUT).file_size > DIRECTORY:
         return None
     about = json.loads(archive.read(ABOUT))
-    pattern = r"(\d{1,4})\.(\d{1,4})(\.\d{1,4})?"
-    wrote = re.match(pattern, str(about.get("keras_version")) if isinstance(about, dict) else "")
-    here = re.match(pattern, keras.__version__)
+    writer = _numbers(about.get("keras_version")) if isinstance(about, dict) else []
+    return ".".join(map(str, writer)) if writer > _numbers(keras.__version__) else None
 
-    def order(version: re.Match) -> list[int]:
-        return [int(number) for number in version[0].split(".")]
 
-    return wrote[0] if wrote and here and order(wrote) > order(here) else None
+def _numbers(version: object) -> list[int]:
+    """The first two or three numbers of a version, [] where it is none."""
+    match = re.match(r"\d{1,4}(\.\d{1,4}){1,2}", str(version))
+    return [int(number) for number in match[0].split(".")] if match else []
 
 
 def _check_names(config: dict, path: Path, version: str | None) -> None:
     """Raise UserError when an architecture names anything that this suite does not write."""
-    config["compile_config"] = None  # Keras is told not to read this one
+    config["compile_config"] = None  # `load` tells Keras not to read this one
     for item in architecture.objects(config):
-        name, module = item.get("class_name"), item.get("module")
         if not {"class_name", "module", "registered_name", "compile_config"} & item.keys():
             continue
-        known = isinstance(name, str) and isinstance(module, (str, type(None)))
-        known = known and name in WRITTEN.get(module, ())
-        if not known or item.get("registered_name") not in (None, name):
+        name, module = item.get("class_name"), item.get("module")
+        if (module, name) not in WRITTEN or item.get("registered_name") not in (None, name):
             shown = "".join(c if c.isprintable() else "?" for c in f"{module}.{name}"[:80])
             newer = f" (it was saved with Keras {version}, here is {keras.__version__})"
             raise UserError(

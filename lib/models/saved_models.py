@@ -58,25 +58,17 @@ def load_encoder(
     not there or not finished, when the file is damaged or no encoder, or when it was pretrained on
     other features.
     """
-    path = run / "encoder.keras"
-    record = files.read_json(run / "run.json")
     released = None if run.is_dir() else keras2_files.pretrained(run.parent, model, iteration)
     if released:
-        path, pretrained_on = released, keras2_files.FEATURES
-    elif record is None or not path.is_file():
+        _check_features(released, keras2_files.FEATURES, features)
+        return keras2_files.load(released, classifier=False), released
+    path = run / "encoder.keras"
+    record = files.read_json(run / "run.json")
+    if record is None or not path.is_file():
         state = "is not finished" if run.is_dir() else "does not exist"
         raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
-    else:
-        run_record.check_files(run, record, [path.name])
-        pretrained_on = record.get("inputs", {}).get("features", {})
-    differ = run_record.differences(pretrained_on, features)
-    if differ:
-        raise UserError(
-            f"{path} was pretrained on other features ({'; '.join(differ)}): set them alike, or "
-            f"pretrain again with those of the music"
-        )
-    if released:
-        return keras2_files.load(path, classifier=False), path
+    run_record.check_files(run, record, [path.name])
+    _check_features(path, record.get("inputs", {}).get("features", {}), features)
     encoder = load_model(path, f"run again\n  {make} --overwrite")
     size = (None, features["n_mels"], features["window_frames"], 1)
     if encoder.input_shape != size or len(encoder.output_shape) != 2:
@@ -85,6 +77,15 @@ def load_encoder(
             f"encoder maps {size} to (None, d): run again\n  {make} --overwrite"
         )
     return encoder, path
+
+
+def _check_features(path: Path, features: Mapping, wanted: Mapping) -> None:
+    differences = run_record.differences(features, wanted)
+    if differences:
+        raise UserError(
+            f"{path} was pretrained on other features ({'; '.join(differences)}): set them alike, "
+            "or pretrain again with those of the music"
+        )
 
 
 def classifier(path: Path, features: Mapping) -> Classifier:

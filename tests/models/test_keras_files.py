@@ -28,6 +28,8 @@ from lib.models import (
     masked_denoiser,
     scae,
 )
+from lib.models.convolutional_blocks import TIME, Sizes
+from lib.models.emotion_heads import HeadSizes
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,8 @@ def good(tmp_path_factory):
     """The members of a model file."""
     inputs = keras.Input((128, 31, 1), name="log_mel")
     x = keras.layers.Flatten(name="flat")(keras.layers.MaxPooling2D((32, 31), name="pool")(inputs))
-    model = emotion_heads.classifier(keras.Model(inputs, x), emotion_heads.build(4, TASKS, units=4))
+    heads = emotion_heads.build(4, TASKS, HeadSizes(units=4))
+    model = emotion_heads.classifier(keras.Model(inputs, x), heads)
     path = tmp_path_factory.mktemp("good") / "model.keras"
     model.save(path)
     with zipfile.ZipFile(path) as archive:
@@ -308,7 +311,7 @@ def test_a_file_of_a_newer_keras_names_both_versions(tmp_path, good):
 
 @pytest.mark.parametrize("build", [
     lambda: scae.build(output_mean=-3.0, output_scale=2.0)[0],
-    lambda: scae.build_encoder(norm_axis=2),
+    lambda: scae.build_encoder(Sizes(norm_axis=TIME)),
     lambda: cpc.build()[0],
     lambda: cpc.build_encoder(code=8),
     lambda: cnn.build_encoder(),
@@ -316,7 +319,7 @@ def test_a_file_of_a_newer_keras_names_both_versions(tmp_path, good):
     lambda: masked_denoiser.build(latent=8)[0],
     lambda: emotion_heads.classifier(
         framewise_encoder.build_encoder(latent=8),
-        emotion_heads.build(8, TASKS, units=4, code_dropout=0.1),
+        emotion_heads.build(8, TASKS, HeadSizes(units=4, code_dropout=0.1)),
     ),
 ])  # fmt: skip
 def test_what_the_suite_builds_is_loaded(tmp_path, build):

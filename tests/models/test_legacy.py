@@ -18,6 +18,7 @@ import tf_keras
 import predict
 import settings as defaults
 import trans_train_cpc_multi
+from lib import legacy
 from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
@@ -300,7 +301,7 @@ def test_what_a_file_claims_is_checked_before_a_network_is_built(
     shutil.copy(transferred, path)
     with h5py.File(path, "r+") as file:
         change(file)
-    monkeypatch.setattr(keras2_files, "_values", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr(keras2_files._Released, "values", lambda *_: pytest.fail("was read"))
     with pytest.raises(UserError, match=message):
         keras2_files.load(path)
 
@@ -317,7 +318,7 @@ def test_an_architecture_beside_a_file_is_bounded_too(tmp_path):
 def test_conversion_makes_a_run_directory(tmp_path, x, capsys, has_heads):
     path, out = tmp_path / "model.hdf5", tmp_path / "run"
     reference = write(path, "cpc", transferred=has_heads)
-    assert keras2_files.main([str(path), str(out)]) == 0
+    assert legacy.main([str(path), str(out)]) == 0
     name = "model.keras" if has_heads else "encoder.keras"
     assert {p.name for p in out.iterdir()} == {name, "run.json"}
     assert name in capsys.readouterr().out
@@ -326,7 +327,7 @@ def test_conversion_makes_a_run_directory(tmp_path, x, capsys, has_heads):
     pairs = [(found, expected)] if not has_heads else zip(found.values(), expected, strict=True)
     for a, b in pairs:
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
-    assert keras2_files.main([str(path), str(out)]) == 2
+    assert legacy.main([str(path), str(out)]) == 2
     assert "is there already" in capsys.readouterr().err
 
 
