@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lib.configuration import Settings
@@ -14,33 +16,24 @@ if TYPE_CHECKING:
     from lib.models.convolutional_blocks import Sizes
 
 Statistics = Callable[[], tuple[float, float]]  # mean and standard deviation of the training data
-# the model that is pretrained, and the encoder in it
-Pretraining = Callable[[Settings, Statistics], tuple["keras.Model", "keras.Model"]]
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """An encoder.
+    """An encoder."""
 
-    name        : of -mod and of run directories
-    title       : in tables and figures
-    script      : "denoise" or "cpc": pretrain_<script>.py and trans_train_<script>_multi.py
-    build       : settings -> encoder with random weights, (batch, n_mels, window_frames, 1) ->
-                  (batch, d); None: no network, a support vector machine on log-mel statistics
-    size        : section of the settings with its sizes, beside `network`
-    objective   : of its pretraining (lib.pretraining); None: it is trained from scratch on music
-    pretraining : (settings, statistics) -> the model that is pretrained, and the encoder in it
-    sections    : of the settings that pretraining takes, beside those that all share
-    """
-
-    name: str
-    title: str
-    script: str
+    name: str  # of -mod and of run directories
+    title: str  # in tables and figures
+    script: str  # "denoise" or "cpc": pretrain_<script>.py and trans_train_<script>_multi.py
+    # settings -> encoder with random weights, (batch, n_mels, window_frames, 1) -> (batch, d);
+    # None: no network, a support vector machine on log-mel statistics
     build: Callable[[Settings], keras.Model] | None
-    size: str = "network"
+    size: str = "network"  # section of the settings with its sizes, beside `network`
+    # of its pretraining (lib.pretraining); None: it is trained from scratch on music
     objective: str | None = None
-    pretraining: Pretraining | None = None
-    sections: tuple[str, ...] = ()
+    # (settings, statistics) -> the model that is pretrained, and the encoder in it
+    pretraining: Callable[[Settings, Statistics], tuple[keras.Model, keras.Model]] | None = None
+    sections: tuple[str, ...] = ()  # of the settings, for pretraining, beside those that all share
 
     @property
     def baseline(self) -> bool:
@@ -53,43 +46,24 @@ class ModelSpec:
         return self.build is None
 
 
+def _builders(module: str) -> ModuleType:
+    """A module of lib.models, imported when a network is built: Keras takes seconds."""
+    return importlib.import_module(f"lib.models.{module}")
+
+
 def _sizes(settings: Settings) -> Sizes:
-    from lib.models.convolutional_blocks import Sizes
-
     n_mels, frames = settings["features"]["n_mels"], settings["features"]["window_frames"]
-    return Sizes(n_mels, frames, **settings["network"])
-
-
-def _cnn(settings: Settings) -> keras.Model:
-    from lib.models import cnn
-
-    return cnn.build_encoder(_sizes(settings))
-
-
-def _scae(settings: Settings) -> keras.Model:
-    from lib.models import scae
-
-    return scae.build_encoder(_sizes(settings))
+    return _builders("convolutional_blocks").Sizes(n_mels, frames, **settings["network"])
 
 
 def _denoiser(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
-    from lib.models import scae
-
     mean, scale = statistics() if settings["scae"]["output_from_data"] else (0.0, 1.0)
-    return scae.build(_sizes(settings), mean, scale)
+    return _builders("scae").build(_sizes(settings), mean, scale)
 
 
-def _cpc(settings: Settings) -> keras.Model:
-    from lib.models import cpc
-
-    return cpc.build_encoder(_sizes(settings), settings["cpc"]["code"])
-
-
-def _predictive(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
-    from lib.models import cpc
-
+def _predictive(settings: Settings, _: Statistics) -> tuple[keras.Model, keras.Model]:
     section = settings["cpc"]
-    return cpc.build(
+    return _builders("cpc").build(
         _sizes(settings),
         past=section["past"],
         future=section["future"],
@@ -98,22 +72,18 @@ def _predictive(settings: Settings, statistics: Statistics) -> tuple[keras.Model
     )
 
 
+def _masked(settings: Settings, _: Statistics) -> tuple[keras.Model, keras.Model]:
+    return _builders("masked_denoiser").build(_sizes(settings), **settings["framewise"])
+
+
+def _infonce(settings: Settings, _: Statistics) -> tuple[keras.Model, keras.Model]:
+    return _builders("cpc_infonce").build(
+        _sizes(settings), **settings["framewise"], **settings["nce"]
+    )
+
+
 def _framewise(settings: Settings) -> keras.Model:
-    from lib.models import framewise_encoder
-
-    return framewise_encoder.build_encoder(_sizes(settings), **settings["framewise"])
-
-
-def _masked(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
-    from lib.models import masked_denoiser
-
-    return masked_denoiser.build(_sizes(settings), **settings["framewise"])
-
-
-def _infonce(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:
-    from lib.models import cpc_infonce
-
-    return cpc_infonce.build(_sizes(settings), **settings["framewise"], **settings["nce"])
+    return _builders("framewise_encoder").build_encoder(_sizes(settings), **settings["framewise"])
 
 
 BASELINE, PROBE = "model_cnn", "model_svm"
@@ -130,7 +100,7 @@ for _model in (  # the first three as the paper calls them
         name="model_over",
         title="SCAE",
         script="denoise",
-        build=_scae,
+        build=lambda s: _builders("scae").build_encoder(_sizes(s)),
         objective="denoising",
         pretraining=_denoiser,
         sections=("scae",),
@@ -139,13 +109,18 @@ for _model in (  # the first three as the paper calls them
         name="model_cpc",
         title="CPC",
         script="cpc",
-        build=_cpc,
+        build=lambda s: _builders("cpc").build_encoder(_sizes(s), s["cpc"]["code"]),
         size="cpc",
         objective="predictive",
         pretraining=_predictive,
         sections=("cpc",),
     ),
-    ModelSpec(name=BASELINE, title="CNN", script="denoise", build=_cnn),
+    ModelSpec(
+        name=BASELINE,
+        title="CNN",
+        script="denoise",
+        build=lambda s: _builders("cnn").build_encoder(_sizes(s)),
+    ),
     ModelSpec(
         name="model_over_mask",
         title="masked",

@@ -15,21 +15,14 @@ CHANNELS, TIME = -1, 2  # axes of (batch, mel, time, maps) that batch norm may k
 
 @dataclass(frozen=True)
 class Sizes:
-    """What every encoder is built with.
+    """What every encoder is built with."""
 
-    n_mels, frames : size of a window
-    maps           : of the three blocks, or of the three convolutions of the light encoders
-    dropout        : rate after each of them
-    momentum       : of batch norm's moving statistics
-    norm_axis      : of batch norm: CHANNELS, or TIME for weights of the released models
-    """
-
-    n_mels: int = 128
-    frames: int = 31
-    maps: tuple[int, int, int] = (32, 64, 128)
-    dropout: float = 0.25
-    momentum: float = 0.7
-    norm_axis: int = CHANNELS
+    n_mels: int = 128  # of a window
+    frames: int = 31  # of a window
+    maps: tuple[int, int, int] = (32, 64, 128)  # of the three blocks or convolutions
+    dropout: float = 0.25  # rate after each of them
+    momentum: float = 0.7  # of batch norm's moving statistics
+    norm_axis: int = CHANNELS  # of batch norm; TIME for weights of the released models
 
 
 PUBLISHED = Sizes()

@@ -10,19 +10,13 @@ import keras
 
 @dataclass(frozen=True)
 class HeadSizes:
-    """The dense layers that all tasks share, then each task's own; as in the released models.
+    """The dense layers that all tasks share, then each task's own; as in the released models."""
 
-    units        : of every dense layer; the paper prints 256 for each task's own
-    shared, own  : how many layers there are
-    dropout      : rate between them, and before the softmax where a task has no layer of its own
-    code_dropout : rate on the code
-    """
-
-    units: int = 512
-    shared: int = 3
-    own: int = 2
-    dropout: float = 0.25
-    code_dropout: float = 0.0
+    units: int = 512  # of every dense layer; the paper prints 256 for each task's own
+    shared: int = 3  # layers of all tasks
+    own: int = 2  # layers of each task
+    dropout: float = 0.25  # rate between them; before the softmax of a task without own layers
+    code_dropout: float = 0.0  # rate on the code
 
 
 RELEASED = HeadSizes()

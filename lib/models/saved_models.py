@@ -28,35 +28,25 @@ FORMER_OUTPUT = "attention"  # of classifiers that earlier versions trained with
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model that predicts emotion, and what it was made for.
+    """A model that predicts emotion, and what it was made for."""
 
-    model    : (batch, n_mels, window_frames, 1) float32 -> {task: (batch, classes)}
-    features : feature settings of its windows
-    path     : where it was read from
-    sha256   : of that file
-    """
-
-    model: keras.Model
-    features: Mapping
-    path: Path
-    sha256: str
+    model: keras.Model  # (batch, n_mels, window_frames, 1) float32 -> {task: (batch, classes)}
+    features: Mapping  # feature settings of its windows
+    path: Path  # where it was read from
+    sha256: str  # of that file
 
 
 def load_encoder(
     run: Path, model: str, iteration: int, features: Mapping, make: str
 ) -> tuple[keras.Model, Path]:
-    """The encoder of a finished pretraining run, or of the authors' file in its place.
+    """The encoder of a finished pretraining run, or the authors' in its place, and its file.
 
-    Parameters
-    ----------
-    run : directory of the pretraining
-    model, iteration : of it
+    run : directory of the pretraining; model, iteration : of it
     features : the feature settings of the music
     make : the command that makes the run, for the messages
 
-    Returns the encoder and its file. Raises UserError, naming the command to run, when the run is
-    not there or not finished, when the file is damaged or no encoder, or when it was pretrained on
-    other features.
+    Raises UserError, naming the command to run, when the run is not there or not finished, when the
+    file is damaged or no encoder, or when it was pretrained on other features.
     """
     released = None if run.is_dir() else keras2_files.pretrained(run.parent, model, iteration)
     if released:
@@ -91,8 +81,6 @@ def _check_features(path: Path, features: Mapping, wanted: Mapping) -> None:
 def classifier(path: Path, features: Mapping) -> Classifier:
     """Load a classifier.
 
-    Parameters
-    ----------
     path : run directory, .keras file, or a released model of the authors' (.hdf5)
     features : feature settings of a .keras file that has no run.json beside it
 
@@ -102,30 +90,64 @@ def classifier(path: Path, features: Mapping) -> Classifier:
     if path.suffix in (".hdf5", ".h5"):
         model = keras2_files.load(path, classifier=True)
         return Classifier(model, keras2_files.FEATURES, path, files.file_hash(path))
-    file = path
+    file = _model_file(path)
+    record = files.read_json(file.parent / "run.json")
+    if record is not None:
+        features = _recorded_features(record, features, file.parent / "run.json")
+        run_record.check_files(file.parent, record, [file.name])
+    model = load_model(file, "train it again, or name another model")
+    _check_classifier(model, features, file)
+    return Classifier(model, features, path, files.file_hash(file))
+
+
+def _model_file(path: Path) -> Path:
+    """The .keras file of a finished run, or `path` if it is one."""
     if path.is_dir():
-        file = path / "model.keras"
+        file, finished = path / "model.keras", (path / "run.json").is_file()
         name = RunName.parse(path.resolve())
         if folds_of(path):
             raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
-        if (path / "run.json").is_file() and name and name.mode == "probe":
+        if finished and name and name.mode == "probe":
             raise UserError(f"{path} is a probe, which keeps no model: name another run")
-        if not (path / "run.json").is_file() or not file.is_file():
+        if not finished or not file.is_file():
             raise UserError(
                 f"{path} is not a finished run (it lacks model.keras or run.json): run the line "
                 "that trains it again, it goes on where it was"
             )
-    elif path.suffix != ".keras" or not path.is_file():
+        return file
+    if path.suffix != ".keras" or not path.is_file():
         raise UserError(
             f"no model {path}: expected a run directory, a .keras file, or an .hdf5 file of the "
             "authors'"
         )
-    features = _features_of(file.parent / "run.json", features)
-    record = files.read_json(file.parent / "run.json") or {}
-    run_record.check_files(file.parent, record, [file.name])
-    model = load_model(file, "train it again, or name another model")
-    _check_classifier(model, features, file)
-    return Classifier(model, features, path, files.file_hash(file))
+    return path
+
+
+def _recorded_features(record: dict, default: Mapping, path: Path) -> dict:
+    """The feature settings in a run.json; UserError unless they are those of `default`, checked."""
+    inputs = record.get("inputs")
+    features = inputs.get("features") if isinstance(inputs, dict) else None
+    if not isinstance(features, dict) or features.keys() != default.keys():
+        raise UserError(f"{path} tells no feature settings: it is damaged; train that run again")
+    configuration.check_features(features)
+    return features
+
+
+def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None:
+    expected_input = (None, features["n_mels"], features["window_frames"], 1)
+    expected = {task: (None, len(classes)) for task, classes in TASKS.items()}
+    inputs = getattr(model, "input_shape", type(model).__name__)
+    output = getattr(model, "output", None)
+    outputs = getattr(output, "shape", None)
+    if isinstance(output, Mapping):
+        outputs = {name: tuple(tensor.shape) for name, tensor in output.items()}
+        if outputs.pop(FORMER_OUTPUT, None):
+            say(f"{path} weighs windows by attention, which is no longer done: they count alike")
+    if inputs != expected_input or outputs != expected:
+        raise UserError(
+            f"{path} maps {inputs} to {outputs}; a classifier of this suite maps {expected_input} "
+            f"to {expected}: name one that trans_train_*.py made"
+        )
 
 
 def find(models: Path, name: RunName) -> Path:
@@ -139,7 +161,7 @@ def find(models: Path, name: RunName) -> Path:
     released = keras2_files.transferred(run.parent, name.model, name.mode, name.iteration)
     if released:
         return released
-    listed = "\n  ".join(str(path.relative_to(models)) for path in trained(models)) or "(none)"
+    listed = "\n  ".join(str(path.relative_to(models)) for path in _trained(models)) or "(none)"
     raise UserError(
         f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
         "Choose one with -s, -m, -mod, -rel and --iteration, or with --model (and --ensemble for a "
@@ -158,7 +180,7 @@ def members(run: Path) -> list[Path]:
     return paths
 
 
-def trained(models: Path) -> list[Path]:
+def _trained(models: Path) -> list[Path]:
     """The finished transfer runs below `models`, cross-validations too, and the authors' files."""
 
     def usable(path: Path) -> bool:
@@ -166,33 +188,3 @@ def trained(models: Path) -> list[Path]:
         return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
 
     return list(filter(usable, transfers(models)))
-
-
-def _features_of(path: Path, default: Mapping) -> Mapping:
-    """The feature settings that a run.json tells, `default` where there is none."""
-    record = files.read_json(path)
-    if record is None:
-        return default
-    inputs = record.get("inputs")
-    features = inputs.get("features") if isinstance(inputs, dict) else None
-    if not isinstance(features, dict) or features.keys() != default.keys():
-        raise UserError(f"{path} tells no feature settings: it is damaged; train that run again")
-    configuration.check_features(features)
-    return features
-
-
-def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None:
-    wanted = (None, features["n_mels"], features["window_frames"], 1)
-    sizes = {task: (None, len(classes)) for task, classes in TASKS.items()}
-    given = getattr(model, "input_shape", type(model).__name__)
-    output = getattr(model, "output", None)
-    found = getattr(output, "shape", None)
-    if isinstance(output, Mapping):
-        found = {name: tuple(one.shape) for name, one in output.items()}
-        if found.pop(FORMER_OUTPUT, None):
-            say(f"{path} weighs windows by attention, which is no longer done: they count alike")
-    if given != wanted or found != sizes:
-        raise UserError(
-            f"{path} maps {given} to {found}; a classifier of this suite maps {wanted} "
-            f"to {sizes}: name one that trans_train_*.py made"
-        )

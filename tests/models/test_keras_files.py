@@ -54,8 +54,8 @@ def write(path, members, compression=zipfile.ZIP_STORED):
 
 def first(config, name):
     """The first object of a class in an architecture."""
-    found = keras_files.architecture.objects(config)
-    return next(item for item in found if item.get("class_name") == name)
+    objects = keras_files.architecture.objects(config)
+    return next(item for item in objects if item.get("class_name") == name)
 
 
 def layer(module, name, config, **more):
@@ -166,8 +166,8 @@ def weights(change):
 
 def one_variable(file):
     """A group and the name of a data set of weights in it."""
-    found = file.visititems(lambda _, item: item.parent if hasattr(item, "shape") else None)
-    return found, "0"
+    group = file.visititems(lambda _, item: item.parent if hasattr(item, "shape") else None)
+    return group, "0"
 
 
 def promised(file):
@@ -297,10 +297,12 @@ def test_a_file_of_a_newer_keras_names_both_versions(tmp_path, good):
         return write(tmp_path / "m.keras", good | changed)
 
     unknown = inside("a_key_of_tomorrow", 1)
-    with pytest.raises(UserError, match=r"was saved with Keras 3\.999\.1, here is Keras 3") as told:
+    with pytest.raises(
+        UserError, match=r"was saved with Keras 3\.999\.1, here is Keras 3"
+    ) as caught:
         keras_files.load(saved_by("3.999.1", unknown), "train it again")
-    assert "pip install -U 'keras>=3.999.1'" in str(told.value)
-    assert "train it again" in str(told.value) and "damaged" not in str(told.value)
+    assert "pip install -U 'keras>=3.999.1'" in str(caught.value)
+    assert "train it again" in str(caught.value) and "damaged" not in str(caught.value)
     with pytest.raises(UserError, match=r"refused.*\(it was saved with Keras 3\.999, here is"):
         keras_files.load(saved_by("3.999", layer("keras.layers", "Denser", {})), "")
     for version in (keras.__version__, "3.0.5", "\x1b[2J", None, 4, ["9.9"]):

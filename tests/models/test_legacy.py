@@ -122,16 +122,16 @@ def x():
 
 def close(path, reference, x):
     model = keras2_files.load(path)
-    found = model.predict(x.transpose(0, 2, 3, 1), verbose=0)
+    outputs = model.predict(x.transpose(0, 2, 3, 1), verbose=0)
     expected = reference(x)
-    if isinstance(found, dict):
-        assert list(found) == list(TASKS)
+    if isinstance(outputs, dict):
+        assert list(outputs) == list(TASKS)
         for task, values in zip(TASKS, expected, strict=True):
-            np.testing.assert_allclose(found[task], values, atol=1e-4)
+            np.testing.assert_allclose(outputs[task], values, atol=1e-4)
         # and they tell windows apart by more than they may be off
-        assert np.ptp(found["quadrants"], axis=0).max() > 1e-3
+        assert np.ptp(outputs["quadrants"], axis=0).max() > 1e-3
     else:
-        np.testing.assert_allclose(found, np.asarray(expected), atol=1e-4, rtol=1e-4)
+        np.testing.assert_allclose(outputs, np.asarray(expected), atol=1e-4, rtol=1e-4)
     return model
 
 
@@ -322,9 +322,9 @@ def test_conversion_makes_a_run_directory(tmp_path, x, capsys, has_heads):
     name = "model.keras" if has_heads else "encoder.keras"
     assert {p.name for p in out.iterdir()} == {name, "run.json"}
     assert name in capsys.readouterr().out
-    found = keras.models.load_model(out / name).predict(x.transpose(0, 2, 3, 1), verbose=0)
+    outputs = keras.models.load_model(out / name).predict(x.transpose(0, 2, 3, 1), verbose=0)
     expected = reference(x)
-    pairs = [(found, expected)] if not has_heads else zip(found.values(), expected, strict=True)
+    pairs = [(outputs, expected)] if not has_heads else zip(outputs.values(), expected, strict=True)
     for a, b in pairs:
         np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4)
     assert legacy.main([str(path), str(out)]) == 2
@@ -346,8 +346,8 @@ def test_authors_files_are_used_where_their_archives_put_them(
     assert trans_train_cpc_multi.main(line) == 0
     run = tmp_path / "models_trans/speech_man_2_music_eng/model_cpc.feat_ext.it_0"
     encoder = keras.models.load_model(run / "model.keras").get_layer("encoder")
-    own = keras2_files.load(speech / "model_cpc.it_0.subset_0.075.spec.best.hdf5")
-    for a, b in zip(encoder.get_weights(), own.get_weights(), strict=True):
+    released = keras2_files.load(speech / "model_cpc.it_0.subset_0.075.spec.best.hdf5")
+    for a, b in zip(encoder.get_weights(), released.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     write(pair / "model_over.multitask.spec.it_0.lr_0.001.hdf5", "scae", transferred=True)
     clip = next((pipeline.data / "MER_audio_taffc_dataset/Q1").glob("*.mp3"))

@@ -54,10 +54,10 @@ def test_a_classifier_is_read_with_its_features(tmp_path, features):
     small(features).save(run / "model.keras")
     with pytest.raises(UserError, match="is not a finished run"):
         saved_models.classifier(run, features)
-    own = features | {"hop_length": 256}
-    (run / "run.json").write_text(json.dumps({"inputs": {"features": own}}))
+    recorded = features | {"hop_length": 256}
+    (run / "run.json").write_text(json.dumps({"inputs": {"features": recorded}}))
     for path in (run, run / "model.keras"):
-        assert saved_models.classifier(path, features).features == own
+        assert saved_models.classifier(path, features).features == recorded
     alone = tmp_path / "mine.keras"
     small(features).save(alone)
     assert saved_models.classifier(alone, features).features == features

@@ -17,27 +17,27 @@ def hand_case():
 
 
 def scores(predictions, latents, sounds):
-    found = cpc_infonce.scores(
+    result = cpc_infonce.scores(
         *(keras.ops.convert_to_tensor(a) for a in (predictions, latents)),
         keras.ops.convert_to_tensor(np.asarray(sounds, np.int32)),
     )
-    return keras.ops.convert_to_numpy(found)
+    return keras.ops.convert_to_numpy(result)
 
 
 def test_scores_are_products_with_every_latent_of_the_batch():
     predictions, latents = hand_case()
-    found = scores(predictions, latents, [[0, 1, 2], [3, 4, 5]])
-    assert found.shape == (2, 1, 2, 6)
+    result = scores(predictions, latents, [[0, 1, 2], [3, 4, 5]])
+    assert result.shape == (2, 1, 2, 6)
     # prediction (1, 0) with (1,0) (0,1) (1,1) (2,0) (0,2) (1,-1), over the root of two
-    np.testing.assert_allclose(found[0, 0, 0], np.array([1, 0, 1, 2, 0, 1]) / 2**0.5, rtol=1e-6)
-    np.testing.assert_allclose(found[1, 0, 1], np.array([0, 3, 3, 0, 6, -3]) / 2**0.5, rtol=1e-6)
+    np.testing.assert_allclose(result[0, 0, 0], np.array([1, 0, 1, 2, 0, 1]) / 2**0.5, rtol=1e-6)
+    np.testing.assert_allclose(result[1, 0, 1], np.array([0, 3, 3, 0, 6, -3]) / 2**0.5, rtol=1e-6)
 
 
 def test_loss_is_the_negative_logarithm_of_the_share_of_the_true_latent():
     predictions, latents = hand_case()
-    found = scores(predictions, latents, [[0, 1, 2], [3, 4, 5]])
+    result = scores(predictions, latents, [[0, 1, 2], [3, 4, 5]])
     true = np.array([[[1, 2]], [[4, 5]]])  # step 1 and 2 of the anchor at 0 of either recording
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(true, found)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(true, result)
     by_hand = []
     for b, k, n in ((0, 0, 1), (0, 1, 2), (1, 0, 4), (1, 1, 5)):
         e = np.exp(predictions[b, 0, k] @ latents.reshape(6, 2).T / 2**0.5)
@@ -48,14 +48,14 @@ def test_loss_is_the_negative_logarithm_of_the_share_of_the_true_latent():
 def test_a_latent_of_the_same_sound_is_no_negative_of_itself():
     predictions, latents = hand_case()
     # the true latent of recording 0, step 1 (place 1) sounds like place 0 and place 5
-    found = scores(predictions, latents, [[1, 1, 2], [3, 4, 1]])
-    assert (found[0, 0, 0] == np.float32(cpc_infonce.NEVER)).tolist() == [True, False, False] + [
+    result = scores(predictions, latents, [[1, 1, 2], [3, 4, 1]])
+    assert (result[0, 0, 0] == np.float32(cpc_infonce.NEVER)).tolist() == [True, False, False] + [
         False,
         False,
         True,
     ]
-    assert (found[0, 0, 1] > cpc_infonce.NEVER).all()  # its step 2 is alone with its sound
-    assert (found[1, 0, 1] == np.float32(cpc_infonce.NEVER)).tolist() == [True, True] + [False] * 4
+    assert (result[0, 0, 1] > cpc_infonce.NEVER).all()  # its step 2 is alone with its sound
+    assert (result[1, 0, 1] == np.float32(cpc_infonce.NEVER)).tolist() == [True, True] + [False] * 4
 
 
 def small():
