@@ -162,7 +162,7 @@ def larger_than_memory(folder, features, rounds=5):
     part = dataset_file.read(path, features, "", memory=whole.frames.nbytes / 8)
     rates = {}
     for name, windows in (("memory", whole), ("disk", part)) * rounds:
-        pairs = denoising_batches.DenoisingPairs(windows, 0.3, 128, 0, shuffle=True)
+        pairs = denoising_batches.DenoisingPairs(windows, {"noise": 0.3}, 128, shuffle=True)
         began = time.perf_counter()
         served = sum(len(pairs[number][0]) for number in range(len(pairs)))
         rate = served / (time.perf_counter() - began)

@@ -26,9 +26,7 @@ def _stretches(settings: Settings, train: Windows, val: Windows, seed: int) -> l
     stretches = [
         Stretches(
             part,
-            section["stretch"],
-            STRIDE,
-            section["steps"],
+            section,
             size=max(2, windows // section["stretch"]),
             seed=seed,
             shuffle=part is train,

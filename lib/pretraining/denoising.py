@@ -16,18 +16,17 @@ from lib.training.denoising_batches import DenoisingPairs, MaskedPairs
 
 
 def _noisy(settings: Settings, train: Windows, val: Windows, seed: int) -> list[DenoisingPairs]:
-    noise, size = settings["scae"]["noise"], settings["pretrain"]["batch_windows"]
-    return [DenoisingPairs(part, noise, size, seed, shuffle=part is train) for part in (train, val)]
+    section, size = settings["scae"], settings["pretrain"]["batch_windows"]
+    return [
+        DenoisingPairs(part, section, size, seed=seed, shuffle=part is train)
+        for part in (train, val)
+    ]
 
 
 def _hidden(settings: Settings, train: Windows, val: Windows, seed: int) -> list[MaskedPairs]:
     section, size = settings["mask"], settings["pretrain"]["batch_windows"]
-    patch = (section["mel"], section["frames"])
     return [
-        MaskedPairs(
-            part, section["noise"], patch, section["share"], size, seed, shuffle=part is train
-        )
-        for part in (train, val)
+        MaskedPairs(part, section, size, seed=seed, shuffle=part is train) for part in (train, val)
     ]
 
 

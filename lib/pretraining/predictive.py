@@ -17,16 +17,7 @@ def _sequences(settings: Settings, train: Windows, val: Windows, seed: int) -> l
     section = settings["cpc"]
     size = max(1, settings["pretrain"]["batch_windows"] // (section["past"] + section["future"]))
     sequences = [
-        Sequences(
-            part,
-            section["past"],
-            section["future"],
-            size,
-            seed,
-            shuffle=part is train,
-            negatives=section["negatives"],
-        )
-        for part in (train, val)
+        Sequences(part, section, size, seed=seed, shuffle=part is train) for part in (train, val)
     ]
     for name, served in zip(("training", "validation"), sequences, strict=True):
         if not served.items:

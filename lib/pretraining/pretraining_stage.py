@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -138,21 +137,16 @@ def _pretrain_once(
     model, encoder = spec.pretraining(settings, part.train.mean_and_deviation)
     metric = objective.measure() if objective.measure else None
     measure = metric.name if metric else None
-    outcome, history = fit.fit(
-        model,
-        train_batches,
-        val_batches,
-        run,
-        machine,
+    plan = fit.Plan(
+        settings,
+        step="pretrain",
+        inputs=inputs,
         loss=objective.loss,
         metrics=[metric] if metric else None,
         measure=measure,
-        section=settings["pretrain"],
-        training=settings["training"],
-        fingerprint=json.dumps(inputs, sort_keys=True),
-        advice=fit.advice("pretrain", settings),
         anew=overwrite,
     )
+    outcome, history = fit.fit(model, train_batches, val_batches, plan, run=run, machine=machine)
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
@@ -162,5 +156,5 @@ def _pretrain_once(
         if objective.draw:
             objective.draw(model, val_batches, new, name.title)
         run_record.write_history(new, history)
-        run_record.write_run(new, inputs, outcome, execution=machine.chosen, began=began)
+        run_record.write_run(new, inputs, outcome, execution=machine.execution, began=began)
     say(f"finished: {run}")

@@ -5,7 +5,7 @@ Arguments are changed in place only where it says so. Every draw is from the gen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def shift(windows: np.ndarray, rng: np.random.Generator, bands: int) -> np.ndarr
     return windows
 
 
-def smooth(y: Mapping[str, np.ndarray], amount: float) -> Targets:
+def smooth(y: Targets, amount: float) -> Targets:
     """Label smoothing (Szegedy 2016): `amount` of each target is spread over all classes."""
     return {task: (1 - amount) * v + amount / v.shape[1] for task, v in y.items()}
 
@@ -59,26 +59,21 @@ def patches(
     n, grid = shape[0], [-(-size // step) for size, step in zip(shape[1:], patch, strict=True)]
     cells = grid[0] * grid[1]
     count = min(max(1, round(share * cells)), max(1, cells - 1))
-    chosen = rng.random((n, cells)).argsort(axis=1) < count
-    hidden = chosen.reshape(n, *grid).repeat(patch[0], axis=1).repeat(patch[1], axis=2)
+    hidden = rng.random((n, cells)).argsort(axis=1) < count
+    hidden = hidden.reshape(n, *grid).repeat(patch[0], axis=1).repeat(patch[1], axis=2)
     return hidden[:, : shape[1], : shape[2]]
 
 
-def changes(augment: Mapping, shape: tuple) -> Callable | None:
-    """What section `augment` asks to be done to a batch: to its inputs only if they are windows."""
-    steps = [
-        (shift, augment["mel_shift"]),
-        (mask, 1, augment["mel_masks"], augment["mel_width"]),
-        (mask, 2, augment["time_masks"], augment["time_width"]),
-    ]
-    steps = [(step, *how) for step, *how in steps if all(how) and len(shape) == 4]
-    smoothing = augment["smoothing"]
-    if not (steps or smoothing):
-        return None
-
-    def change(x, y, rng):
-        for step, *how in steps:
-            step(x, rng, *how)
-        return x, smooth(y, smoothing) if smoothing else y
-
-    return change
+def change(
+    augment: Mapping, x: np.ndarray, y: Targets, rng: np.random.Generator
+) -> tuple[np.ndarray, Targets]:
+    """Inputs and targets as section `augment` of the settings asks; windows are changed in place,
+    codes stay."""
+    if x.ndim == 4:
+        if augment["mel_shift"]:
+            shift(x, rng, augment["mel_shift"])
+        for axis, masked in ((1, "mel"), (2, "time")):
+            masks, width = augment[f"{masked}_masks"], augment[f"{masked}_width"]
+            if masks and width:
+                mask(x, rng, axis, masks, width)
+    return x, smooth(y, augment["smoothing"]) if augment["smoothing"] else y

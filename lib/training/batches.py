@@ -19,14 +19,14 @@ Take = Callable[[np.ndarray], np.ndarray]
 class Batches(keras.utils.PyDataset):
     """Shuffled or ordered batches of item numbers; subclasses say what an item is.
 
-    Parameters
-    ----------
     items : number of items
     size : items per batch; fewer where there are not as many
     seed : of the order (one per epoch) and of what a subclass draws
     shuffle : False serves items in order, and draws the same in every epoch (validation)
     order : random generator -> order of the items : int64 (items,), when shuffled; by default any
     """
+
+    windows = 1  # per item
 
     def __init__(
         self,
@@ -43,12 +43,6 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0  # set by training: Keras calls on_epoch_end more often than once per epoch
         self.drawn = (None, np.arange(items))  # (seed and epoch, its order)
 
-    windows = 1  # per item
-
-    def draw(self, number: int, order: Callable[[np.random.Generator], np.ndarray]) -> None:
-        """Serve `number` of the items in each epoch : int64 (number,), those that `order` draws."""
-        self.items, self.size, self.order = number, min(self.size, number), order
-
     def __len__(self) -> int:
         return -(-self.items // self.size)
 
@@ -62,13 +56,12 @@ class Batches(keras.utils.PyDataset):
         if self.shuffle and self.drawn[0] != (self.seed, epoch):
             self.drawn = (self.seed, epoch), self.order(np.random.default_rng([self.seed, epoch]))
         order, rng = self.drawn[1], np.random.default_rng([self.seed, epoch, batch + 1])
-        chosen = order[batch * self.size : (batch + 1) * self.size]
-        counts = (np.arange(self.size) < len(chosen)).astype(np.float32)
-        chosen = np.concatenate([chosen, order[: self.size - len(chosen)]])
-        return self.load(chosen, counts, rng)
+        index = order[batch * self.size : (batch + 1) * self.size]
+        counts = (np.arange(self.size) < len(index)).astype(np.float32)
+        return self.load(np.concatenate([index, order[: self.size - len(index)]]), counts, rng)
 
-    def load(self, chosen: np.ndarray, counts: np.ndarray, rng: np.random.Generator):
-        """The batch of the items `chosen` : int64 (n,), with weights from `counts` : float32 (n,),
+    def load(self, index: np.ndarray, counts: np.ndarray, rng: np.random.Generator):
+        """The batch of the items `index` : int64 (n,), with weights from `counts` : float32 (n,),
         which is 1, or 0 where an item only fills the batch up."""
         raise NotImplementedError
 
@@ -81,5 +74,5 @@ class Inputs(Batches):
         super().__init__(items, size)
         self.take = take
 
-    def load(self, chosen, counts, rng):
-        return (self.take(chosen),)
+    def load(self, index, counts, rng):
+        return (self.take(index),)

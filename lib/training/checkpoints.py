@@ -24,7 +24,7 @@ from tokenize import TokenError
 import numpy as np
 import pandas as pd
 
-from lib.artefacts import files as artefacts_files
+from lib.artefacts import files
 from lib.console import say
 
 KEPT = 2
@@ -37,15 +37,14 @@ class Checkpoints:
     """The saved states of the run directory `run`."""
 
     def __init__(self, run: Path):
-        self.folder = run / artefacts_files.CHECKPOINT
+        self.folder = run / files.CHECKPOINT
         self.writer = ThreadPoolExecutor(1)
         self.pending: Future | None = None
 
     @property
     def saved(self) -> int:
         """The last epoch that is on the disk; 0: none."""
-        files = self._files()
-        return _epoch(files[0]) if files else 0
+        return max(self._states(), default=0)
 
     def save(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
         """Begin to save a state, once the one before is on the disk.
@@ -55,7 +54,7 @@ class Checkpoints:
         Raises OSError when the one before could not be written.
         """
         self.wait()
-        self.pending = self.writer.submit(self._write, json.dumps(state), dict(arrays))
+        self.pending = self.writer.submit(self._write, json.dumps(state), arrays)
 
     def wait(self) -> None:
         """Return when all that was saved is on the disk; OSError when it cannot be."""
@@ -65,11 +64,10 @@ class Checkpoints:
 
     def load(self) -> tuple[dict, dict[str, np.ndarray]] | None:
         """The newest whole state and its arrays, or None; files that are not whole are named."""
-        for path in self._files():
+        for _, path in sorted(self._states().items(), reverse=True):
             try:
-                with np.load(path) as saved:
-                    # numpy compares each array with its checksum
-                    arrays = {name: saved[name] for name in saved.files}
+                with np.load(path) as saved:  # which compares each array with its checksum
+                    arrays = dict(saved)
                 state = json.loads(arrays.pop("state").tobytes())
                 if not isinstance(state, dict):
                     raise ValueError("its state is no table of names")
@@ -87,22 +85,18 @@ class Checkpoints:
         content = json.loads(state)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch_{content['epoch']:05d}.npz"
-        with artefacts_files.atomic(path) as partial, open(partial, "wb") as file:
+        with files.atomic(path) as partial, open(partial, "wb") as file:
             np.savez(file, state=np.frombuffer(state.encode(), np.uint8), **arrays)
             file.flush()
             os.fsync(file.fileno())
-        with artefacts_files.atomic(self.folder / "history.csv") as partial:
+        with files.atomic(self.folder / "history.csv") as partial:
             pd.DataFrame(content["history"]).to_csv(partial, index=False)
-        for old in self._files()[KEPT:]:
-            old.unlink(missing_ok=True)
+        states = self._states()
+        for epoch in sorted(states)[:-KEPT]:
+            states[epoch].unlink(missing_ok=True)
 
-    def _files(self) -> list[Path]:
-        """The newest first."""
-        files = self.folder.iterdir() if self.folder.is_dir() else ()
-        return sorted(filter(_epoch, files), key=_epoch, reverse=True)
-
-
-def _epoch(path: Path) -> int:
-    """The number of the epoch that a file was saved after; 0: it is no saved state."""
-    name = NAME.fullmatch(path.name)
-    return int(name[1]) if name else 0
+    def _states(self) -> dict[int, Path]:
+        """The files of saved states by epoch."""
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        names = {path: NAME.fullmatch(path.name) for path in paths}
+        return {int(name[1]): path for path, name in names.items() if name}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+import json
 from pathlib import Path
 
 import keras
@@ -14,43 +14,16 @@ from lib.training.batches import Batches
 from lib.training.checkpoints import Checkpoints
 from lib.training.hardware import Machine
 from lib.training.optimizer import optimizer
-from lib.training.progress import Course
+from lib.training.progress import DUTIES, Course, Plan, State
 from lib.training.tensorflow_feeding import feed
 
 
 def fit(
-    model: keras.Model,
-    train: Batches,
-    valid: Batches,
-    run: Path,
-    machine: Machine,
-    *,
-    loss: object,
-    metrics: object = None,
-    measure: str | None = None,
-    section: Mapping,
-    training: Mapping,
-    fingerprint: str,
-    advice: str = "try a lower learning rate",
-    anew: bool = False,
-    slow: Iterable = (),
+    model: keras.Model, train: Batches, valid: Batches, plan: Plan, *, run: Path, machine: Machine
 ) -> tuple[dict, list[dict]]:
-    """Train, and leave the best weights in `model` (the last, as `section` says).
+    """Train, and leave the weights in `model` that the plan keeps.
 
-    Parameters
-    ----------
-    train, valid : batches; those of training are told their epoch
     run : run directory, where an unfinished training keeps its saved states
-    machine : how to compute
-    loss : as for keras.Model.compile
-    metrics : as `weighted_metrics` there: the weights of the batches say what counts
-    measure : the metric that is shown, by its name in the history
-    section : epochs, learning_rate, decay, schedule, keep
-    training : section `training` of the settings
-    fingerprint : identifies settings and data for resuming
-    advice : what to try when the loss is not finite
-    anew : do not refuse a saved state of other settings, but begin anew
-    slow : variables whose rate is multiplied by section["encoder_rate"]
 
     Returns the outcome {"epoch", "best_epoch", "best_loss", "stopped", "kept_epoch"} and the
     history, a row per epoch. Raises UserError when the loss stops being finite, KeyboardInterrupt,
@@ -59,73 +32,69 @@ def fit(
     # a twin over the same layers is compiled: `model` stays without optimiser and loss, so that
     # it can be saved, alone or inside another, and loaded without this project's code
     twin = keras.Model(model.input, model.output, name=model.name)
-
-    steps = len(train) * section["epochs"]
-    factors = {id(variable): section["encoder_rate"] for variable in slow}
-
-    # never left to chance: Keras's "auto" turns XLA on, four times slower on CPUs
-    twin.compile(
-        optimizer(section, training, steps, factors),
-        loss,
-        weighted_metrics=metrics,
-        jit_compile=machine.xla,
-    )
-    _build(twin, train)
-    say(machine.told())
-    checkpoints = Checkpoints(run)
-    course = Course(
-        train,
-        valid,
-        checkpoints,
-        training=training,
-        section=section,
-        fingerprint=fingerprint,
-        measure=measure,
-        advice=advice,
-    )
-    course.set_model(twin)
-    callbacks = [course]
-    if training["tensorboard"]:
-        callbacks.append(_tensorboard(run))
-    done = course.resume(anew)
-    fed, fed_valid = feed(twin, train, valid)
-    if done < section["epochs"] and not course.state["stopped"]:
-        try:
-            twin.fit(
-                fed,
-                validation_data=fed_valid,
-                epochs=section["epochs"],
-                initial_epoch=done,
-                callbacks=callbacks,
-                shuffle=False,  # the batches are shuffled already, by seed and epoch
-                verbose=0,
-            )
-        except KeyboardInterrupt as stop:
-            checkpoints.wait()
-            saved = "no epoch was finished; the same line begins anew"
-            if checkpoints.saved:
-                saved = f"epoch {checkpoints.saved} of at most {section['epochs']} is saved in "
-                saved += f"{checkpoints.folder}; the same line goes on from there"
-            raise type(stop)(saved) from stop
-        finally:
-            checkpoints.wait()
-    if section["keep"] == "best":
+    _compile(twin, train, plan, machine)
+    say(machine.description())
+    state = State(json.dumps(plan.inputs, sort_keys=True))
+    course = Course(plan, train=train, valid=valid, checkpoints=Checkpoints(run), state=state)
+    duties = [duty(course) for duty in DUTIES]
+    duties[-1].set_model(twin)
+    duties[-1].resume()
+    if plan.training["tensorboard"]:
+        duties.append(_tensorboard(run))
+    if course.state.epoch < plan.section["epochs"] and not course.state.stopped:
+        _train(twin, course, duties)
+    state, best = course.state, plan.section["keep"] == "best"
+    if best:
         model.set_weights(course.best)
+    kept = state.best_epoch if best else state.epoch
+    say(f"epoch {kept} is kept; lowest val_loss {state.best_loss:.4f}, epoch {state.best_epoch}")
     names = ("epoch", "best_epoch", "best_loss", "stopped")
-    outcome = {name: course.state[name] for name in names}
-    outcome["kept_epoch"] = outcome["best_epoch" if section["keep"] == "best" else "epoch"]
-    say(
-        "epoch {kept_epoch} is kept; lowest val_loss {best_loss:.4f}, epoch {best_epoch}".format(
-            **outcome
-        )
+    outcome = {name: getattr(state, name) for name in names} | {"kept_epoch": kept}
+    return outcome, state.history
+
+
+def _compile(model: keras.Model, train: Batches, plan: Plan, machine: Machine) -> None:
+    """Compile, and create the variables of optimiser, loss and metrics now: a step that creates
+    them on its first call is traced twice, which costs seconds in every short run."""
+    steps = len(train) * plan.section["epochs"]
+    factors = {id(variable): plan.section["encoder_rate"] for variable in plan.slow}
+    model.compile(
+        optimizer(plan.section, plan.training, steps, factors),
+        plan.loss,
+        weighted_metrics=plan.metrics,
+        jit_compile=machine.xla,  # Keras's "auto" turns XLA on, four times slower on CPUs
     )
-    return outcome, course.state["history"]
+    x, y, weights = (keras.tree.map_structure(lambda a: a[:1], part) for part in train[0])
+    predicted = model(x, training=False)
+    model.optimizer.build(model.trainable_variables)
+    model.compute_loss(x, y, predicted, weights)
+    model.compute_metrics(x, y, predicted, weights)
+    model.reset_metrics()
 
 
-def advice(section: str, settings: Mapping) -> str:
-    """What to try when the loss is not finite; `section` of the settings names the step."""
-    rate = settings[section]["learning_rate"]
-    return f"try a lower learning rate (--set {section}.learning_rate={rate / 10:g} --overwrite)"
+def _train(model: keras.Model, course: Course, callbacks: list) -> None:
+    """Train the epochs that are left."""
+    epochs, checkpoints = course.plan.section["epochs"], course.checkpoints
+    train, valid = feed(model, course.train, course.valid)
+    try:
+        model.fit(
+            train,
+            validation_data=valid,
+            epochs=epochs,
+            initial_epoch=course.state.epoch,
+            callbacks=callbacks,
+            shuffle=False,  # the batches are shuffled already, by seed and epoch
+            verbose=0,
+        )
+    except KeyboardInterrupt as stop:
+        checkpoints.wait()
+        saved = "no epoch was finished; the same line begins anew"
+        if checkpoints.saved:
+            saved = f"epoch {checkpoints.saved} of at most {epochs} is saved in "
+            saved += f"{checkpoints.folder}; the same line goes on from there"
+        raise type(stop)(saved) from stop
+    finally:
+        checkpoints.wait()
 
 
 def _tensorboard(run: Path) -> keras.callbacks.Callback:
@@ -135,14 +104,3 @@ def _tensorboard(run: Path) -> keras.callbacks.Callback:
                 f"--tensorboard needs {package}: pip install -r requirements/tensorboard.txt"
             )
     return keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False)
-
-
-def _build(model: keras.Model, train: Batches) -> None:
-    """Create the variables of optimiser, loss and metrics now: a compiled step that creates them
-    on its first call is traced twice, which costs seconds in every short run."""
-    x, y, weights = (keras.tree.map_structure(lambda a: a[:1], part) for part in train[0])
-    predicted = model(x, training=False)
-    model.optimizer.build(model.trainable_variables)
-    model.compute_loss(x, y, predicted, weights)
-    model.compute_metrics(x, y, predicted, weights)
-    model.reset_metrics()

@@ -1,7 +1,7 @@
 """How networks are computed on this machine: threads, device, XLA, windows per prediction.
 
-All of it is set in section `training` of the settings and nothing is chosen by measured speed, so a
-result never depends on how busy a machine was.
+The settings decide all of it. Nothing depends on measured speed, so a result never depends on how
+busy a machine was.
 """
 
 from __future__ import annotations
@@ -18,43 +18,36 @@ from lib.errors import UserError
 class Machine:
     """This machine, as the backend sees it.
 
-    Parameters
-    ----------
     training : section `training` of the settings
 
     Raises UserError when threads are asked for after the backend has begun to compute.
     """
 
     def __init__(self, training: Mapping):
-        self.backend = keras.backend.backend()
-        self.threads = training["threads"] or joblib.cpu_count()
-        self.device = _SET_UP[self.backend](self.threads, training["deterministic"])
+        backend = keras.backend.backend()
+        threads = training["threads"] or joblib.cpu_count()
+        device = _SET_UP[backend](threads, training["deterministic"])
+        self.xla = backend == "jax"  # which knows nothing else; PyTorch is not compiled
+        if backend == "tensorflow":
+            self.xla = {"on": True, "off": False, "auto": device != "cpu"}[training["xla"]]
         self.predict_windows = training["predict_windows"]
-        if self.backend == "tensorflow":
-            self.xla = {"on": True, "off": False, "auto": self.device != "cpu"}[training["xla"]]
-        else:  # JAX knows nothing else, PyTorch is not compiled
-            self.xla = self.backend == "jax"
-        self.chosen = {
-            "backend": self.backend,
-            "device": self.device,
-            "threads": self.threads,
+        self.execution = {
+            "backend": backend,
+            "device": device,
+            "threads": threads,
             "xla": self.xla,
             "predict_windows": self.predict_windows,
             "predict_dtype": training["predict_dtype"],
             "deterministic": training["deterministic"],
         }
 
-    def told(self) -> str:
+    def description(self) -> str:
         """How this machine computes, in a line."""
-        parts = [
-            f"{self.backend} on {self.device}",
-            f"{self.threads} threads",
-            f"XLA {'on' if self.xla else 'off'}",
-            f"predictions in {self.chosen['predict_dtype']}",
-        ]
-        if self.chosen["deterministic"]:
-            parts.append("deterministic")
-        return "computing with " + ", ".join(parts)
+        return (
+            "computing with {backend} on {device}, {threads} threads, XLA {xla}, predictions in "
+            "{predict_dtype}".format(**self.execution | {"xla": "on" if self.xla else "off"})
+            + (", deterministic" if self.execution["deterministic"] else "")
+        )
 
 
 def for_prediction(model: keras.Model, dtype: str) -> keras.Model:
@@ -75,7 +68,7 @@ def for_prediction(model: keras.Model, dtype: str) -> keras.Model:
 def _tensorflow(threads: int, deterministic: bool) -> str:
     import tensorflow as tf
 
-    # 0 there means all processors of the machine, also those that a cluster gave to others
+    # 0 means all processors of the machine, also those that a cluster gave to others
     if (tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()) != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)

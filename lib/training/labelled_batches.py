@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
+from lib.datasets.windows import Windows
+from lib.training import augmentation
 from lib.training.batches import Batches, Take
 
 
 class Labelled(Batches):
     """Inputs, targets per task and sample weights per task.
 
-    Parameters
-    ----------
-    take : item numbers -> inputs, float32 (n, …): windows or their codes
-    labels : {task: int64 (items,)}
+    windows : what is labelled
+    take : numbers of windows -> inputs, float32 (n, …): the windows or their codes
     weights : {task: float32 (classes,)}, weight of each class
-    change : (inputs, {task: float32 (n, classes)}, generator) -> the same, changed (augmentation)
     """
 
     def __init__(
         self,
+        windows: Windows,
         take: Take,
-        labels: Mapping[str, np.ndarray],
         weights: Mapping[str, np.ndarray],
         size: int,
         seed: int = 0,
         shuffle: bool = False,
-        order: Callable[[np.random.Generator], np.ndarray] | None = None,
-        change: Callable | None = None,
     ):
-        super().__init__(len(next(iter(labels.values()))), size, seed, shuffle, order)
-        self.take, self.labels, self.weights = take, dict(labels), dict(weights)
-        self.change = change
+        order = partial(windows.shuffled, windows.recording)
+        super().__init__(len(windows), size, seed, shuffle, order)
+        self.source, self.take = windows, take
+        self.labels, self.weights = windows.labels(), weights
+        self.change = None
 
-    def load(self, chosen, counts, rng):
-        x = self.take(chosen)
+    def augment(self, section: Mapping) -> None:
+        """Serve what section `augment` of the settings asks for: changed, or fewer per epoch."""
+        self.change = partial(augmentation.change, section)
+        number = section["windows_per_epoch"]
+        if 0 < number < len(self.source):
+            self.items, self.size = number, min(self.size, number)
+            self.order = partial(self.source.some, number)
+
+    def load(self, index, counts, rng):
+        x = self.take(index)
         y = {
-            task: np.eye(len(self.weights[task]), dtype=np.float32)[values[chosen]]
-            for task, values in self.labels.items()
+            task: np.eye(len(self.weights[task]), dtype=np.float32)[classes[index]]
+            for task, classes in self.labels.items()
         }
         if self.change:
             x, y = self.change(x, y, rng)
@@ -57,7 +65,6 @@ def balanced_weights(
     weights = {}
     for task, values in labels.items():
         counts = np.bincount(values, minlength=classes[task])
-        weights[task] = np.where(
-            counts > 0, len(values) / (classes[task] * np.maximum(counts, 1)), 0
-        ).astype(np.float32)
+        share = len(values) / (classes[task] * np.maximum(counts, 1))
+        weights[task] = np.where(counts > 0, share, 0).astype(np.float32)
     return weights

@@ -52,8 +52,8 @@ class DecayedAdam(keras.optimizers.Adam):
         super().update_step(gradient, variable, rate)
 
     def get_config(self) -> dict:
-        own = ("decay", "cosine_steps", "kernel_decay")
-        return super().get_config() | {name: getattr(self, name) for name in own}
+        names = ("decay", "cosine_steps", "kernel_decay")
+        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 def optimizer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -17,7 +16,7 @@ from lib.console import say
 from lib.datasets import splits
 from lib.figures import learning_curves
 from lib.labels import MEASURE, TASKS
-from lib.training import augmentation, batches, fit, hardware, labelled_batches, seeds
+from lib.training import batches, fit, hardware, labelled_batches, seeds
 from lib.transfer import clip_probe, test_scores
 from lib.transfer.frozen_codes import FrozenEncoder
 from lib.transfer.transfer_job import Job, Step
@@ -96,7 +95,7 @@ def _write(
         folder,
         step.inputs,
         outcome,
-        execution=job.machine.chosen,
+        execution=job.machine.execution,
         began=began,
         parents=step.parents,
     )
@@ -117,51 +116,39 @@ def _fit(
     settings, released = job.settings, step.name.mode == "full"
     section = "release" if released else "transfer"
     train, val = _batches(job, step, takes, settings[section]["batch_windows"])
-    train.change = augmentation.changes(settings["augment"], model.input_shape)
     # the weights of the batches balance the classes, in the loss and here
     accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
-    return fit.fit(
-        model,
-        train,
-        val,
-        job.path(step.name),
-        job.machine,
+    plan = fit.Plan(
+        settings,
+        step=section,
+        inputs=step.inputs,
         loss=dict.fromkeys(TASKS, "categorical_crossentropy"),
         metrics={task: [accuracy()] for task in TASKS},
         measure=MEASURE,
-        section=settings[section],
-        training=settings["training"],
-        fingerprint=json.dumps(step.inputs, sort_keys=True),
-        advice=fit.advice(section, settings),
         anew=job.overwrite,
         slow=model.get_layer("encoder").trainable_variables if released else (),
     )
+    return fit.fit(model, train, val, plan, run=job.path(step.name), machine=job.machine)
 
 
 def _batches(
     job: Job, step: Step, takes: dict[str, batches.Take], size: int
 ) -> list[labelled_batches.Labelled]:
     """Batches to train with, of `size` windows, and to validate with."""
-    labels = {name: job.data[name].labels() for name in ("train", "val")}
     weights = labelled_batches.balanced_weights(
-        labels["train"], {task: len(classes) for task, classes in TASKS.items()}
+        job.data["train"].labels(), {task: len(classes) for task, classes in TASKS.items()}
     )
-    served = [
+    train, val = (
         labelled_batches.Labelled(
-            takes[name],
-            labels[name],
-            weights,
-            size if name == "train" else job.machine.predict_windows,
-            _seed(job, step),
-            name == "train",
-            partial(job.data[name].shuffled, job.data[name].recording),
+            job.data[name], takes[name], weights, size=n, seed=_seed(job, step), shuffle=shuffle
         )
-        for name in ("train", "val")
-    ]
-    number = job.settings["augment"]["windows_per_epoch"]
-    if 0 < number < len(job.data["train"]):
-        served[0].draw(number, partial(job.data["train"].some, number))
-    return served
+        for name, n, shuffle in (
+            ("train", size, True),
+            ("val", job.machine.predict_windows, False),
+        )
+    )
+    train.augment(job.settings["augment"])
+    return [train, val]
 
 
 def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from lib.models import cpc_infonce, framewise_encoder, masked_denoiser
+from lib.models import cpc_infonce, masked_denoiser
 from lib.models.convolutional_blocks import Sizes
 from lib.training import contrastive_batches, denoising_batches
 
@@ -64,8 +64,7 @@ def small():
 
 
 def batch(windows, size=4):
-    served = contrastive_batches.Stretches(windows, 16, framewise_encoder.STRIDE, 2, size)
-    return served[0]
+    return contrastive_batches.Stretches(windows, {"stretch": 16, "steps": 2}, size)[0]
 
 
 def test_gradient_reaches_every_weight_of_the_encoder():
@@ -113,7 +112,8 @@ def test_encoders_keep_the_contract_and_are_small():
 
 
 def test_a_mask_that_hides_is_what_the_masked_denoiser_is_scored_on(windows):
-    pairs = denoising_batches.MaskedPairs(windows, 0.0, (16, 8), 0.5, 8, seed=1)
+    section = {"noise": 0.0, "mel": 16, "frames": 8, "share": 0.5}
+    pairs = denoising_batches.MaskedPairs(windows, section, 8, seed=1)
     seen, clean, weights = pairs[0]
     hidden = weights > 0
     assert seen.shape == clean.shape and weights.shape == clean.shape[:3]

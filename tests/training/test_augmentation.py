@@ -82,15 +82,18 @@ def test_windows_of_an_epoch_are_drawn_evenly_over_clips(windows):
 def test_changes_are_those_of_the_settings():
     off = {"mel_masks": 0, "mel_width": 24, "time_masks": 0, "time_width": 8}
     off |= {"mel_shift": 0, "smoothing": 0.0}
-    assert augmentation.changes(off, (None, 128, 31, 1)) is None
     x = RNG(0).normal(size=(6, 128, 31, 1)).astype(np.float32)
+    codes = RNG(0).normal(size=(6, 256)).astype(np.float32)
     y = {task: np.eye(len(c), dtype=np.float32)[[0] * 6] for task, c in TASKS.items()}
+    changed, same = augmentation.change(off, x.copy(), y, RNG(0))
+    assert (changed == x).all() and same is y
     for one in ({"mel_shift": 2}, {"mel_masks": 2}):
-        assert augmentation.changes(off | one, (None, 256)) is None  # codes have no bands
-        changed, same = augmentation.changes(off | one, x.shape)(x.copy(), y, RNG(0))
+        left, same = augmentation.change(off | one, codes.copy(), y, RNG(0))
+        assert (left == codes).all() and same is y  # codes have no bands
+        changed, same = augmentation.change(off | one, x.copy(), y, RNG(0))
         assert (changed != x).any() and same is y
-    change = augmentation.changes(off | {"time_masks": 1, "smoothing": 0.2}, x.shape)
-    changed, targets = change(x.copy(), y, RNG(0))
+    smoothed = off | {"time_masks": 1, "smoothing": 0.2}
+    changed, targets = augmentation.change(smoothed, x.copy(), y, RNG(0))
     assert (changed != x).any() and targets["arousal"][0].tolist() == pytest.approx([0.9, 0.1])
 
 

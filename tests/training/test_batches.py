@@ -10,6 +10,9 @@ from lib.labels import TASKS
 from lib.training import batches, contrastive_batches, denoising_batches, labelled_batches
 
 CLASSES = {task: len(names) for task, names in TASKS.items()}
+MASK = {"noise": 0.3, "mel": 16, "frames": 8, "share": 0.5}
+CPC = {"past": 4, "future": 2, "negatives": "order"}
+NCE = {"stretch": 40, "steps": 5}
 
 
 def served(dataset):
@@ -25,7 +28,7 @@ def served(dataset):
 def test_every_window_is_served_once_with_its_labels(windows, size, shuffle):
     labels = windows.labels()
     weights = labelled_batches.balanced_weights(labels, CLASSES)
-    data = labelled_batches.Labelled(windows.take, labels, weights, size, seed=3, shuffle=shuffle)
+    data = labelled_batches.Labelled(windows, windows.take, weights, size, seed=3, shuffle=shuffle)
     x = np.concatenate([batch[0] for batch in served(data)])
     y = {task: np.concatenate([b[1][task] for b in served(data)]) for task in TASKS}
     w = {task: np.concatenate([b[2][task] for b in served(data)]) for task in TASKS}
@@ -44,14 +47,13 @@ def test_every_window_is_served_once_with_its_labels(windows, size, shuffle):
 
 @pytest.mark.parametrize("size", [1, 7, 16, 1000])
 def test_all_batches_have_one_shape_and_every_item_counts_once(windows, size):
-    labels = windows.labels()
     ones = {task: np.ones(n, np.float32) for task, n in CLASSES.items()}
     kinds = [
-        labelled_batches.Labelled(windows.take, labels, ones, size, seed=3, shuffle=True),
-        denoising_batches.DenoisingPairs(windows, 0.3, size, seed=3, shuffle=True),
-        contrastive_batches.Sequences(windows, 4, 2, size, seed=3, shuffle=True),
-        denoising_batches.MaskedPairs(windows, 0.3, (16, 8), 0.5, size, seed=3, shuffle=True),
-        contrastive_batches.Stretches(windows, 40, 2, 5, size, seed=3, shuffle=True),
+        labelled_batches.Labelled(windows, windows.take, ones, size, seed=3, shuffle=True),
+        denoising_batches.DenoisingPairs(windows, MASK, size, seed=3, shuffle=True),
+        contrastive_batches.Sequences(windows, CPC, size, seed=3, shuffle=True),
+        denoising_batches.MaskedPairs(windows, MASK, size, seed=3, shuffle=True),
+        contrastive_batches.Stretches(windows, NCE, size, seed=3, shuffle=True),
     ]
     for data in kinds:
         all_ = [data[i] for i in range(len(data))]
@@ -93,14 +95,14 @@ def test_order_depends_on_seed_and_epoch_alone(windows):
 
 
 def test_denoising_pairs(windows):
-    data = denoising_batches.DenoisingPairs(windows, 0.3, 32, seed=0)
+    data = denoising_batches.DenoisingPairs(windows, MASK, 32, seed=0)
     noisy, clean, _ = data[0]
     np.testing.assert_array_equal(clean, windows.take(np.arange(32)))
     noise = noisy - clean
     assert noise.std() == pytest.approx(0.3, rel=0.02) and abs(noise.mean()) < 0.01
     assert noisy.dtype == np.float32
     np.testing.assert_array_equal(data[0][0], noisy)  # validation sees the same noise every epoch
-    moving = denoising_batches.DenoisingPairs(windows, 0.3, len(windows), seed=0, shuffle=True)
+    moving = denoising_batches.DenoisingPairs(windows, MASK, len(windows), seed=0, shuffle=True)
     first = moving[0][0]
     moving.epoch = 1
     assert not np.array_equal(np.sort(first, axis=None), np.sort(moving[0][0], axis=None))
@@ -116,7 +118,7 @@ def truth(windows):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_negatives_never_equal_their_positives(windows, negatives, shuffle):
     data = contrastive_batches.Sequences(
-        windows, 4, 2, 3, seed=1, shuffle=shuffle, negatives=negatives
+        windows, CPC | {"negatives": negatives}, 3, seed=1, shuffle=shuffle
     )
     sequences = truth(windows)
     assert len(sequences) == data.items > 4
@@ -138,13 +140,13 @@ def test_a_repeating_future_takes_its_negative_from_elsewhere(windows):
     frames = windows.frames.copy()
     start, length = int(windows.starts[windows.recording == 7][0]), 300
     frames[start : start + length] = frames[start]  # the last recording repeats one frame
-    data = contrastive_batches.Sequences(replace(windows, frames=frames), 4, 2, 100, seed=0)
+    data = contrastive_batches.Sequences(replace(windows, frames=frames), CPC, 100, seed=0)
     x, follows, _ = data[0]
     for sequence in x[follows[:, 0] == 0]:
         repeating = np.array_equal(sequence[0], sequence[1])
         assert not (repeating and np.array_equal(sequence[4], sequence[0]))
     constant = replace(windows, frames=np.zeros_like(frames))
-    assert contrastive_batches.Sequences(constant, 4, 2, 100)[0][1].min() == 1  # no negative exists
+    assert contrastive_batches.Sequences(constant, CPC, 100)[0][1].min() == 1  # no negative exists
 
 
 def test_sequences_stay_within_a_recording():
@@ -158,7 +160,7 @@ def test_stretches_are_of_one_recording_and_move_from_epoch_to_epoch(windows):
         windows, frames=np.arange(total, dtype=np.float32)[:, None] * np.ones((1, 128), np.float32)
     )
     starts = np.concatenate([[0], np.cumsum(windows.table["length"])])
-    data = contrastive_batches.Stretches(numbered, 40, 2, 5, 4, seed=2, shuffle=True)
+    data = contrastive_batches.Stretches(numbered, NCE, 4, seed=2, shuffle=True)
     assert data.items == sum(n // 40 for n in windows.table["length"])  # those of 31 have none
     seen = []
     for data.epoch in (0, 1):
@@ -173,7 +175,7 @@ def test_stretches_are_of_one_recording_and_move_from_epoch_to_epoch(windows):
         assert true[0][2, 3].tolist() == [2 * 20 + 3 + 1 + k for k in range(5)]
         assert all(w.shape == true[0].shape for w in weights)
     assert sorted(seen[0]) != sorted(seen[1])
-    still = contrastive_batches.Stretches(numbered, 40, 2, 5, 4)
+    still = contrastive_batches.Stretches(numbered, NCE, 4)
     assert still[0][0]["log_mel"][:, 0, 0, 0].astype(int).tolist() == [31, 77, 138, 178]
 
 
@@ -182,7 +184,7 @@ def test_latents_of_the_same_frames_are_the_same_sound(windows):
     first = int(windows.table["length"][:4].sum())  # of a recording of 136 frames
     frames[first + 10 : first + 20] = -16.0  # silence
     frames[first + 30 : first + 34] = frames[first + 34 : first + 38]  # two latents again
-    data = contrastive_batches.Stretches(replace(windows, frames=frames), 40, 2, 5, 100)
+    data = contrastive_batches.Stretches(replace(windows, frames=frames), NCE, 100)
     row = list(data.source.starts).index(first)
     sounds = data[0][0]["sounds"][row]
     assert len(set(sounds[5:10])) == 1

@@ -32,7 +32,7 @@ def test_threads_are_those_asked_for(pipeline, tmp_path):
         "import settings, tensorflow as tf\n"
         "from lib.training.hardware import Machine\n"
         "machine = Machine(settings.training | {'threads': 1})\n"
-        "print(tf.config.threading.get_intra_op_parallelism_threads(), machine.told())\n"
+        "print(tf.config.threading.get_intra_op_parallelism_threads(), machine.description())\n"
         "tf.constant(1) + 1\n"
         "try: Machine(settings.training | {'threads': 3})\n"
         "except Exception as error: print(error)\n"

@@ -14,6 +14,7 @@ from lib.training import fit as training_fit
 from lib.training import seeds as training_seeds
 from lib.training.checkpoints import Checkpoints
 from lib.training.hardware import Machine
+from lib.training.progress import Plan
 
 TRAINING = dict(defaults.training, plateau_epochs=1)
 SECTION = dict(defaults.pretrain, epochs=5, learning_rate=0.02, decay=0.01)
@@ -44,21 +45,16 @@ def model(statistics=True):
     return keras.Model(inputs, keras.layers.Dense(1)(x))
 
 
-def fit(
-    net, folder, stop_at=None, section=SECTION, fingerprint="a", anew=False, machine=None, **changes
-):
-    return training_fit.fit(
-        net,
-        Regression(True, stop_at),
-        Regression(False),
-        folder,
-        machine or Machine(TRAINING),
-        loss="mse",
-        section=section,
-        training=TRAINING | changes,
-        fingerprint=fingerprint,
-        anew=anew,
-    )
+def fit_to(data, net, folder, section=SECTION, machine=None, training=TRAINING, **wishes):
+    wishes = {"inputs": {"model": "a"}, "loss": "mse"} | wishes
+    plan = Plan({"pretrain": section, "training": training}, "pretrain", **wishes)
+    machine = machine or Machine(TRAINING)
+    return training_fit.fit(net, *data, plan, run=folder, machine=machine)
+
+
+def fit(net, folder, stop_at=None, training=TRAINING, **wishes):
+    data = Regression(True, stop_at), Regression(False)
+    return fit_to(data, net, folder, training=training, **wishes)
 
 
 def without_time(history):
@@ -93,17 +89,12 @@ def test_losses_are_those_of_every_item_once(tmp_path):
     """With 40 items in batches of 7, the last is filled up."""
     net = model()
     data = Regression(False, size=7)
-    _, history = training_fit.fit(
+    _, history = fit_to(
+        (Regression(True, size=7), data),
         net,
-        Regression(True, size=7),
-        data,
         tmp_path,
-        Machine(TRAINING),
-        loss="mse",
         metrics=[keras.metrics.MeanAbsoluteError(name="off")],
         section=SECTION | {"epochs": 1, "learning_rate": 1e-12, "decay": 0.0},
-        training=TRAINING,
-        fingerprint="",
     )
     found = keras.ops.convert_to_numpy(net(data.x, training=False)) - data.y
     assert history[0]["val_loss"] == pytest.approx(np.mean(found**2), rel=1e-4)
@@ -118,18 +109,7 @@ def test_every_epoch_serves_its_own_order(tmp_path):
             orders.setdefault(self.epoch, []).append(tuple(chosen))
             return super().load(chosen, counts, rng)
 
-    data = Watched(True)
-    training_fit.fit(
-        model(),
-        data,
-        Regression(False),
-        tmp_path,
-        Machine(TRAINING),
-        loss="mse",
-        section=SECTION,
-        training=TRAINING,
-        fingerprint="",
-    )
+    fit_to((Watched(True), Regression(False)), model(), tmp_path)
     assert sorted(orders) == list(range(5))
     for epoch, batch in orders.items():
         served = batch[-5:]  # Keras looks at a few batches before the first epoch
@@ -141,19 +121,19 @@ def test_a_saved_state_of_other_settings_is_kept_and_named(tmp_path):
     with pytest.raises(Exception, match="killed here"):
         fit(model(), tmp_path, stop_at=2)
     with pytest.raises(UserError, match="unfinished training with other settings or data"):
-        fit(model(), tmp_path, fingerprint="b")
+        fit(model(), tmp_path, inputs={"model": "b"})
     assert len(saved(tmp_path)) == 2
-    _, history = fit(model(), tmp_path, fingerprint="b", anew=True)
+    _, history = fit(model(), tmp_path, inputs={"model": "b"}, anew=True)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
 
 
 def test_a_saved_state_of_before_a_setting_existed_is_gone_on_with(tmp_path, capsys):
-    then, now = '{"heads": {"units": 8}}', '{"augment": {"mixup": 0.0}, "heads": {"units": 8}}'
+    then = {"heads": {"units": 8}}
     with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=2, fingerprint=then)
+        fit(model(), tmp_path, stop_at=2, inputs=then)
     with pytest.raises(UserError, match="unfinished training with other settings or data"):
-        fit(model(), tmp_path, fingerprint=now.replace("0.0", "0.2"))
-    fit(model(), tmp_path, fingerprint=now)
+        fit(model(), tmp_path, inputs=then | {"augment": {"mixup": 0.2}})
+    fit(model(), tmp_path, inputs=then | {"augment": {"mixup": 0.0}})
     assert "resuming after epoch 2" in capsys.readouterr().out
 
 
@@ -225,17 +205,17 @@ def test_a_state_that_is_no_table_is_damaged_and_other_files_are_no_states(tmp_p
 
 def test_the_best_weights_are_saved_whole_though_the_next_are_there_before(tmp_path, monkeypatch):
     """A slow disk: while epoch 2 is on its way, 3 and 4 end, each better than the one before."""
-    save, write = progress.Course._save, Checkpoints._write
+    save, write = progress.SavedStates.save, Checkpoints._write
 
     def rarely(self):
-        if self.state["epoch"] == 2:
+        if self.course.state.epoch == 2:
             save(self)
 
     def slowly(self, state, arrays):
         time.sleep(1)  # longer than all epochs
         write(self, state, arrays)
 
-    monkeypatch.setattr(progress.Course, "_save", rarely)
+    monkeypatch.setattr(progress.SavedStates, "save", rarely)
     monkeypatch.setattr(Checkpoints, "_write", slowly)
     _, history = fit(model(statistics=False), tmp_path)
     losses = [row["val_loss"] for row in history]
@@ -269,7 +249,7 @@ def test_the_best_weights_are_left_in_the_model(tmp_path):
 def test_rate_is_cut_on_plateaus_and_training_stops(tmp_path):
     section = SECTION | {"epochs": 50, "learning_rate": 1e-12, "decay": 0.0}
     net = model(statistics=False)  # batch norm's would move the validation loss at any rate
-    outcome, history = fit(net, tmp_path, section=section, stop_epochs=4)
+    outcome, history = fit(net, tmp_path, section=section, training=TRAINING | {"stop_epochs": 4})
     waits = [row["epoch"] for row in history if row["epoch"] > outcome["best_epoch"]]
     assert outcome["stopped"] and len(waits) == 4
     rates = [row["learning_rate"] for row in history[outcome["best_epoch"] :]]
@@ -320,26 +300,23 @@ def test_a_loss_that_stops_being_finite_keeps_the_last_good_state(tmp_path):
             x, y, w = super().load(chosen, counts, rng)
             return x, y * np.float32(np.nan if self.epoch == 3 else 1), w
 
-    line = dict(loss="mse", section=SECTION, training=TRAINING, fingerprint="")
     with pytest.raises(UserError, match="not finite in epoch 4.*epoch 3 is kept in .*checkpoint"):
-        training_fit.fit(model(), Odd(True), Regression(False), tmp_path, Machine(TRAINING), **line)
+        fit_to((Odd(True), Regression(False)), model(), tmp_path)
     assert saved(tmp_path)[-1].name == "epoch_00003.npz"
-    _, history = training_fit.fit(
-        model(), Regression(True), Regression(False), tmp_path, Machine(TRAINING), **line
-    )
+    _, history = fit(model(), tmp_path)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
 
 
 def test_an_interruption_says_what_is_saved(tmp_path):
-    original = progress.Course.on_train_batch_end
+    original = progress.Steps.on_train_batch_end
 
     def stop(self, batch, logs=None):
         original(self, batch, logs)
-        if self.state["epoch"] == 2:
+        if self.course.state.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progress.Course, "on_train_batch_end", stop)
+        patch.setattr(progress.Steps, "on_train_batch_end", stop)
         with pytest.raises(KeyboardInterrupt, match=r"epoch 2 of at most 5 is saved in .*goes on"):
             fit(model(), tmp_path)
     assert saved(tmp_path)[-1].name == "epoch_00002.npz"
@@ -348,7 +325,7 @@ def test_an_interruption_says_what_is_saved(tmp_path):
 def test_tensorboard_gets_losses_of_every_epoch(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, history = fit(model(), tmp_path, tensorboard=True)
+    _, history = fit(model(), tmp_path, training=TRAINING | {"tensorboard": True})
     events = EventAccumulator(str(tmp_path / "tensorboard/validation")).Reload()
     found = [tensor.step for tensor in events.Tensors("epoch_loss")]
     assert found == [0, 1, 2, 3, 4] and len(history) == 5
@@ -357,7 +334,7 @@ def test_tensorboard_gets_losses_of_every_epoch(tmp_path):
 def test_tensorboard_that_is_not_installed_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(training_fit.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="needs tensorboard: pip install -r"):
-        fit(model(), tmp_path, tensorboard=True)
+        fit(model(), tmp_path, training=TRAINING | {"tensorboard": True})
 
 
 def test_runs_have_seeds_of_their_own():
@@ -379,5 +356,5 @@ def test_xla_is_as_asked_for_and_off_on_a_cpu(tmp_path, monkeypatch, wish, xla):
     monkeypatch.setattr(keras.Model, "compile", compile_)
     machine = Machine(TRAINING | {"xla": wish})
     fit(model(), tmp_path, machine=machine)
-    assert asked == [xla] and machine.chosen["xla"] is xla
-    assert f"XLA {'on' if xla else 'off'}" in machine.told()
+    assert asked == [xla] and machine.execution["xla"] is xla
+    assert f"XLA {'on' if xla else 'off'}" in machine.description()
