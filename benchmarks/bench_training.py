@@ -50,7 +50,7 @@ from lib.datasets import dataset_file
 from lib.errors import guard
 from lib.models import saved_models
 from lib.pretraining import pretraining_stage
-from lib.training import hardware, optimizer, progress
+from lib.training import fit, hardware, optimizer, progress
 from lib.transfer import transfer_stage
 from lib.transfer.transfer_plan import TransferPlan
 
@@ -58,30 +58,35 @@ SIZES = (64, 128, 256, 512, 1024)  # windows per step of prediction
 SECONDS = 2.0  # of every measurement of a bare step
 
 
-class Turns(progress.Course):
-    """A course that measures its epochs, and before each one the bare step of its model."""
+class Begin(progress.EpochSeed):
+    """The first of the callbacks: the bare step before each epoch, and the clock of its steps."""
 
     rounds = ()  # of the last training: windows/s of an epoch, and of the bare step
 
     def on_epoch_begin(self, epoch, logs=None):
-        size = self.train.size * self.train.windows
+        train = self.course.train
         if epoch == 0:
-            Turns.rounds = ()
-            self.step = bare_step(self.model, self.train[0])
-        self.bare = rate(self.step, size)
+            Begin.rounds = ()
+            self.step = bare_step(self.model, train[0])
+        self.bare = rate(self.step, train.size * train.windows)
         super().on_epoch_begin(epoch, logs)
         self.clock = time.perf_counter()
 
     def on_test_begin(self, logs=None):
-        super().on_test_begin(logs)
         self.spent = time.perf_counter() - self.clock
 
     def on_epoch_end(self, epoch, logs=None):
-        self.clock = time.perf_counter()
+        Begin.last, self.clock = self, time.perf_counter()
+
+
+class End(progress.SavedStates):
+    """The last of the callbacks: adds what they took after an epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
-        self.spent += time.perf_counter() - self.clock
-        windows = len(self.train) * self.train.size * self.train.windows
-        Turns.rounds += ((windows / self.spent, self.bare),)
+        begin, train = Begin.last, self.course.train
+        spent = begin.spent + time.perf_counter() - begin.clock
+        Begin.rounds += ((len(train) * train.size * train.windows / spent, begin.bare),)
 
 
 def bare_step(model, batch):
@@ -116,7 +121,7 @@ def epochs(title, run):
     """Print the epochs of a stage against the bare step; returns the windows/s of an epoch."""
     with contextlib.redirect_stdout(io.StringIO()):
         run()
-    rounds = Turns.rounds[1:]  # the first compiles
+    rounds = Begin.rounds[1:]  # the first compiles
     whole, bare = (statistics.median(side) for side in zip(*rounds, strict=True))
     ratio = statistics.median(a / b for a, b in rounds)
     speeds = f"epoch {whole:7.0f}  step {bare:7.0f} windows/s"
@@ -143,7 +148,7 @@ def main(_=None) -> int:
     for section in ("pretrain", "transfer", "release"):
         settings[section]["epochs"] = args.rounds + 1
     settings["training"] |= {"xla": "off", "codes_gb": 0.0}
-    progress.Course = Turns
+    fit.DUTIES, fit.SavedStates = (Begin, *fit.DUTIES[1:]), End
     dataset_file.read_folder = read_few
     for kind in args.only:
         with tempfile.TemporaryDirectory() as models:

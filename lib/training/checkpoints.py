@@ -41,10 +41,11 @@ class Checkpoints:
         self.writer = ThreadPoolExecutor(1)
         self.pending: Future | None = None
 
-    @property
-    def saved(self) -> int:
-        """The last epoch that is on the disk; 0: none."""
-        return max(self._states(), default=0)
+    def kept(self, epochs: int) -> str:
+        """What is on the disk of at most so many epochs, for a message; "" if nothing is."""
+        self.wait()
+        last = max(self._states(), default=0)
+        return f"epoch {last} of at most {epochs} is saved in {self.folder}" if last else ""
 
     def save(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
         """Begin to save a state, once the one before is on the disk.
@@ -78,7 +79,6 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Remove all saved states."""
-        self.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _write(self, state: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -14,7 +14,7 @@ from lib.training.batches import Batches
 from lib.training.checkpoints import Checkpoints
 from lib.training.hardware import Machine
 from lib.training.optimizer import optimizer
-from lib.training.progress import DUTIES, Course, Plan, State
+from lib.training.progress import DUTIES, Course, Plan, SavedStates, State
 from lib.training.tensorflow_feeding import feed
 
 
@@ -36,13 +36,14 @@ def fit(
     say(machine.description())
     state = State(json.dumps(plan.inputs, sort_keys=True))
     course = Course(plan, train=train, valid=valid, checkpoints=Checkpoints(run), state=state)
-    duties = [duty(course) for duty in DUTIES]
-    duties[-1].set_model(twin)
-    duties[-1].resume()
+    saved_states = SavedStates(course)
+    saved_states.set_model(twin)
+    saved_states.resume()
+    callbacks = [*(duty(course) for duty in DUTIES), saved_states]
     if plan.training["tensorboard"]:
-        duties.append(_tensorboard(run))
+        callbacks.append(_tensorboard(run))
     if course.state.epoch < plan.section["epochs"] and not course.state.stopped:
-        _train(twin, course, duties)
+        _train(twin, course, callbacks)
     state, best = course.state, plan.section["keep"] == "best"
     if best:
         model.set_weights(course.best)
@@ -87,12 +88,10 @@ def _train(model: keras.Model, course: Course, callbacks: list) -> None:
             verbose=0,
         )
     except KeyboardInterrupt as stop:
-        checkpoints.wait()
-        saved = "no epoch was finished; the same line begins anew"
-        if checkpoints.saved:
-            saved = f"epoch {checkpoints.saved} of at most {epochs} is saved in "
-            saved += f"{checkpoints.folder}; the same line goes on from there"
-        raise type(stop)(saved) from stop
+        kept = checkpoints.kept(epochs)
+        begun = f"{kept}; the same line goes on from there"
+        none = "no epoch was finished; the same line begins anew"
+        raise type(stop)(begun if kept else none) from stop
     finally:
         checkpoints.wait()
 

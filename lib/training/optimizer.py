@@ -18,18 +18,10 @@ class DecayedAdam(keras.optimizers.Adam):
     factors : {id of a variable: what its rate is multiplied by} (Howard 2018)
     """
 
-    def __init__(
-        self,
-        *args,
-        decay: float = 0.0,
-        cosine_steps: int = 0,
-        kernel_decay: float = 0.0,
-        factors: Mapping[int, float] | None = None,
-        **kwargs,
-    ):
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, decay=0.0, cosine_steps=0, kernel_decay=0.0, factors=None, **adam):
+        super().__init__(**adam)
         self.decay, self.cosine_steps, self.kernel_decay = decay, cosine_steps, kernel_decay
-        self.factors, self.by_index = dict(factors or {}), []
+        self.factors, self.by_index = factors or {}, []
 
     def build(self, variables):
         super().build(variables)
@@ -50,10 +42,6 @@ class DecayedAdam(keras.optimizers.Adam):
         if self.kernel_decay and len(variable.shape) > 1:
             variable.assign(variable - variable * rate * self.kernel_decay)
         super().update_step(gradient, variable, rate)
-
-    def get_config(self) -> dict:
-        names = ("decay", "cosine_steps", "kernel_decay")
-        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 def optimizer(

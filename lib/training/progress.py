@@ -29,26 +29,16 @@ LINE_SECONDS = 60  # between lines about epochs where nobody watches
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is to do.
+    """What a training is to do."""
 
-    settings : of the run
-    step : section with epochs, learning_rate, decay, schedule and keep
-    inputs : all that decides the result; a saved state of other inputs is refused
-    loss : as for keras.Model.compile
-    metrics : as `weighted_metrics` there: the weights of the batches say what counts
-    measure : the metric that is shown, by its name in the history
-    anew : begin anew instead of refusing a saved state
-    slow : variables whose rate is multiplied by `encoder_rate` of the step
-    """
-
-    settings: Mapping
-    step: str
-    inputs: Mapping
-    loss: object
-    metrics: object = None
-    measure: str | None = None
-    anew: bool = False
-    slow: Iterable = ()
+    settings: Mapping  # of the run
+    step: str  # section with epochs, learning_rate, decay, schedule and keep
+    inputs: Mapping  # all that decides the result; a saved state of other inputs is refused
+    loss: object  # as for keras.Model.compile
+    metrics: object = None  # `weighted_metrics` there: the weights of the batches say what counts
+    measure: str | None = None  # the metric that is shown, by its name in the history
+    anew: bool = False  # begin anew instead of refusing a saved state
+    slow: Iterable = ()  # variables whose rate is multiplied by `encoder_rate` of the step
 
     @property
     def section(self) -> Mapping:
@@ -123,15 +113,13 @@ class Steps(Duty):
         if math.isfinite(loss):
             return
         self.bar.close()
-        plan, checkpoints = self.course.plan, self.course.checkpoints
-        checkpoints.wait()
-        kept = "no epoch was finished before"
-        if checkpoints.saved:
-            kept = f"epoch {checkpoints.saved} is kept in {checkpoints.folder}"
+        plan, state = self.course.plan, self.course.state
+        kept = self.course.checkpoints.kept(plan.section["epochs"])
+        kept = kept or "no epoch was finished before"
         rate = f"{plan.step}.learning_rate={plan.section['learning_rate'] / 10:g}"
         raise UserError(
-            f"the loss is not finite in epoch {self.course.state.epoch + 1}: try a lower learning "
-            f"rate (--set {rate} --overwrite), or look for odd recordings; {kept}"
+            f"the loss is not finite in epoch {state.epoch + 1}: try a lower learning rate (--set "
+            f"{rate} --overwrite), or look for odd recordings; {kept}"
         )
 
 
@@ -268,8 +256,8 @@ class SavedStates(Duty):
         return numbers == {name: tuple(variable.shape) for name, variable in here.items()}
 
 
-# in the order in which Keras calls them
-DUTIES = (EpochSeed, Steps, History, BestWeights, PlateauCut, EarlyStop, EpochLine, SavedStates)
+# in the order in which Keras calls them; SavedStates comes last
+DUTIES = (EpochSeed, Steps, History, BestWeights, PlateauCut, EarlyStop, EpochLine)
 
 
 def _numbered(prefix: str, values: Iterable) -> dict:

@@ -8,8 +8,8 @@ iterate over batches in plain Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 
@@ -24,8 +24,8 @@ def feed(model: keras.Model, train: Batches, valid: Batches) -> tuple:
 
     def function(step: Callable, batches: Batches) -> Callable:
         compiled = tf.function(step, jit_compile=model.jit_compile, reduce_retracing=True)
-        ahead = _Ahead(batches, tf.convert_to_tensor)
-        return lambda _: compiled(ahead.batch())
+        ahead = _loaded_ahead(batches, tf.convert_to_tensor)
+        return lambda _: compiled(next(ahead))
 
     # Keras makes these itself where they are not there yet, and calls them once per batch
     model.train_function = function(model.train_step, train)
@@ -34,21 +34,17 @@ def feed(model: keras.Model, train: Batches, valid: Batches) -> tuple:
     return tuple(tf.data.Dataset.range(len(batches)) for batches in (train, valid))
 
 
-class _Ahead:
+def _loaded_ahead(batches: Batches, convert: Callable) -> Iterator:
     """The batches of one epoch after the other, as tensors; the next is loaded meanwhile."""
+    loader = ThreadPoolExecutor(1)
 
-    def __init__(self, batches: Batches, convert: Callable):
-        self.batches, self.convert = batches, convert
-        self.number, self.loader = 0, ThreadPoolExecutor(1)
-        self.next: Future | None = None
+    def load(number: int):
+        return keras.tree.map_structure(convert, batches[number])
 
-    def batch(self):
-        """The next batch. The first of an epoch is not loaded before it is asked for, since its
-        number must be known."""
-        batch = self.next.result() if self.next else self._load(self.number)
-        self.number = (self.number + 1) % len(self.batches)
-        self.next = self.loader.submit(self._load, self.number) if self.number else None
-        return batch
-
-    def _load(self, number: int):
-        return keras.tree.map_structure(self.convert, self.batches[number])
+    while True:
+        batch = load(0)  # only when it is asked for: the number of its epoch must be known
+        for number in range(1, len(batches)):
+            following = loader.submit(load, number)
+            yield batch
+            batch = following.result()
+        yield batch
