@@ -43,11 +43,11 @@ class Machine:
 
     def description(self) -> str:
         """How this machine computes, in a line."""
-        return (
+        line = (
             "computing with {backend} on {device}, {threads} threads, XLA {xla}, predictions in "
-            "{predict_dtype}".format(**self.execution | {"xla": "on" if self.xla else "off"})
-            + (", deterministic" if self.execution["deterministic"] else "")
-        )
+            "{predict_dtype}"
+        ).format_map(self.execution | {"xla": "on" if self.xla else "off"})
+        return line + (", deterministic" if self.execution["deterministic"] else "")
 
 
 def for_prediction(model: keras.Model, dtype: str) -> keras.Model:

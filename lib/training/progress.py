@@ -95,7 +95,7 @@ class EpochSeed(Duty):
 
 
 class Steps(Duty):
-    """Shows the steps of an epoch as a bar, until a loss is not finite."""
+    """Shows the steps of an epoch as a bar, and stops a training whose loss is not finite."""
 
     def on_epoch_begin(self, epoch, logs=None):
         steps = len(self.course.train)
