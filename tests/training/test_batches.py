@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import settings as defaults
 from lib.labels import TASKS
 from lib.training import batches, contrastive_batches, denoising_batches, labelled_batches
 
@@ -72,6 +73,23 @@ def test_all_batches_have_one_shape_and_every_item_counts_once(windows, size):
             if not isinstance(data, labelled_batches.Labelled):
                 continue  # their noise and negatives are drawn anew
             np.testing.assert_array_equal(last[0][-filled:], first[0][:filled])
+
+
+def test_augmentation_changes_the_windows_and_draws_fewer_per_epoch(windows):
+    weights = labelled_batches.balanced_weights(windows.labels(), CLASSES)
+    data = labelled_batches.Labelled(windows, windows.take, weights, 5, seed=3, shuffle=True)
+    section = dict(defaults.augment, windows_per_epoch=14, smoothing=0.2)
+    data.augment(section)
+    whole = {window.tobytes() for window in windows.take(np.arange(len(windows)))}
+    epochs = []
+    for data.epoch in (0, 1):
+        x = np.concatenate([batch[0] for batch in served(data)])
+        epochs.append({window.tobytes() for window in x})
+        assert len(x) == len(epochs[-1]) == data.items == 14
+        assert np.isclose(data[0][1]["arousal"].max(axis=1), 0.9).all()
+    assert epochs[0] != epochs[1] and epochs[0] | epochs[1] <= whole
+    data.augment(section | {"mel_shift": 4})
+    assert not {window.tobytes() for window in data[0][0]} <= whole
 
 
 def test_weights_balance_the_classes(windows):
