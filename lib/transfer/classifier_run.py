@@ -16,7 +16,8 @@ from lib.console import say
 from lib.datasets import splits
 from lib.figures import learning_curves
 from lib.labels import MEASURE, TASKS
-from lib.training import batches, fit, hardware, labelled_batches, seeds
+from lib.training import batches, fit, hardware, seeds
+from lib.training.labelled_batches import Labelled, balanced_weights
 from lib.transfer import clip_probe, test_scores
 from lib.transfer.frozen_codes import FrozenEncoder
 from lib.transfer.transfer_job import Job, Step
@@ -133,22 +134,15 @@ def _fit(
 
 def _batches(
     job: Job, step: Step, takes: dict[str, batches.Take], size: int
-) -> list[labelled_batches.Labelled]:
+) -> tuple[Labelled, Labelled]:
     """Batches to train with, of `size` windows, and to validate with."""
-    weights = labelled_batches.balanced_weights(
-        job.data["train"].labels(), {task: len(classes) for task, classes in TASKS.items()}
-    )
-    train, val = (
-        labelled_batches.Labelled(
-            job.data[name], takes[name], weights, size=n, seed=_seed(job, step), shuffle=shuffle
-        )
-        for name, n, shuffle in (
-            ("train", size, True),
-            ("val", job.machine.predict_windows, False),
-        )
-    )
+    data, seed = job.data, _seed(job, step)
+    classes = {task: len(names) for task, names in TASKS.items()}
+    weights = balanced_weights(data["train"].labels(), classes)
+    train = Labelled(data["train"], takes["train"], weights, size=size, seed=seed, shuffle=True)
     train.augment(job.settings["augment"])
-    return [train, val]
+    size = job.machine.predict_windows
+    return train, Labelled(data["val"], takes["val"], weights, size=size, seed=seed)
 
 
 def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:
