@@ -1,6 +1,7 @@
 """The settings of a run: settings.py, checked line by line, and `--set`. Imports nothing heavy.
 
-settings.py is edited by hand, so every line of it has a check here, by name.
+settings.py is edited by hand. A line that is deleted, misspelt or has a wrong value is named, so
+the names of all settings stand here as well, with their legal values.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ Settings = dict[str, dict]  # {section: {key: value}}, and "paths"
 
 
 class Legal(NamedTuple):
-    """What a setting may be: its type, how that reads, and which values of it are legal."""
+    """What a setting may be: its type, the same in words, and a test of its values."""
 
     kind: type
-    told: str
+    words: str
     holds: Callable
 
 
 def _whole(low: int, high: int = 10**9) -> Legal:
     return Legal(int, f"a whole number from {low} to {high}", lambda x: low <= x <= high)
+
+
+def _number(words: str, holds: Callable) -> Legal:
+    return Legal(float, f"a number{words}", holds)
 
 
 def _one_of(*values: str) -> Legal:
@@ -38,100 +43,50 @@ def _one_of(*values: str) -> Legal:
 
 TAG = r"(?!it_|folds_|artist_folds_|feat_ext|full|probe)[a-z]\w*"
 _TAG = "a small letter, then letters, digits or _, and no name of a step (feat_ext, folds_…)"
-POSITIVE = Legal(float, "a number above 0", lambda x: 0 < x < math.inf)
-FROM_ZERO = Legal(float, "a number, 0 or above", lambda x: 0 <= x < math.inf)
-SHARE = Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1)
-SHARE_OR_ZERO = Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1)
-TO_ONE = Legal(float, "a number above 0, at most 1", lambda x: 0 < x <= 1)
-SWITCH = Legal(bool, "True or False", lambda x: True)
-SCHEDULE, KEEP = _one_of("plateau", "cosine"), _one_of("best", "last")
-BANDS = Legal(  # the encoders pool mel bands by 64 in all
-    int, "a multiple of 64, up to 1024", lambda x: 0 < x <= 1024 and x % 64 == 0
-)
-LEGAL = {
-    "features.sample_rate": _whole(1, 192_000),
-    "features.n_fft": _whole(2, 65_536),
-    "features.win_length": _whole(2, 65_536),
-    "features.hop_length": _whole(1, 65_536),
-    "features.n_mels": BANDS,
-    "features.window_frames": _whole(1, 10_000),
-    "features.window_hop": _whole(1, 10_000),
-    "dataset.speech_hours": FROM_ZERO,
-    "dataset.music_hours": FROM_ZERO,
-    "dataset.test": SHARE,
-    "dataset.val": SHARE,
-    "dataset.max_lost": SHARE_OR_ZERO,
-    "dataset.max_cut": Legal(float, "a number from 0 to 1", lambda x: 0 <= x <= 1),
-    "dataset.workers": _whole(0, 1024),
-    "run.iterations": _whole(1),
-    "run.first": _whole(0),
-    "run.seed": _whole(0, 2**32 - 1),
-    "run.tag": Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)),
-    "scae.noise": FROM_ZERO,
-    "scae.output_from_data": SWITCH,
-    "cpc.past": _whole(1),
-    "cpc.future": _whole(2),
-    "cpc.code": _whole(1, 16_384),
-    "cpc.context": _whole(1, 16_384),
-    "cpc.negatives": _one_of("order", "elsewhere"),
-    "framewise.latent": _whole(1, 16_384),
-    "nce.stretch": _whole(8, 10_000),
-    "nce.steps": _whole(1, 1000),
-    "nce.context": _whole(1, 16_384),
-    "mask.mel": _whole(1, 1024),
-    "mask.frames": _whole(1, 10_000),
-    "mask.share": SHARE,
-    "mask.noise": FROM_ZERO,
-    "network.dropout": SHARE_OR_ZERO,
-    "network.momentum": SHARE,
-    "heads.units": _whole(1, 16_384),
-    "heads.shared": _whole(0, 100),
-    "heads.own": _whole(0, 100),
-    "heads.code_dropout": SHARE_OR_ZERO,
-    "pretrain.epochs": _whole(1),
-    "pretrain.batch_windows": _whole(1),
-    "pretrain.learning_rate": POSITIVE,
-    "pretrain.decay": FROM_ZERO,
-    "pretrain.schedule": SCHEDULE,
-    "pretrain.keep": KEEP,
-    "transfer.epochs": _whole(1),
-    "transfer.batch_windows": _whole(1),
-    "transfer.learning_rate": POSITIVE,
-    "transfer.decay": FROM_ZERO,
-    "transfer.schedule": SCHEDULE,
-    "transfer.keep": KEEP,
-    "transfer.encoder_iteration": _whole(-1),
-    "transfer.labels": TO_ONE,
-    "release.epochs": _whole(1),
-    "release.batch_windows": _whole(1),
-    "release.learning_rate": POSITIVE,
-    "release.decay": FROM_ZERO,
-    "release.schedule": SCHEDULE,
-    "release.keep": KEEP,
-    "release.encoder_rate": TO_ONE,
-    "augment.windows_per_epoch": _whole(0),
-    "augment.mel_shift": _whole(0, 100),
-    "augment.mel_masks": _whole(0, 100),
-    "augment.mel_width": _whole(0, 1024),
-    "augment.time_masks": _whole(0, 100),
-    "augment.time_width": _whole(0, 10_000),
-    "augment.smoothing": SHARE_OR_ZERO,
-    "training.amsgrad": SWITCH,
-    "training.epsilon": POSITIVE,
-    "training.plateau_epochs": _whole(1),
-    "training.plateau_factor": SHARE,
-    "training.stop_epochs": _whole(1),
-    "training.weight_decay": FROM_ZERO,
-    "training.predict_windows": _whole(1),
-    "training.predict_dtype": _one_of("float32", "bfloat16"),
-    "training.xla": _one_of("auto", "on", "off"),
-    "training.threads": _whole(0, 1024),
-    "training.deterministic": SWITCH,
-    "training.tensorboard": SWITCH,
-    "training.checkpoint_seconds": FROM_ZERO,
-    "training.memory_gb": FROM_ZERO,
-    "training.codes_gb": FROM_ZERO,
+LEGAL_VALUES = {  # legal values: the settings that have them
+    _whole(-1): "transfer.encoder_iteration",
+    _whole(0): "run.first augment.windows_per_epoch",
+    _whole(0, 100): """heads.shared heads.own augment.mel_shift augment.mel_masks
+        augment.time_masks""",
+    _whole(0, 1024): "dataset.workers augment.mel_width training.threads",
+    _whole(0, 10_000): "augment.time_width",
+    _whole(0, 2**32 - 1): "run.seed",
+    _whole(1): """run.iterations cpc.past pretrain.epochs transfer.epochs release.epochs
+        pretrain.batch_windows transfer.batch_windows release.batch_windows
+        training.plateau_epochs training.stop_epochs training.predict_windows""",
+    _whole(1, 1000): "nce.steps",
+    _whole(1, 1024): "mask.mel",
+    _whole(1, 10_000): "features.window_frames features.window_hop mask.frames",
+    _whole(1, 16_384): "cpc.code cpc.context framewise.latent nce.context heads.units",
+    _whole(1, 65_536): "features.hop_length",
+    _whole(1, 192_000): "features.sample_rate",
+    _whole(2): "cpc.future",
+    _whole(2, 65_536): "features.n_fft features.win_length",
+    _whole(8, 10_000): "nce.stretch",
+    # the encoders pool mel bands by 64 in all
+    Legal(int, "a multiple of 64, up to 1024", lambda x: x in range(64, 1025, 64)): """
+        features.n_mels""",
+    _number(", 0 or above", lambda x: 0 <= x < math.inf): """dataset.speech_hours
+        dataset.music_hours scae.noise mask.noise pretrain.decay transfer.decay release.decay
+        training.weight_decay training.checkpoint_seconds training.memory_gb training.codes_gb""",
+    _number(" above 0", lambda x: 0 < x < math.inf): """pretrain.learning_rate
+        transfer.learning_rate release.learning_rate training.epsilon""",
+    _number(" above 0 and below 1", lambda x: 0 < x < 1): """dataset.test dataset.val mask.share
+        network.momentum training.plateau_factor""",
+    _number(" from 0 to below 1", lambda x: 0 <= x < 1): """dataset.max_lost network.dropout
+        heads.code_dropout augment.smoothing""",
+    _number(" from 0 to 1", lambda x: 0 <= x <= 1): "dataset.max_cut",
+    _number(" above 0, at most 1", lambda x: 0 < x <= 1): "transfer.labels release.encoder_rate",
+    Legal(bool, "True or False", lambda x: True): """scae.output_from_data training.amsgrad
+        training.deterministic training.tensorboard""",
+    Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)): "run.tag",
+    _one_of("order", "elsewhere"): "cpc.negatives",
+    _one_of("plateau", "cosine"): "pretrain.schedule transfer.schedule release.schedule",
+    _one_of("best", "last"): "pretrain.keep transfer.keep release.keep",
+    _one_of("float32", "bfloat16"): "training.predict_dtype",
+    _one_of("auto", "on", "off"): "training.xla",
 }
+LEGAL = {name: legal for legal, names in LEGAL_VALUES.items() for name in names.split()}
 
 # What was done before a setting existed, or is done since it is gone: inputs of a run or a data set
 # that lack it count as having this.
@@ -167,28 +122,27 @@ BEFORE = {
 
 
 def load(model: str | None = None) -> Settings:
-    """The content of settings.py, with what it has for `model`, and the two paths under "paths".
+    """The content of settings.py, with its recipe for `model`, and the two paths under "paths".
 
     Raises UserError when the file cannot be read, or lacks or adds a line.
     """
     module = _module()
-    sections = {name.split(".")[0]: None for name in LEGAL}
-    settings = {name: copy.deepcopy(vars(module).get(name)) for name in sections}
-    found = {f"{s}.{k}" for s, keys in settings.items() if isinstance(keys, dict) for k in keys}
-    for what, names in (("lacks", set(LEGAL) - found), ("does not know", found - set(LEGAL))):
-        if names:
-            raise UserError(f"settings.py {what} {', '.join(sorted(names))}: undo the last edit")
-    _apply_recipe(settings, vars(module).get("models"), model)
-    settings["paths"] = {
-        "data": _path(module, "path_to_data"),
-        "models": str(models_folder()),
+    sections = {name.split(".")[0] for name in LEGAL}
+    settings = {
+        name: copy.deepcopy(vars(module)[name]) for name in vars(module) if name in sections
     }
+    names = _by_name(settings).keys()
+    for verb, wrong in (("lacks", LEGAL.keys() - names), ("does not know", names - LEGAL.keys())):
+        if wrong:
+            raise UserError(f"settings.py {verb} {', '.join(sorted(wrong))}: undo the last edit")
+    _apply_recipe(settings, vars(module).get("models"), model)
+    settings["paths"] = {"data": _path("path_to_data"), "models": str(models_folder())}
     return settings
 
 
 def models_folder() -> Path:
     """Where models/, models_trans/ and results/ are: path_to_models, by default the suite's own."""
-    return Path(_path(_module(), "path_to_models") or ROOT).expanduser()
+    return Path(_path("path_to_models") or ROOT).expanduser()
 
 
 def _apply_recipe(settings: Settings, recipes: object, model: str | None) -> None:
@@ -210,15 +164,15 @@ def override(settings: Settings, item: str) -> None:
     """Apply one `--set section.key=value` in place; UserError lists what is legal."""
     name, equals, text = (part.strip() for part in item.partition("="))
     if not equals or name not in LEGAL:
-        legal = "\n  ".join(f"{key}={_get(settings, key)}" for key in LEGAL)
+        legal = "\n  ".join(f"{key}={value}" for key, value in _by_name(settings).items())
         raise UserError(f"--set {item}: expected section.key=value with one of\n  {legal}")
     section, key = name.split(".")
-    settings[section][key] = value = typed(name, text)
-    _check(name, value)
+    settings[section][key] = typed(name, text)
+    _check(name, settings[section][key])
 
 
 def typed(name: str, text: str) -> object:
-    """The value of a setting as `--set` has it, in the setting's type; the text where it is none.
+    """The value of a setting in its type, from the text of `--set`; the text where that fails.
 
     name : "section.key"; a setting that is not known (any more) keeps its text
     """
@@ -231,8 +185,8 @@ def typed(name: str, text: str) -> object:
 
 def check(settings: Settings) -> None:
     """Raise UserError, naming the first setting that is not legal."""
-    for name in LEGAL:
-        _check(name, _get(settings, name))
+    for name, value in _by_name(settings).items():
+        _check(name, value)
     check_features(settings["features"])
     first, iterations = settings["run"]["first"], settings["run"]["iterations"]
     if first >= iterations:
@@ -256,16 +210,17 @@ def check_features(features: dict) -> None:
 
 
 def _check(name: str, value: object) -> None:
-    legal = LEGAL[name]
-    kinds = (int, float) if legal.kind is float else legal.kind
-    fits = isinstance(value, kinds) and (legal.kind is bool or not isinstance(value, bool))
-    if not fits or not legal.holds(value):
-        raise UserError(f"{name} is {value!r}; it must be {legal.told} (see settings.py)")
+    kind, words, holds = LEGAL[name]
+    fits = isinstance(value, (int, float) if kind is float else kind)
+    if not fits or isinstance(value, bool) != (kind is bool) or not holds(value):
+        raise UserError(f"{name} is {value!r}; it must be {words} (see settings.py)")
 
 
-def _get(settings: Settings, name: str) -> object:
-    section, key = name.split(".")
-    return settings[section][key]
+def _by_name(settings: Settings) -> dict[str, object]:
+    """{section.key: value} of all settings, in the order of settings.py."""
+    sections = {name: keys for name, keys in settings.items() if isinstance(keys, dict)}
+    sections.pop("paths", None)
+    return {f"{name}.{key}": keys[key] for name, keys in sections.items() for key in keys}
 
 
 def _module() -> ModuleType:
@@ -277,8 +232,8 @@ def _module() -> ModuleType:
         ) from error
 
 
-def _path(module: ModuleType, name: str) -> str:
-    value = vars(module).get(name)
+def _path(name: str) -> str:
+    value = vars(_module()).get(name)
     if not isinstance(value, (str, Path)):
         raise UserError(f'settings.py: {name} must be a folder in quotes, or ""')
     return str(value)

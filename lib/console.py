@@ -21,31 +21,27 @@ def say(*lines: str) -> None:
 def native_messages_aside() -> Iterator[TextIO]:
     """Turn aside what native libraries write to the file descriptor of standard error.
 
-    Yields where Python's own messages go meanwhile, which are seen as ever. If the block fails with
-    anything but a message to the user, what was turned aside is shown.
+    Yields the stream of Python's own messages, which stay visible. If the block fails with anything
+    but a message to the user, what was turned aside is shown.
     """
     sys.stderr.flush()
-    python_stderr, real = sys.stderr, os.dup(2)
     try:
-        ours = python_stderr.fileno() == 2
+        ours = sys.stderr.fileno() == 2
     except (OSError, ValueError):  # replaced, as under a test
         ours = False
     with (
         tempfile.TemporaryFile() as notices,
-        os.fdopen(os.dup(real), "w", buffering=1, errors="backslashreplace") as shown,
+        os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace") as shown,
+        contextlib.redirect_stderr(shown if ours else sys.stderr),
     ):
         os.dup2(notices.fileno(), 2)
-        if ours:
-            sys.stderr = shown
         try:
             yield sys.stderr
         except Exception as error:
             if not isinstance(error, (UserError, OSError)):
                 notices.seek(0)
-                os.write(real, notices.read())
+                os.write(shown.fileno(), notices.read())
             raise
         finally:
             sys.stderr.flush()
-            sys.stderr = python_stderr
-            os.dup2(real, 2)
-            os.close(real)
+            os.dup2(shown.fileno(), 2)

@@ -21,19 +21,6 @@ class Terminated(KeyboardInterrupt):
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota, file-size limit
-
-
-def _no_room(error: BaseException | None) -> bool:
-    """Whether `error` or one of its causes is a full disk (HDF5 reports it inside other errors)."""
-    while error is not None:
-        if getattr(error, "errno", None) in NO_ROOM:
-            return True
-        if any(os.strerror(number) in str(error) for number in NO_ROOM):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 # what a terminal obeys (C0, C1, DEL) or reorders a line by (bidirectional controls); line ends and
 # tabs are those of the messages themselves
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
@@ -41,8 +28,7 @@ ESCAPES = {number: f"\\u{number:04x}" for number in CONTROLS if chr(number) not 
 
 
 def printable(text: object) -> str:
-    """Text as it may be printed: control characters, as names of files can have, are escaped as in
-    JSON."""
+    """Text for the terminal: control characters, as in names of files, are escaped as in JSON."""
     return str(text).translate(ESCAPES)
 
 
@@ -51,70 +37,21 @@ def one_line(name: object) -> str:
     return printable(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def _terminate(*_) -> None:
-    raise Terminated
-
-
-@contextlib.contextmanager
-def _none_swallowed() -> Iterator[None]:
-    """An interruption that Python swallows, as in a weak reference's callback, comes once more."""
-    others = sys.unraisablehook
-
-    def swallowed(what) -> None:
-        if not isinstance(what.exc_value, KeyboardInterrupt):
-            return others(what)
-        again = type(what.exc_value)
-
-        def interrupt(signum, frame):
-            raise again
-
-        signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)  # what is raised in here would be swallowed too
-
-    sys.unraisablehook = swallowed
-    try:
-        yield
-    finally:
-        sys.unraisablehook = others
-
-
-def _open_standard_streams() -> None:
-    """Put something in the place of streams that the caller closed (`2>&-`), so that no file gets
-    their numbers; that there is no input stays known. Any name can be printed."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != number:
-                os.dup2(null, number)
-                os.close(null)
-            if name != "stdin":
-                setattr(sys, name, open(number, "w", closefd=False))
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show is no failure
-            stream.reconfigure(errors="backslashreplace")
-
-
 def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Decorate a script's `main`: failures that a user can mend become one line and status 2.
 
     Anything else is a fault of the suite and keeps its traceback. Ctrl-C gives status 130, SIGTERM
-    143, both after what was under way could put itself in order.
+    143, both after the work under way has put itself in order.
     """
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
         _open_standard_streams()
-        # of a notebook, whose backend need not be installed here: figures go to files
+        # a notebook sets its backend, which need not be installed here: figures go to files
         os.environ.pop("MPLBACKEND", None)
-        here = contextlib.nullcontext()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminate)
-            here = _none_swallowed()
         try:
-            with here:
+            with _interruptions():
                 return main(argv)
-        except UserError as error:
-            message = str(error)
         except KeyboardInterrupt as stop:
             saved = str(stop) or "nothing finished is lost; the same line goes on"
             print(f"\ninterrupted: {printable(saved)}", file=sys.stderr)
@@ -124,18 +61,81 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except Exception as error:
-            if _no_room(error):
-                message = (
-                    "no room to write (disk full, quota or file-size limit): what was finished "
-                    "before is intact, what was being written is not kept; make room, run the same "
-                    "line again"
-                )
-            elif isinstance(error, OSError) and error.filename and error.strerror:
-                # a file in the way of a folder, no permission, …: the system names file and reason
-                message = f"{error.filename}: {error.strerror}; mend that, or choose another place"
-            else:
+            message = _message(error)
+            if message is None:
                 raise
-        print(f"error: {printable(message)}", file=sys.stderr)
-        return 2
+            print(f"error: {printable(message)}", file=sys.stderr)
+            return 2
 
     return guarded
+
+
+def _message(error: Exception) -> str | None:
+    """The message about an error that a user can mend; None for a fault of the suite."""
+    if isinstance(error, UserError):
+        return str(error)
+    if _no_room(error):
+        return (
+            "no room to write (disk full, quota or file-size limit): what was finished before is "
+            "intact, what was being written is not kept; make room, run the same line again"
+        )
+    # a file in the way of a folder, no permission, …: the system names file and reason
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}; mend that, or choose another place"
+    return None
+
+
+def _no_room(error: BaseException | None) -> bool:
+    """Whether `error` or one of its causes is a full disk (HDF5 reports it inside other errors)."""
+    if error is None:
+        return False
+    full = getattr(error, "errno", None) in NO_ROOM
+    full = full or any(os.strerror(number) in str(error) for number in NO_ROOM)
+    return full or _no_room(error.__cause__ or error.__context__)
+
+
+@contextlib.contextmanager
+def _interruptions() -> Iterator[None]:
+    """SIGTERM interrupts like Ctrl-C, and an interruption that Python swallows, as in a weak
+    reference's callback, comes once more."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which alone gets signals
+        return
+    others = sys.unraisablehook
+
+    def terminate(*_) -> None:
+        raise Terminated
+
+    def swallowed(unraisable) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            return others(unraisable)
+        again = type(unraisable.exc_value)
+
+        def interrupt(*_) -> None:
+            raise again
+
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # what is raised in here would be swallowed too
+
+    signal.signal(signal.SIGTERM, terminate)
+    sys.unraisablehook = swallowed
+    try:
+        yield
+    finally:
+        sys.unraisablehook = others
+
+
+def _open_standard_streams() -> None:
+    """Replace streams that the caller closed (`2>&-`), so that no file gets their numbers, and make
+    any name printable. sys.stdin stays None, so that readers know that there is no input."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            if name != "stdin":
+                setattr(sys, name, open(number, "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not under a test
+            stream.reconfigure(errors="backslashreplace")

@@ -11,6 +11,12 @@ import os
 from lib.console import native_messages_aside
 from lib.errors import UserError
 
+BACKENDS = {  # name -> its requirements
+    "tensorflow": "requirements.txt",
+    "jax": "requirements/jax.txt",
+    "torch": "requirements/torch.txt",
+}
+
 
 def import_keras() -> None:
     """Import Keras and its backend without the start-up notices of the native libraries."""
@@ -25,13 +31,8 @@ def import_keras() -> None:
             importlib.import_module("tensorflow")
 
 
-BACKENDS = {"tensorflow": "requirements.txt", "jax": "requirements/jax.txt"}
-BACKENDS |= {"torch": "requirements/torch.txt"}
-
-
 def _import_backend() -> None:
-    """Import Keras with the backend of KERAS_BACKEND and the number format of this suite, whatever
-    the user's keras.json says; UserError when that cannot be."""
+    """Import Keras, whatever the user's keras.json says; UserError when that cannot be."""
     backend = os.environ["KERAS_BACKEND"]  # lib/__init__.py sets it where nobody did
     if backend not in BACKENDS:
         raise UserError(
