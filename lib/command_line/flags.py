@@ -13,6 +13,10 @@ from lib.console import say
 from lib.errors import UserError
 from lib.labels import LANGUAGES, SOURCES
 
+_ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
+_EPOCHS = "at most so many epochs (1, 2, …)"
+_SET = "any line of settings.py, for this run; may be repeated"
+
 
 def parser(docstring: str | None) -> argparse.ArgumentParser:
     """A parser with the flags that every stage takes; `docstring` becomes the help text."""
@@ -25,18 +29,8 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
     p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
     p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
-    p.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="any line of settings.py, for this run; may be repeated",
-    )
+    p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=_SET)
     return p
-
-
-_ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
-_EPOCHS = "at most so many epochs (1, 2, …)"
 
 
 def language_flag(
@@ -52,7 +46,7 @@ def language_flag(
 def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Settings:
     """The settings of a run: settings.py, then `--set`, then the flags.
 
-    `epochs` names the sections that `--epochs` speaks of. Returns {section: {key: value}} with
+    `epochs` names the sections that `--epochs` is about. Returns {section: {key: value}} with
     the two paths under "paths". Raises UserError for unknown keys and illegal values.
     """
     settings = configuration.load(getattr(args, "model", None))
@@ -72,33 +66,33 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
 
 
 def tell_recipe(args: argparse.Namespace, settings: Settings, sections: Iterable[str]) -> None:
-    """Say which lines of these sections in settings.py do not count, since the model that is asked
-    for has values of its own there; `--set` and flags count, and are not named."""
-    plain, own = configuration.load(), configuration.load(args.model)
+    """Say which lines of these sections in settings.py do not count, since the model has values of
+    its own there. What `--set` and flags give counts, and is not named."""
+    plain, recipe = configuration.load(), configuration.load(args.model)
     given = {item.partition("=")[0].strip() for item in args.set}
-    names = [(section, key) for section in sections for key in plain[section]]
-    told = [
-        f"{section}.{key}={settings[section][key]}"
-        for section, key in names
-        if settings[section][key] == own[section][key] != plain[section][key]
+    lines = [
+        f"{section}.{key}={value}"
+        for section in sections
+        for key, value in recipe[section].items()
+        if settings[section][key] == value != plain[section][key]
         and f"{section}.{key}" not in given
     ]
-    if told:
+    if lines:
         say(
             f"{args.model} has settings of its own, which count before the sections of settings.py "
-            f"(there under models): {', '.join(told)}; --set changes them"
+            f"(there under models): {', '.join(lines)}; --set changes them"
         )
 
 
 def data_folder(settings: Settings) -> Path:
     """`path_to_data` as an existing folder; UserError otherwise."""
-    where = settings["paths"]["data"]
-    how = "set path_to_data at the top of settings.py, or export MER_PATH_TO_DATA"
-    if not where:
-        raise UserError(f"path_to_data is not set: {how} to the folder that holds the corpora")
-    folder = Path(where).expanduser()
+    path = settings["paths"]["data"]
+    advice = "set path_to_data at the top of settings.py, or export MER_PATH_TO_DATA"
+    if not path:
+        raise UserError(f"path_to_data is not set: {advice} to the folder that holds the corpora")
+    folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise UserError(f"path_to_data is {folder}, which is not a folder: {how}")
+        raise UserError(f"path_to_data is {folder}, which is not a folder: {advice}")
     return folder
 
 
@@ -109,29 +103,22 @@ def dataset_folder(settings: Settings, kind: str, language: str) -> Path:
 
 def at_least(low: int) -> Callable[[str], int]:
     """The type of a flag that takes a whole number of at least `low`."""
-
-    def whole(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = low - 1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
-        return value
-
-    return whole
+    return _within(int, low, math.inf, f"a whole number of at least {low}")
 
 
 def number(low: float, high: float) -> Callable[[str], float]:
     """The type of a flag that takes a number from `low` to `high`."""
+    return _within(float, low, high, f"a number from {low:g} to {high:g}")
 
+
+def _within(kind: type, low: float, high: float, legal: str) -> Callable:
     def checked(text: str) -> float:
         try:
-            value = float(text)
+            value = kind(text)
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {legal}")
         return value
 
     return checked

@@ -5,26 +5,33 @@ Each script names its models; flags, settings and the call into the stage are th
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib import keras_backend
 from lib.command_line import flags
 from lib.models import catalogue
 from lib.transfer.transfer_plan import TransferPlan
 
+if TYPE_CHECKING:
+    from lib.datasets.folds import Folds
+
+_MUSIC = "music to pretrain on, without its labels"
+_PRETRAINING_FOLDS = "pretrain once per fold of the music, for the same flags of the transfer"
+_FOLDS = "cross-validate with K folds of all clips instead of testing on the test split"
+_RELEASE = "y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)"
+_PROBE = "(-rel n) a support vector machine on the encoder's codes instead of heads"
+
 
 def pretraining(docstring: str, script: str, argv: list[str] | None) -> int:
     """Parse the flags of a pretraining script and run it; `script` as of ModelSpec."""
     p = flags.parser(docstring)
     source = p.add_mutually_exclusive_group(required=True)
-    speech = {"legal": "emx", "of": "the speech", "required": False}
-    flags.language_flag(source, "-s", "--speech", **speech)
-    music = {"legal": "em", "of": "music to pretrain on, without its labels", "required": False}
-    flags.language_flag(source, "-m", "--music", **music)
-    _model_and_folder(p, catalogue.names(script, pretrained=True), "speech or music")
-    _fold_flags(p, "pretrain once per fold of the music, for the same flags of the transfer")
-    _training_flags(p)
+    flags.language_flag(source, "-s", "--speech", legal="emx", of="the speech", required=False)
+    flags.language_flag(source, "-m", "--music", legal="em", of=_MUSIC, required=False)
+    _model_flags(p, catalogue.names(script, pretrained=True), "speech or music", _PRETRAINING_FOLDS)
     args = _parsed(p, argv)
     if args.folds and not args.music:
         p.error("--folds goes with -m: speech is not divided")
@@ -32,12 +39,12 @@ def pretraining(docstring: str, script: str, argv: list[str] | None) -> int:
     flags.tell_recipe(args, settings, ("pretrain", "network", *catalogue.spec(args.model).sections))
     kind, language = ("music", args.music) if args.music else ("speech", args.speech)
     folder = args.path_load or flags.dataset_folder(settings, kind, language)
+    folds = _folds(args)
     keras_backend.import_keras()
 
     from lib.pretraining.pretraining_stage import pretrain
 
-    source = (kind, language)
-    pretrain(args.model, source, settings, folder, folds=_folds(args), overwrite=args.overwrite)
+    pretrain(args.model, (kind, language), settings, folder, folds=folds, overwrite=args.overwrite)
     return 0
 
 
@@ -46,18 +53,10 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     p = flags.parser(docstring)
     flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech, or else")
     flags.language_flag(p, "-m", "--music", legal="em", of="the music")
-    _model_and_folder(p, catalogue.names(script), "music")
-    p.add_argument(
-        "-rel",
-        "--release",
-        required=True,
-        choices=("y", "n"),
-        help="y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)",
-    )
-    _fold_flags(p, "cross-validate with K folds of all clips instead of testing on the test split")
+    p.add_argument("-rel", "--release", required=True, choices=("y", "n"), help=_RELEASE)
+    _model_flags(p, catalogue.names(script), "music", _FOLDS)
     p.add_argument("--probe", action="store_true", help=_PROBE)
     p.add_argument("--tag", metavar="NAME", help="put into the run's name, beside other runs")
-    _training_flags(p)
     args = _parsed(p, argv)
     settings = flags.settings_from(args, epochs=("transfer", "release"))
     plan = TransferPlan.from_flags(
@@ -72,44 +71,33 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     folder = args.path_load or flags.dataset_folder(settings, "music", args.music)
     keras_backend.import_keras()
 
-    from lib.transfer.transfer_stage import transfer as stage
+    from lib.transfer import transfer_stage
 
-    stage(plan, settings, folder, overwrite=args.overwrite)
+    transfer_stage.transfer(plan, settings, folder, overwrite=args.overwrite)
     return 0
 
 
-_PROBE = "(-rel n) a support vector machine on the encoder's codes instead of heads"
+def _model_flags(p: argparse.ArgumentParser, models: Iterable[str], kind: str, folds: str) -> None:
+    """Add the flags that both kinds of script take; `kind` of data set; `folds` is a help text."""
+    place = f"folder of the data set (default: <path_to_data>/features/{kind}/<language>)"
+    add = p.add_argument
+    add("-mod", "--model", required=True, choices=tuple(models), help="which encoder")
+    add("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=place)
+    add("--folds", type=flags.at_least(2), metavar="K", help=folds)
+    add("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
+    add("--deterministic", action="store_true", help="the same weights, bit for bit")
+    add("--tensorboard", action="store_true", help="event files in the run directory")
 
 
-def _fold_flags(p, meaning: str) -> None:
-    p.add_argument("--folds", type=flags.at_least(2), metavar="K", help=meaning)
-    p.add_argument("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
-
-
-def _parsed(p, argv: list[str] | None):
-    args = p.parse_args(argv)
-    if args.groups and not args.folds:
-        p.error("--groups goes with --folds; for a single split, make the data set with --groups")
-    return args
-
-
-def _folds(args):
-    """The folds that the flags ask for, or None."""
+def _folds(args: argparse.Namespace) -> Folds | None:
+    """The folds that the flags ask for."""
     from lib.datasets.folds import Folds
 
     return Folds(args.folds, args.groups) if args.folds else None
 
 
-def _model_and_folder(p, models: Iterable[str], kind: str) -> None:
-    p.add_argument("-mod", "--model", required=True, choices=tuple(models), help="which encoder")
-    p.add_argument(
-        *("-pl", "--path-load", "--path_load"),
-        type=Path,
-        metavar="FOLDER",
-        help=f"folder of the data set (default: <path_to_data>/features/{kind}/<language>)",
-    )
-
-
-def _training_flags(p) -> None:
-    p.add_argument("--deterministic", action="store_true", help="the same weights, bit for bit")
-    p.add_argument("--tensorboard", action="store_true", help="event files in the run directory")
+def _parsed(p: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    args = p.parse_args(argv)
+    if args.groups and not args.folds:
+        p.error("--groups goes with --folds; for a single split, make the data set with --groups")
+    return args

@@ -3,8 +3,8 @@
 A run's test is given as counts : int (clips, k, k), the confusion matrix of each clip (rows: true,
 columns: predicted), of its windows or of its one answer. Clips are drawn with replacement (Efron
 1979), the same for all runs, so that what is hard for all cancels; windows of a clip stay together,
-since they are not independent. Iterations of a run are averaged, not drawn: their spread is told as
-a standard deviation elsewhere.
+since they are not independent. Iterations of a run are averaged, not drawn: their spread is given
+as a standard deviation elsewhere.
 
 Several differences are corrected for their number by the largest studentised deviation of all of
 them in each draw (Westfall & Young 1993; Romano & Wolf 2005): with 95 % probability all
@@ -20,6 +20,7 @@ import numpy as np
 
 DRAWS = 10_000  # our choice: the ends of an interval move by some thousandths between seeds
 LEVEL = 0.95
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
@@ -44,17 +45,14 @@ def resampled(counts: Sequence[np.ndarray], weights: np.ndarray) -> tuple[float,
 
     Returns the value and its draws : float64 (draws,).
     """
-    value = np.mean([macro_f1(one.sum(axis=0)) for one in counts])
-    each = []
-    for one in counts:
-        flat = one.reshape(len(one), -1).astype(float)
-        each.append(macro_f1((weights @ flat).reshape(len(weights), *one.shape[1:])))
-    return float(value), np.mean(each, axis=0)
+    value = np.mean([macro_f1(run.sum(axis=0)) for run in counts])
+    drawn = [macro_f1(np.tensordot(weights, run, axes=1)) for run in counts]
+    return float(value), np.mean(drawn, axis=0)
 
 
 def interval(samples: np.ndarray) -> tuple[float, float]:
     """The 95 % percentile interval of draws : (n,)."""
-    low, high = np.quantile(samples, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(samples, ENDS)
     return float(low), float(high)
 
 
@@ -73,15 +71,13 @@ def simultaneous(values: Sequence[float], samples: Sequence[np.ndarray]) -> list
         return []
     value, drawn = np.asarray(values, float)[:, None], np.stack(samples)
     spread = drawn.std(axis=1, ddof=1, keepdims=True)
-    still = spread < 1e-12  # the same predictions in both runs
-    largest = (np.abs(drawn - value) / np.where(still, np.inf, spread)).max(axis=0)
+    scale = np.where(spread < 1e-12, np.inf, spread)  # inf: the same predictions in both runs
+    largest = (np.abs(drawn - value) / scale).max(axis=0)
     reach = np.quantile(largest, LEVEL) * spread
-    found = []
-    for d, own, s, r, same in zip(
-        value[:, 0], drawn, spread[:, 0], reach[:, 0], still[:, 0], strict=True
-    ):
-        low, high = interval(own)
-        p = 1.0 if same else (1 + np.sum(largest >= abs(d) / s)) / (1 + len(largest))
-        names = ("low", "high", "all_low", "all_high", "p")
-        found.append(dict(zip(names, map(float, (low, high, d - r, d + r, p)), strict=True)))
-    return found
+    beyond = (largest >= np.abs(value) / scale).sum(axis=1)
+    low, high = np.quantile(drawn, ENDS, axis=1)
+    p = (1 + beyond) / (1 + len(largest))
+    rows = np.column_stack([low, high, value - reach, value + reach, p]).tolist()
+    return [
+        dict(zip(("low", "high", "all_low", "all_high", "p"), row, strict=True)) for row in rows
+    ]

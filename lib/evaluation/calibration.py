@@ -1,4 +1,4 @@
-"""How far probabilities mean what they say; pure functions on arrays."""
+"""Calibration: whether items predicted with probability p are right in a share p of cases."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def calibration(true: np.ndarray, probabilities: np.ndarray) -> tuple[float, lis
     place = np.clip(np.searchsorted(edges, confidence, "left") - 1, 0, BINS - 1)
     bins = []
     for k in np.unique(place):
-        chosen = place == k
+        inside = place == k
         bins.append(
             {
                 "low": float(edges[k]),
                 "high": float(edges[k + 1]),
-                "items": int(chosen.sum()),
-                "confidence": float(confidence[chosen].mean()),
-                "accuracy": float(right[chosen].mean()),
+                "items": int(inside.sum()),
+                "confidence": float(confidence[inside].mean()),
+                "accuracy": float(right[inside].mean()),
             }
         )
     error = sum(b["items"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(true)

@@ -10,6 +10,7 @@ n - 1 in the denominator.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -33,35 +34,27 @@ def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -
     confusion_normalised (shares of each true class), reliability (as of `calibration`).
     """
     predicted = np.argmax(probabilities, axis=1)
-    labels = np.arange(len(classes))
+    measure = partial(
+        precision_recall_fscore_support,
+        true,
+        predicted,
+        labels=np.arange(len(classes)),
+        zero_division=0,
+    )
+    confusion = partial(confusion_matrix, true, predicted, labels=np.arange(len(classes)))
     result = {"accuracy": float(np.mean(predicted == true)), "items": len(true)}
     for average in ("macro", "weighted"):
-        values = precision_recall_fscore_support(
-            true, predicted, labels=labels, average=average, zero_division=0
-        )[:3]
-        for measure, value in zip(MEASURES, values, strict=True):
-            result[f"{average}_{measure}"] = float(value)
-    columns = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
+        for name, value in zip(MEASURES, measure(average=average), strict=False):
+            result[f"{average}_{name}"] = float(value)
+    columns = [column.tolist() for column in measure()]
     result["per_class"] = {
-        name: {
-            "precision": float(p),
-            "recall": float(r),
-            "f1": float(f),
-            "items": int(n),
-        }
-        for name, p, r, f, n in zip(classes, *columns, strict=True)
+        name: dict(zip((*MEASURES, "items"), values, strict=True))
+        for name, *values in zip(classes, *columns, strict=True)
     }
-    counts = confusion_matrix(true, predicted, labels=labels)
-    result["confusion"] = counts.tolist()
-    result["confusion_normalised"] = shares(counts).tolist()
+    result["confusion"] = confusion().tolist()
+    result["confusion_normalised"] = confusion(normalize="true").tolist()
     result["ece"], result["reliability"] = calibration(true, probabilities)
     return result
-
-
-def shares(confusion: np.ndarray) -> np.ndarray:
-    """Each row of counts : int (k, k) as shares of its sum; a row without any is 0."""
-    confusion = np.asarray(confusion, float)
-    return confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
 
 
 def evaluate(
@@ -104,16 +97,16 @@ def over_folds(folds: Sequence[Mapping]) -> dict:
     the macro and weighted measures.
     """
     names = ["accuracy", *(f"{a}_{m}" for a in ("macro", "weighted") for m in MEASURES)]
-    found = {}
-    for level, tasks in folds[0].items():
-        found[level] = {}
-        for task in tasks:
-            values = {name: [fold[level][task][name] for fold in folds] for name in names}
-            found[level][task] = {
-                name: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1)), "folds": v}
-                for name, v in values.items()
-            }
-    return found
+
+    def over(level: str, task: str, name: str) -> dict:
+        values = [fold[level][task][name] for fold in folds]
+        mean, sd = np.mean(values), np.std(values, ddof=1)
+        return {"mean": float(mean), "sd": float(sd), "folds": values}
+
+    return {
+        level: {task: {name: over(level, task, name) for name in names} for task in tasks}
+        for level, tasks in folds[0].items()
+    }
 
 
 def chance(items: Sequence[int]) -> dict[str, float]:
@@ -137,28 +130,33 @@ def report(
     """The measures as a text for the terminal, from those of `evaluate` and of `over_folds`."""
     lines = [title, "=" * len(title)]
     if folds:
-        lines += ["", "mean ± standard deviation over the folds", f"  {'':>20} {'accuracy':>13}"]
-        lines[-1] += f" {'macro F1':>15} {'weighted F1':>15}"
+        head = f"  {'':>20} {'accuracy':>13} {'macro F1':>15} {'weighted F1':>15}"
+        lines += ["", "mean ± standard deviation over the folds", head]
         for level, tasks in folds.items():
-            for task, found in tasks.items():
-                lines.append(f"  {f'{task} per {level}':>20}")
-                for name in ("accuracy", "macro_f1", "weighted_f1"):
-                    lines[-1] += f"   {found[name]['mean']:.3f} ± {found[name]['sd']:.3f}"
+            for task, result in tasks.items():
+                names = ("accuracy", "macro_f1", "weighted_f1")
+                cells = [f"   {result[m]['mean']:.3f} ± {result[m]['sd']:.3f}" for m in names]
+                lines.append(f"  {f'{task} per {level}':>20}{''.join(cells)}")
         lines += ["", "below: the test predictions of all folds taken together"]
     for level, tasks in levels.items():
         for task, result in tasks.items():
-            lines += ["", f"{task} per {level} ({result['items']} {level}s)"]
-            lines.append(f"  {'':>14} precision  recall      F1   items")
-            rows = [(name, m, "") for name, m in result["per_class"].items()]
-            rows += [(average, result, f"{average}_") for average in ("macro", "weighted")]
-            for name, values, prefix in rows:
-                shown = "".join(f"{values[prefix + m]:8.3f}" for m in MEASURES)
-                lines.append(f"  {name:>14}  {shown}{values['items']:8d}")
-            lines.append(f"  {'accuracy':>14}  {result['accuracy']:8.3f}")
-            lines.append(f"  {'calibration':>14}  {result['ece']:8.3f} expected calibration error")
-            lines.append("  confusion, shares of each true class (rows: true)")
-            names = list(result["per_class"])
-            lines.append(f"  {'':>14}  " + "".join(f"{name:>9}" for name in names))
-            for name, row in zip(names, result["confusion_normalised"], strict=True):
-                lines.append(f"  {name:>14}  " + "".join(f"{share:9.2f}" for share in row))
+            lines += ["", f"{task} per {level} ({result['items']} {level}s)", *_lines(result)]
     return "\n".join(lines) + "\n"
+
+
+def _lines(result: Mapping) -> list[str]:
+    """The measures of a task, as of `score`."""
+    rows = dict(result["per_class"])
+    for average in ("macro", "weighted"):
+        rows[average] = {m: result[f"{average}_{m}"] for m in MEASURES} | {"items": result["items"]}
+    lines = [f"  {'':>14} precision  recall      F1   items"]
+    for name, values in rows.items():
+        numbers = "".join(f"{values[m]:8.3f}" for m in MEASURES)
+        lines.append(f"  {name:>14}  {numbers}{values['items']:8d}")
+    lines.append(f"  {'accuracy':>14}  {result['accuracy']:8.3f}")
+    lines.append(f"  {'calibration':>14}  {result['ece']:8.3f} expected calibration error")
+    lines.append("  confusion, shares of each true class (rows: true)")
+    lines.append(f"  {'':>14}  " + "".join(f"{name:>9}" for name in result["per_class"]))
+    for name, row in zip(result["per_class"], result["confusion_normalised"], strict=True):
+        lines.append(f"  {name:>14}  " + "".join(f"{share:9.2f}" for share in row))
+    return lines
