@@ -26,19 +26,20 @@ def columns_of(task: str) -> list[str]:
 def read(path: Path) -> pd.DataFrame:
     """A predictions.csv; UserError when it is missing or not one."""
     numbers = [name for task in TASKS for name in columns_of(task)]
-    needed, again = ["recording", *TASKS, *numbers], "train that run again (--overwrite)"
+    advice = "train that run again (--overwrite)"
     try:
         # a clip may be called NA
         table = pd.read_csv(path, dtype={"recording": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {again}") from error
-    lacks = [name for name in needed if name not in table]
-    if lacks or table.empty:
-        what = f"lacks the columns {', '.join(lacks)}" if lacks else "holds no window"
-        raise UserError(f"{path} {what}: {again}")
+        raise UserError(f"{path} cannot be read ({error}): {advice}") from error
+    lacking = [name for name in ("recording", *TASKS, *numbers) if name not in table]
+    if lacking:
+        raise UserError(f"{path} lacks the columns {', '.join(lacking)}: {advice}")
+    if table.empty:
+        raise UserError(f"{path} holds no window: {advice}")
     table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
-    if not table[numbers].apply(lambda p: p.between(0, 1)).all(axis=None):
-        raise UserError(f"{path} holds probabilities that are not in [0, 1]: {again}")
+    if not ((table[numbers] >= 0) & (table[numbers] <= 1)).all(axis=None):
+        raise UserError(f"{path} holds probabilities that are not in [0, 1]: {advice}")
     for task, classes in TASKS.items():
         if not table[task].isin(classes).all():
             raise UserError(f"{path} has classes of {task} that are none of {', '.join(classes)}")

@@ -12,15 +12,14 @@ goes on where it was.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import itertools
 import re
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -124,19 +123,19 @@ class Cell:
 def cells() -> list[Cell]:
     """The cells of the study."""
     light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
-    found = [Cell(PROBE, "n", "probe", share) for share in SHARES]
-    found += _frozen(light)
+    baseline = [Cell(PROBE, "n", "probe", share) for share in SHARES]
+    trained = []
     for model, source in light:
         mode = "scratch" if source == "n" else "full"
         # the main question with every number of labels, the others where few and all are there
         shares = SHARES if model == "model_cpc_nce" and source in "ne" else (0.1, 1.0)
-        found += [Cell(model, source, mode, share) for share in shares]
-    return found + _frozen(HEAVY)
+        trained += [Cell(model, source, mode, share) for share in shares]
+    return [*baseline, *_frozen(light), *trained, *_frozen(HEAVY)]
 
 
-def _frozen(encoders: Sequence[tuple[str, str]]) -> list[Cell]:
-    modes = ("probe", "feat_ext")
-    return [Cell(*e, mode, share) for e in encoders for mode in modes for share in SHARES]
+def _frozen(encoders: Iterable[tuple[str, str]]) -> list[Cell]:
+    runs = itertools.product(encoders, ("probe", "feat_ext"), SHARES)
+    return [Cell(model, source, mode, share) for (model, source), mode, share in runs]
 
 
 def pretraining(cell: Cell) -> list[str] | None:
@@ -157,7 +156,7 @@ def _order(seeds: int) -> list[tuple[int, Cell]]:
     return sorted(runs, key=lambda run: (run[1].model, run[1].source) in HEAVY)
 
 
-def lines(seeds: int) -> list[list[str]]:
+def lines(seeds: int) -> list[tuple[str, ...]]:
     """All lines with so many seeds, each once, pretraining before what needs it."""
     every = [
         (*line, "--iterations", str(seeds if cell.drawn else 1))
@@ -165,7 +164,7 @@ def lines(seeds: int) -> list[list[str]]:
         for line in (pretraining(cell), cell.line)
         if line
     ]
-    return [list(line) for line in dict.fromkeys(every)]
+    return list(dict.fromkeys(every))
 
 
 def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[str]:
@@ -207,10 +206,7 @@ def _missing(path: Path, runs: pd.DataFrame, seeds: int) -> list[tuple[int, Cell
 
     Raises UserError where a row is of other settings than the study's: a table holds one study.
     """
-    columns = [*study_results.CELL, "iteration"]
-    known = dict(
-        zip(runs[columns].itertuples(index=False, name=None), runs["command"], strict=True)
-    )
+    known = runs.set_index([*study_results.CELL, "iteration"])["command"].to_dict()
     missing = []
     for seed, cell in _order(seeds):
         command = known.get((cell.model, cell.source, cell.mode, cell.labels, seed))
@@ -228,63 +224,65 @@ def _missing(path: Path, runs: pd.DataFrame, seeds: int) -> list[tuple[int, Cell
 
 
 def decisive(command: str) -> dict:
-    """What decides the result of a line beside its cell and its seed, by name, in whatever order
-    and spelling it stands there: folds, epochs and settings."""
-    words, found = re.sub(r"(--[a-z]+)=", r"\1 ", command).split(), {}
+    """What decides the result of a line beside its cell and its seed, by name: folds, epochs and
+    settings, in whatever order and spelling they stand there."""
+    words, values = re.sub(r"(--[a-z]+)=", r"\1 ", command).split(), {}
     for flag, value in itertools.pairwise(words):
         if flag in ("--folds", "--groups", "--epochs", "--seed"):
-            found[flag] = value
+            values[flag] = value
         elif flag == "--set":
             name, _, text = value.partition("=")
-            found[name] = configuration.typed(name, text)
-    return found
+            values[name] = configuration.typed(name, text)
+    return values
 
 
-def _call(line: Sequence[str]) -> None:
+def _call(line: list[str]) -> None:
     """Run a script of the suite in this process, as from the shell.
 
-    Raises UserError when it fails, SystemExit when it was interrupted, which it has told itself.
+    Raises UserError when it fails, SystemExit when it was interrupted: the script has said so.
     """
     say(f"$ python3 {shlex.join(line)}")
     module = importlib.import_module(line[0].removesuffix(".py"))
     keras = importlib.import_module("keras")
     keras.utils.clear_session()  # else every model stays in memory
-    with _arguments(line):
-        status = module.main(list(line[1:]))
+    before, sys.argv = sys.argv, line  # run.json has it as its command
+    try:
+        status = module.main(line[1:])
+    finally:
+        sys.argv = before
     if status > 128:
         raise SystemExit(status)
     if status:
         raise UserError(f"this line ended with status {status}: mend that, the study then goes on")
 
 
-@contextlib.contextmanager
-def _arguments(line: Sequence[str]) -> Iterator[None]:
-    """sys.argv as of `line`, which run.json tells."""
-    before, sys.argv = sys.argv, list(line)
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
 def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
+    """The row of a finished run, with columns as of study_results.read."""
     record = files.read_json(run / "run.json") or {}
     run_record.check_files(run, record, [predictions_table.PREDICTIONS])
-    table = predictions_table.read(run / predictions_table.PREDICTIONS).sort_values(
-        "recording", kind="stable"
-    )
+    table = predictions_table.read(run / predictions_table.PREDICTIONS)
+    table = table.sort_values("recording", kind="stable")
     measures = predictions_table.measures(table)
+    f1 = {task: result["macro_f1"] for task, result in measures["clip"].items()}
     _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)
-    p = metrics.mean_by(predictions_table.probabilities_of(table)["quadrants"], clip, len(first))
-    true = predictions_table.labels_of(table)["quadrants"][first]
-    each = [files.read_json(fold / "run.json") for fold in folds_of(run)]
-    row = {"model": cell.model, "source": cell.source, "mode": cell.mode, "labels": cell.labels}
-    row |= {"iteration": seed, "labelled": round(cell.labels * len(true) * (1 - 1 / FOLDS))}
-    row |= {"window_f1": measures["window"]["quadrants"]["macro_f1"]}
-    for name, task in (("clip", "quadrants"), ("arousal", "arousal"), ("valence", "valence")):
-        row[f"{name}_f1"] = measures["clip"][task]["macro_f1"]
-    row |= {"seconds": sum(record["seconds"] for record in each)}
-    row |= {"run_sha256": files.file_hash(run / "run.json"), "command": shlex.join(cell.line)}
-    digits = {"true": true, "predicted": p.argmax(axis=1)}
-    row |= {name: "".join(str(q + 1) for q in values) for name, values in digits.items()}
-    return pd.DataFrame([row])[study_results.COLUMNS]
+    probabilities = predictions_table.probabilities_of(table)["quadrants"]
+    predicted = metrics.mean_by(probabilities, clip, len(first)).argmax(axis=1)
+    folds = [files.read_json(fold / "run.json") for fold in folds_of(run)]
+    row = asdict(cell) | {
+        "iteration": seed,
+        "labelled": round(cell.labels * len(first) * (1 - 1 / FOLDS)),
+        "window_f1": measures["window"]["quadrants"]["macro_f1"],
+        "clip_f1": f1["quadrants"],
+        "arousal_f1": f1["arousal"],
+        "valence_f1": f1["valence"],
+        "seconds": sum(fold["seconds"] for fold in folds),
+        "run_sha256": files.file_hash(run / "run.json"),
+        "command": shlex.join(cell.line),
+        "true": _digits(predictions_table.labels_of(table)["quadrants"][first]),
+        "predicted": _digits(predicted),
+    }
+    return pd.DataFrame([row])
+
+
+def _digits(quadrants: np.ndarray) -> str:
+    return "".join(str(quadrant + 1) for quadrant in quadrants)

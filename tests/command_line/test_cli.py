@@ -149,6 +149,13 @@ def test_a_setting_or_section_that_was_deleted_is_named(monkeypatch):
         settings_of()
 
 
+def test_a_setting_has_its_legal_values_once():
+    from lib import configuration
+
+    names = " ".join(configuration.LEGAL_VALUES.values()).split()
+    assert sorted(names) == sorted(configuration.LEGAL)
+
+
 def test_missing_path_to_data_says_where_to_set_it(monkeypatch, tmp_path):
     monkeypatch.setattr(defaults, "path_to_data", "")
     with pytest.raises(UserError, match=r"not set: set path_to_data at the top of settings.py"):
