@@ -33,10 +33,6 @@ def _whole(low: int, high: int = 10**9) -> Legal:
     return Legal(int, f"a whole number from {low} to {high}", lambda x: low <= x <= high)
 
 
-def _number(words: str, holds: Callable) -> Legal:
-    return Legal(float, f"a number{words}", holds)
-
-
 def _one_of(*values: str) -> Legal:
     return Legal(str, " or ".join(values), lambda x: x in values)
 
@@ -46,12 +42,13 @@ _TAG = "a small letter, then letters, digits or _, and no name of a step (feat_e
 LEGAL_VALUES = {  # legal values: the settings that have them
     _whole(-1): "transfer.encoder_iteration",
     _whole(0): "run.first augment.windows_per_epoch",
-    _whole(0, 100): """heads.shared heads.own augment.mel_shift augment.mel_masks
-        augment.time_masks""",
+    _whole(0, 100): """
+        heads.shared heads.own augment.mel_shift augment.mel_masks augment.time_masks""",
     _whole(0, 1024): "dataset.workers augment.mel_width training.threads",
     _whole(0, 10_000): "augment.time_width",
     _whole(0, 2**32 - 1): "run.seed",
-    _whole(1): """run.iterations cpc.past pretrain.epochs transfer.epochs release.epochs
+    _whole(1): """
+        run.iterations cpc.past pretrain.epochs transfer.epochs release.epochs
         pretrain.batch_windows transfer.batch_windows release.batch_windows
         training.plateau_epochs training.stop_epochs training.predict_windows""",
     _whole(1, 1000): "nce.steps",
@@ -66,19 +63,21 @@ LEGAL_VALUES = {  # legal values: the settings that have them
     # the encoders pool mel bands by 64 in all
     Legal(int, "a multiple of 64, up to 1024", lambda x: x in range(64, 1025, 64)): """
         features.n_mels""",
-    _number(", 0 or above", lambda x: 0 <= x < math.inf): """dataset.speech_hours
-        dataset.music_hours scae.noise mask.noise pretrain.decay transfer.decay release.decay
-        training.weight_decay training.checkpoint_seconds training.memory_gb training.codes_gb""",
-    _number(" above 0", lambda x: 0 < x < math.inf): """pretrain.learning_rate
-        transfer.learning_rate release.learning_rate training.epsilon""",
-    _number(" above 0 and below 1", lambda x: 0 < x < 1): """dataset.test dataset.val mask.share
-        network.momentum training.plateau_factor""",
-    _number(" from 0 to below 1", lambda x: 0 <= x < 1): """dataset.max_lost network.dropout
-        heads.code_dropout augment.smoothing""",
-    _number(" from 0 to 1", lambda x: 0 <= x <= 1): "dataset.max_cut",
-    _number(" above 0, at most 1", lambda x: 0 < x <= 1): "transfer.labels release.encoder_rate",
-    Legal(bool, "True or False", lambda x: True): """scae.output_from_data training.amsgrad
-        training.deterministic training.tensorboard""",
+    Legal(float, "a number, 0 or above", lambda x: 0 <= x < math.inf): """
+        dataset.speech_hours dataset.music_hours scae.noise mask.noise pretrain.decay
+        transfer.decay release.decay training.weight_decay training.checkpoint_seconds
+        training.memory_gb training.codes_gb""",
+    Legal(float, "a number above 0", lambda x: 0 < x < math.inf): """
+        pretrain.learning_rate transfer.learning_rate release.learning_rate training.epsilon""",
+    Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1): """
+        dataset.test dataset.val mask.share network.momentum training.plateau_factor""",
+    Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1): """
+        dataset.max_lost network.dropout heads.code_dropout augment.smoothing""",
+    Legal(float, "a number from 0 to 1", lambda x: 0 <= x <= 1): "dataset.max_cut",
+    Legal(float, "a number above 0, at most 1", lambda x: 0 < x <= 1): """
+        transfer.labels release.encoder_rate""",
+    Legal(bool, "True or False", lambda x: True): """
+        scae.output_from_data training.amsgrad training.deterministic training.tensorboard""",
     Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)): "run.tag",
     _one_of("order", "elsewhere"): "cpc.negatives",
     _one_of("plateau", "cosine"): "pretrain.schedule transfer.schedule release.schedule",

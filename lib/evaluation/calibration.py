@@ -19,17 +19,16 @@ def calibration(true: np.ndarray, probabilities: np.ndarray) -> tuple[float, lis
     right = np.argmax(probabilities, axis=1) == true
     edges = np.linspace(0, 1, BINS + 1)
     place = np.clip(np.searchsorted(edges, confidence, "left") - 1, 0, BINS - 1)
-    bins = []
-    for k in np.unique(place):
-        inside = place == k
-        bins.append(
-            {
-                "low": float(edges[k]),
-                "high": float(edges[k + 1]),
-                "items": int(inside.sum()),
-                "confidence": float(confidence[inside].mean()),
-                "accuracy": float(right[inside].mean()),
-            }
-        )
+    inside = {k: place == k for k in np.unique(place)}
+    bins = [
+        {
+            "low": float(edges[k]),
+            "high": float(edges[k + 1]),
+            "items": int(items.sum()),
+            "confidence": float(confidence[items].mean()),
+            "accuracy": float(right[items].mean()),
+        }
+        for k, items in inside.items()
+    ]
     error = sum(b["items"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / len(true)
     return float(error), bins

@@ -34,14 +34,11 @@ def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -
     confusion_normalised (shares of each true class), reliability (as of `calibration`).
     """
     predicted = np.argmax(probabilities, axis=1)
+    labels = np.arange(len(classes))
     measure = partial(
-        precision_recall_fscore_support,
-        true,
-        predicted,
-        labels=np.arange(len(classes)),
-        zero_division=0,
+        precision_recall_fscore_support, true, predicted, labels=labels, zero_division=0
     )
-    confusion = partial(confusion_matrix, true, predicted, labels=np.arange(len(classes)))
+    confusion = partial(confusion_matrix, true, predicted, labels=labels)
     result = {"accuracy": float(np.mean(predicted == true)), "items": len(true)}
     for average in ("macro", "weighted"):
         for name, value in zip(MEASURES, measure(average=average), strict=False):
