@@ -57,14 +57,26 @@ def main(argv=None) -> int:
     kind = KINDS[args.dataset]
 
     from lib.datasets import preparation
+    from lib.datasets.request import Request
 
-    names = ("hours", "table", "groups", "folds", "split", "min_agreement", "agreement")
-    choice = preparation.Choice(**{name: getattr(args, name) for name in names})
-    choice.check(kind, args.language)
+    request = Request(
+        kind=kind,
+        language=args.language,
+        settings=settings,
+        hours=args.hours,
+        table=args.table,
+        groups=args.groups,
+        folds=args.folds,
+        split=args.split,
+        min_agreement=args.min_agreement,
+        agreement=args.agreement,
+        scheduler=args.scheduler,
+        overwrite=args.overwrite,
+        allow_skips=args.allow_skips,
+    )
     data = args.path_load or flags.data_folder(settings)
     folder = args.path_save or data / "features" / kind / LANGUAGES[args.language]
-    extra = {name: getattr(args, name) for name in ("scheduler", "overwrite", "allow_skips")}
-    preparation.prepare(kind, args.language, settings, data, folder, choice, **extra)
+    preparation.prepare(request, data, folder)
     return 0
 
 

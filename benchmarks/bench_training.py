@@ -189,9 +189,9 @@ most = [args.windows]  # windows of an epoch
 
 def frozen(kind, model, heads, settings, music):
     """The heads on codes against the encoder in every step, and the encoder's predictions."""
-    windows = dataset_file.read_folder(
-        music, ("train",), settings["features"], "music", "english", ""
-    )["train"]
+    windows = dataset_file.read_folder(music, ("train",), settings["features"], "music", "english")[
+        "train"
+    ]
     size = settings["transfer"]["batch_windows"]
     x = windows.take(np.arange(size))
     y = {task: values[:size] for task, values in windows.labels().items()}

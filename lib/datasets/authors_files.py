@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from lib.console import say
 from lib.corpora.annotation_tables import read_labels
-from lib.datasets.windows import OnDisk, Windows, offsets
+from lib.datasets.windows import OnDisk, Windows, offsets, positions
 from lib.errors import UserError
 from lib.features.frame_packing import digest
 from lib.plain_hdf5 import DAMAGE, open_plain
@@ -39,115 +40,113 @@ def read_folder(
     split, more stay on disk. Raises UserError when the files are not as described above.
     """
     labels = read_labels(folder, needed=kind == "music")
-    files = {}
-    for name in names:
-        path = folder / file_name(name)
+    files = {name: _File(folder / file_name(name), features) for name in names}
+    taken: set[str] = set()
+    splits = {}
+    for name in sorted(names, key=("test", "val", "train").index):
+        file = files[name]
+        table = _table(file, labels).assign(language=language)
+        # a song is known by its name or by its very windows
+        marks = [
+            {recording, file.content(row)}
+            for recording, row in zip(table["recording"], file.rows, strict=True)
+        ]
+        new = np.array([not mark & taken for mark in marks], dtype=bool)
+        taken.update(*marks)
+        if not new.all():
+            say(
+                f"{file.path.name}: {(~new).sum()} of {len(new)} recordings are in the test or "
+                "validation data too and are left out here"
+            )
+        file.rows = [row for row, is_new in zip(file.rows, new, strict=True) if is_new]
+        splits[name] = _windows(file, table[new].reset_index(drop=True), features, memory)
+    return {name: splits[name] for name in names}
+
+
+class _File:
+    """One of the authors' files, open for reading.
+
+    rows : row numbers of the annotation table, rising; those that are wanted of the file
+    """
+
+    def __init__(self, path: Path, features: Mapping):
+        self.path = path
         if not path.is_file():
-            raise UserError(f"{folder} holds the authors' files, but not {path.name}: add it")
+            raise UserError(f"{path.parent} holds the authors' files, but not {path.name}: add it")
         try:
-            file = open_plain(path)
-            rows = sorted(int(key) for key in file)
-            if [str(row) for row in rows] != sorted(file, key=int):
+            self.file = open_plain(path)
+            self.rows = sorted(int(key) for key in self.file)
+            if [str(row) for row in self.rows] != sorted(self.file, key=int):
                 raise ValueError("row numbers with leading zeros")
         except DAMAGE as error:
             raise UserError(
                 f"{path} is not a file of the authors' ({str(error)[:80]}): expected one data set "
                 "of windows per row number of the annotation table"
             ) from error
-        files[name] = (path, file, rows)
-    taken: set[str] = set()
-    found = {}
-    for name in sorted(names, key=("test", "val", "train").index):
-        path, file, rows = files[name]
-        table = _table(path, rows, labels)
-        # a song is known by its name or by its very windows
-        marks = [
-            {about.recording, _content(path, file, row, features)}
-            for about, row in zip(table.itertuples(), rows, strict=True)
-        ]
-        new = [not mark & taken for mark in marks]
-        taken.update(*marks)
-        if not all(new):
-            print(
-                f"{path.name}: {len(new) - sum(new)} of {len(new)} recordings are in the test or "
-                "validation data too and are left out here"
-            )
-        rows = [row for row, is_new in zip(rows, new, strict=True) if is_new]
-        table = table[new].reset_index(drop=True)
-        found[name] = _windows(path, file, rows, table, features, language, memory)
-    return {name: found[name] for name in names}
+        self.shape = (1, features["n_mels"], features["window_frames"])
 
-
-def _content(path: Path, file: h5py.File, row: int, features: Mapping) -> str:
-    """Digest of a row's windows; UserError where it holds something else."""
-    expected = (1, features["n_mels"], features["window_frames"])
-    try:
-        item = file[str(row)]
-        windows = isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
-        if not windows or item.ndim != 4 or item.shape[1:] != expected:
-            shape = getattr(item, "shape", "no data set")
-            raise UserError(f"{path}: {row} is {shape}; expected float (n, *{expected})")
-        return digest(item[()])
-    except DAMAGE as error:
-        raise UserError(f"{path}: {row} cannot be read ({str(error)[:80]})") from error
-
-
-def _windows(
-    path: Path,
-    file: h5py.File,
-    rows: list[int],
-    table: pd.DataFrame,
-    features: Mapping,
-    language: str,
-    memory: float,
-) -> Windows:
-    """The windows of the given rows of one file, end to end as if they were recordings' frames."""
-    length, hop, bands = (features[k] for k in ("window_frames", "window_hop", "n_mels"))
-    counts = np.array([len(file[str(row)]) for row in rows], np.int64)
-    if not counts.sum():
-        raise UserError(f"{path} holds no windows that are not in another split")
-    table = table.assign(language=language, length=counts * length)
-
-    def load(number: int) -> np.ndarray:
+    def content(self, row: int) -> str:
+        """Digest of a row's windows; UserError where it holds something else."""
         try:
-            windows = file[str(rows[number])][()].astype(np.float32)
+            item = self.file[str(row)]
+            windows = isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
+            if not windows or item.ndim != 4 or item.shape[1:] != self.shape:
+                shape = getattr(item, "shape", "no data set")
+                raise UserError(f"{self.path}: {row} is {shape}; expected float (n, *{self.shape})")
+            return digest(item[()])
         except DAMAGE as error:
-            raise UserError(f"{path} is damaged ({str(error)[:80]}): get it again") from error
-        if not np.isfinite(windows).all():
-            raise UserError(f"{path}: {rows[number]} holds numbers that are not finite")
-        return np.ascontiguousarray(windows[:, 0].transpose(0, 2, 1)).reshape(-1, bands)
+            raise UserError(f"{self.path}: {row} cannot be read ({str(error)[:80]})") from error
 
-    total, whole = int(counts.sum()), counts.sum() * length * bands * 4 <= memory
-    frames = np.empty((total * length if whole else 0, bands), np.float32)
-    sha256 = hashlib.sha256(repr((bands, length, rows)).encode())
-    apart, first = False, 0
-    for number in range(len(rows)):
-        part = load(number)
+    def frames(self, number: int) -> np.ndarray:
+        """The windows of a wanted row end to end : float32 (n * window_frames, n_mels)."""
+        row = self.rows[number]
+        try:
+            windows = self.file[str(row)][()].astype(np.float32)
+        except DAMAGE as error:
+            raise UserError(f"{self.path} is damaged ({str(error)[:80]}): get it again") from error
+        if not np.isfinite(windows).all():
+            raise UserError(f"{self.path}: {row} holds numbers that are not finite")
+        return np.ascontiguousarray(windows[:, 0].transpose(0, 2, 1)).reshape(-1, self.shape[1])
+
+
+def _windows(file: _File, table: pd.DataFrame, features: Mapping, memory: float) -> Windows:
+    """The windows of the wanted rows, end to end as if they were recordings' frames."""
+    _, bands, length = file.shape
+    hop = features["window_hop"]
+    counts = np.array([len(file.file[str(row)]) for row in file.rows], np.int64)
+    total = int(counts.sum())
+    if not total:
+        raise UserError(f"{file.path} holds no windows that are not in another split")
+    in_memory = total * length * bands * 4 <= memory
+    frames = np.empty((total * length if in_memory else 0, bands), np.float32)
+    sha256 = hashlib.sha256(repr((bands, length, file.rows)).encode())
+    apart = False
+    for number, first in enumerate(offsets(counts * length)):
+        part = file.frames(number)
         sha256.update(part)
-        if whole:
+        if in_memory:
             frames[first : first + len(part)] = part
-        first += len(part)
-        if len(part) > length:  # does the second window begin inside the first?
-            shared = length - hop
-            apart |= not np.allclose(part[length : length + shared], part[hop:length], atol=1e-3)
-    if not whole:
-        frames = OnDisk(load, table["length"].to_numpy(), int(memory // (4 * bands)))
-    recording = np.repeat(np.arange(len(rows)), counts)
-    local = (np.arange(total) - offsets(counts)[recording]) * (length if apart else hop)
+        # does the second window begin inside the first?
+        second = part[length : 2 * length - hop]
+        apart |= len(second) > 0 and not np.allclose(second, part[hop:length], atol=1e-3)
+    if not in_memory:
+        frames = OnDisk(file.frames, counts * length, int(memory // (4 * bands)))
+    table = table.assign(length=counts * length)
+    recording, local = positions(counts, length if apart else hop)
     starts = np.arange(total) * length
     return Windows(frames, table, starts, recording, local, length, sha256.hexdigest())
 
 
-def _table(path: Path, rows: list[int], labels: pd.DataFrame | None) -> pd.DataFrame:
-    """The recordings of the given rows: recording, group, quadrant, arousal, valence."""
+def _table(file: _File, labels: pd.DataFrame | None) -> pd.DataFrame:
+    """The recordings of a file: recording, group, quadrant, arousal, valence."""
     if labels is None:
-        names = [f"row {row}" for row in rows]
+        names = [f"row {row}" for row in file.rows]
         return pd.DataFrame({"recording": names, "group": "", "quadrant": ""})
-    outside = [row for row in rows if row not in labels.index]
+    outside = [row for row in file.rows if row not in labels.index]
     if outside:
         raise UserError(
-            f"{path} has recordings of rows {outside[:5]}, but the annotation table in "
-            f"{path.parent} has rows 0 to {len(labels) - 1}: put the table there that the files "
-            "were made with"
+            f"{file.path} has recordings of rows {outside[:5]}, but the annotation table in "
+            f"{file.path.parent} has rows 0 to {len(labels) - 1}: put the table there that the "
+            "files were made with"
         )
-    return labels.loc[rows].reset_index(drop=True)
+    return labels.loc[file.rows].reset_index(drop=True)

@@ -16,10 +16,11 @@ length, since those of variable length lie where it has none (damaged, they can 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -27,9 +28,10 @@ import numpy as np
 import pandas as pd
 
 from lib.datasets import authors_files
-from lib.datasets.windows import OnDisk, Windows, offsets
+from lib.datasets.windows import OnDisk, Windows, offsets, positions
 from lib.errors import UserError
 from lib.features.frame_packing import Packing, digest
+from lib.labels import LANGUAGES
 from lib.plain_hdf5 import DAMAGE, open_plain
 
 FORMAT, VERSION = "mer-frames", 2
@@ -59,25 +61,22 @@ def write(
     attributes : split, corpus, language, seed
     """
     packing = Packing.of(features)
-    attributes = {
-        "format": FORMAT,
-        "version": VERSION,
-        **attributes,
-        "features": json.dumps(dict(features), sort_keys=True),
-        "scale_factor": packing.step,
-        "add_offset": packing.offset,
-    }
+    attributes = {"format": FORMAT, "version": VERSION, **attributes}
+    attributes["features"] = json.dumps(dict(features), sort_keys=True)
+    attributes |= {"scale_factor": packing.step, "add_offset": packing.offset}
     columns = {name: table[name].astype(str).tolist() for name in TEXT}
     columns |= {name: table[name].to_numpy("float64") for name in NUMBERS}
     columns["length"] = table["length"].to_numpy("int64")
-    _check_room(path, sum(table["length"]) * features["n_mels"] * 2 + len(table) * 1024 + 2**17)
     sha256 = _sha256(attributes, columns)
+    shape = (int(table["length"].sum()), features["n_mels"])
+    with open(path, "wb") as file:  # OSError where there is no room: HDF5 crashes on a full disk
+        size = shape[0] * shape[1] * 2 + len(table) * 1024 + 2**17
+        os.posix_fallocate(file.fileno(), 0, size)
     with _new_file(path) as file:
         for name, value in {**attributes, "sha256": sha256}.items():
             file.attrs[name] = _fixed(value) if isinstance(value, str) else value
         for name, values in columns.items():
             file[f"recordings/{name}"] = _fixed(values) if name in TEXT else values
-        shape = (int(table["length"].sum()), features["n_mels"])
         target = file.create_dataset("frames", shape, dtype="uint16")
         row = 0
         for stored in frames:
@@ -101,38 +100,31 @@ def read_folder(
     features: Mapping,
     kind: str,
     language: str,
-    make: str,
     memory: float = np.inf,
 ) -> dict[str, Windows]:
     """Read the splits `names` of a data set; each file must say that it is what is asked for.
 
     kind : "speech" or "music"; language : "english", "mandarin" or "mix"; memory : bytes of frames
-    to hold per split, more stay on disk; the rest as of `read`. The authors' processed files do not
+    to hold per split, more stay on disk; errors as of `read`. The authors' processed files do not
     say what they are and are taken for it.
     """
-    if (
-        not (folder / file_name(names[0])).exists()
-        and (folder / authors_files.file_name(names[0])).exists()
-    ):
+    path = folder / file_name(names[0])
+    if not path.exists() and (folder / authors_files.file_name(names[0])).exists():
         return authors_files.read_folder(folder, names, features, kind, language, memory)
-    found = {
-        name: read(
-            folder / file_name(name),
-            features,
-            make,
-            {"split": name, "corpus": kind, "language": language},
-            memory,
-        )
-        for name in names
-    }
-    tables = [windows.table.assign(split=name) for name, windows in found.items()]
-    both = pd.concat(tables).groupby("recording")["split"].nunique()
-    if (both > 1).any():
+    letter = next(letter for letter, name in LANGUAGES.items() if name == language)
+    make = f"python3 generate_dataset.py -d {kind[0]} -l {letter}"
+    splits = {}
+    for name in names:
+        expected = {"language": language, "corpus": kind, "split": name}
+        splits[name] = read(folder / file_name(name), features, make, expected, memory)
+    tables = [windows.table.assign(split=name) for name, windows in splits.items()]
+    several = pd.concat(tables).groupby("recording")["split"].nunique() > 1
+    if several.any():
         raise UserError(
-            f"{folder}: {(both > 1).sum()} recordings are in more than one of its files, which are "
-            f"of different data sets: make them again with\n  {make} --overwrite"
+            f"{folder}: {several.sum()} recordings are in more than one of its files, which are of "
+            f"different data sets: make them again with\n  {make} --overwrite"
         )
-    return found
+    return splits
 
 
 def read(
@@ -148,7 +140,7 @@ def read(
     ----------
     features : the feature settings that the caller works with
     make : the command that makes this file, for the messages
-    expected : attributes that the file must have: split, corpus, language
+    expected : attributes that the file must have, {language, corpus, split: str}
     memory : bytes of frames to hold; a larger file is read by recording, when it is needed
 
     Raises UserError when the file is missing, cut short, damaged, of another format or content, or
@@ -156,74 +148,97 @@ def read(
     """
     if not path.is_file():
         raise UserError(f"no data set {path}: run first\n  {make}")
-    broken = f"make it again with\n  {make} --overwrite"
-    damaged = f"{path} is cut short or damaged"
-    try:
+    advice = f"make it again with\n  {make} --overwrite"
+    with _damage_named(path, advice):
         file = open_plain(path)
-        attributes = _attributes(file)
-        if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+        attributes, table, sha256 = _read_table(path, file, advice)
+        content = [str(attributes.get(key)) for key in expected or {}]
+        if expected and content != list(expected.values()):
             raise UserError(
-                f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {broken}"
+                f"{path} holds {' '.join(content)}, not {' '.join(expected.values())}: name the "
+                f"right folder, or {advice}"
             )
-        columns = {name: file["recordings"][name].asstr()[()].tolist() for name in TEXT}
-        columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
-        sha256 = attributes.pop("sha256", None)
-        if sha256 != _sha256(attributes, columns):
-            raise UserError(f"{damaged} (its table does not match its hash): {broken}")
-        found = {key: attributes.get(key) for key in expected or {}}
-        if found != dict(expected or {}):
-            raise UserError(
-                f"{path} holds {_told(found)}, not {_told(expected)}: name the right folder, "
-                f"or {broken}"
-            )
-        _same_features(path, json.loads(attributes["features"]), features, broken)
-        table, stored = pd.DataFrame(columns), file["frames"]
-        shape = (int(table["length"].sum()), features["n_mels"])
-        if stored.shape != shape or stored.dtype != np.uint16:
-            raise UserError(
-                f"{damaged}: holds frames {stored.dtype} {stored.shape} where its recordings have "
-                f"uint16 {shape}: {broken}"
-            )
-        first = offsets(table["length"])
-
-        def checked(number: int, frames: np.ndarray) -> np.ndarray:
-            if digest(frames) != columns["digest"][number]:
-                name = columns["recording"][number]
-                raise UserError(f"{damaged} (the frames of {name} do not match): {broken}")
-            return frames
-
-        def load(number: int) -> np.ndarray:
-            start, length = first[number], table["length"][number]
-            try:
-                return checked(number, stored[start : start + length])
-            except DAMAGE as error:
-                raise UserError(f"{damaged} ({str(error)[:80]}): {broken}") from error
-
-        if stored.nbytes > memory:
-            frames = OnDisk(load, table["length"].to_numpy(), int(memory // (2 * shape[1])))
-        else:
-            frames = stored[()]
-            for number, length in enumerate(table["length"]):
-                checked(number, frames[first[number] : first[number] + length])
-            file.close()
-    except PermissionError:
-        raise
-    except DAMAGE as error:
-        raise UserError(f"{damaged} ({str(error)[:80]}): {broken}") from error
+        _check_features(path, json.loads(attributes["features"]), features, advice)
+        frames = _read_frames(path, file, table, features["n_mels"], memory, advice)
     length, hop = features["window_frames"], features["window_hop"]
-    counts = ((table["length"].to_numpy() - length) // hop + 1).clip(0)
-    recording = np.repeat(np.arange(len(table)), counts)
-    local = (np.arange(len(recording)) - offsets(counts)[recording]) * hop
+    recording, local = positions(((table["length"].to_numpy() - length) // hop + 1).clip(0), hop)
     if len(local) == 0:
-        raise UserError(f"{path} holds no window of {length} frames: {broken}")
+        raise UserError(f"{path} holds no window of {length} frames: {advice}")
     packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))
-    starts = local + first[recording]
+    starts = local + offsets(table["length"])[recording]
     return Windows(frames, table, starts, recording, local, length, sha256, packing)
 
 
+@contextlib.contextmanager
+def _damage_named(path: Path, advice: str) -> Iterator[None]:
+    """Turn what HDF5 raises about a damaged file into a UserError."""
+    try:
+        yield
+    except PermissionError:
+        raise
+    except DAMAGE as error:
+        raise UserError(f"{path} is cut short or damaged ({str(error)[:160]}): {advice}") from error
+
+
+def _read_table(path: Path, file: h5py.File, advice: str) -> tuple[dict, pd.DataFrame, str]:
+    """Attributes, recordings and hash of a file; errors as of `read`."""
+    attributes = _attributes(file)
+    if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+        raise UserError(
+            f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {advice}"
+        )
+    columns = {name: file["recordings"][name].asstr()[()].tolist() for name in TEXT}
+    columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
+    sha256 = attributes.pop("sha256", None)
+    if sha256 != _sha256(attributes, columns):
+        raise ValueError("its table does not match its hash")
+    return attributes, pd.DataFrame(columns), sha256
+
+
+def _read_frames(
+    path: Path, file: h5py.File, table: pd.DataFrame, bands: int, memory: float, advice: str
+) -> np.ndarray | OnDisk:
+    """The frames of a file, each recording checked when it is read; in memory, the file closes."""
+    stored, lengths, digests = file["frames"], table["length"].to_numpy(), table["digest"].tolist()
+    shape = (int(lengths.sum()), bands)
+    if stored.shape != shape or stored.dtype != np.uint16:
+        raise ValueError(
+            f"it holds frames {stored.dtype} {stored.shape}, its recordings have uint16 {shape}"
+        )
+    on_disk = stored.nbytes > memory
+    source, first = stored if on_disk else stored[()], offsets(lengths)
+
+    def load(number: int) -> np.ndarray:
+        with _damage_named(path, advice):
+            frames = source[first[number] : first[number] + lengths[number]]
+            if digest(frames) != digests[number]:
+                raise ValueError(f"the frames of {table['recording'][number]} do not match")
+        return frames
+
+    if on_disk:
+        return OnDisk(load, lengths, int(memory // (2 * bands)))
+    for number in range(len(table)):
+        load(number)
+    file.close()
+    return source
+
+
+def _check_features(path: Path, stored: Mapping, wanted: Mapping, advice: str) -> None:
+    differences = [
+        f"{key}: {stored.get(key)} in the file, {wanted.get(key)} in the settings"
+        for key in sorted({*stored, *wanted})
+        if stored.get(key) != wanted.get(key)
+    ]
+    if differences:
+        raise UserError(
+            f"{path} was made with other feature settings ({'; '.join(differences)}): set them "
+            f"alike, or {advice}"
+        )
+
+
 def _new_file(path: Path) -> h5py.File:
-    """A file of the layout of HDF5 1.10, with the group of the columns. No times are stored: the
-    same data give the same bytes."""
+    """A file of the layout of HDF5 1.10, with the group of the columns; it stores no times, so that
+    the same data give the same bytes."""
     kinds = (h5py.h5p.FILE_CREATE, h5py.h5p.FILE_ACCESS, h5py.h5p.GROUP_CREATE)
     layout, access, group = map(h5py.h5p.create, kinds)
     layout.set_obj_track_times(False)
@@ -241,33 +256,14 @@ def _fixed(text: str | list[str]) -> np.ndarray:
 
 
 def _attributes(file: h5py.File) -> dict:
-    found = dict(file.attrs)
-    return {name: v.decode() if isinstance(v, bytes) else v for name, v in found.items()}
-
-
-def _check_room(path: Path, size: int) -> None:
-    """Raise OSError when there is no room for so many bytes: HDF5 crashes on a full disk."""
-    with open(path, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-
-
-def _same_features(path: Path, stored: Mapping, wanted: Mapping, broken: str) -> None:
-    differ = [
-        f"{key}: {stored.get(key)} in the file, {wanted.get(key)} in the settings"
-        for key in sorted({*stored, *wanted})
-        if stored.get(key) != wanted.get(key)
-    ]
-    if differ:
-        raise UserError(
-            f"{path} was made with other feature settings ({'; '.join(differ)}): set them alike, "
-            f"or {broken}"
-        )
+    values = file.attrs.items()
+    return {name: v.decode() if isinstance(v, bytes) else v for name, v in values}
 
 
 def _sha256(attributes: Mapping, columns: Mapping) -> str:
     """Hash of a file's table; with each recording's digest in it, of all that the file holds."""
     plain = {
-        key: getattr(value, "item", lambda value=value: value)()
+        key: value.item() if isinstance(value, np.generic) else value
         for key, value in attributes.items()
     }
     total = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
@@ -275,7 +271,3 @@ def _sha256(attributes: Mapping, columns: Mapping) -> str:
         content = json.dumps(values).encode() if name in TEXT else np.asarray(values).tobytes()
         total.update(f"{name} {len(content)} ".encode() + content)
     return total.hexdigest()
-
-
-def _told(attributes: Mapping) -> str:
-    return " ".join(str(attributes[key]) for key in ("language", "corpus", "split"))

@@ -28,7 +28,7 @@ AGAIN = "make the data set again with its own line and --overwrite"
 class Folds:
     """How a data set is cross-validated.
 
-    count : of folds
+    count : number of folds
     groups : "artist" keeps the recordings of each on one side; None does not
     """
 
@@ -73,30 +73,28 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
     by = "group" if folds.groups else None
     same = table["digest"] if "digest" in table else table["recording"]
     together = splits.kept_together(table, by, same)
+    shares = splits.fold_shares(folds.count)
     fold = _given(folder, table, folds.count)
     if fold is None:
-        fold = splits.folds(
-            table, stratify="quadrant", k=folds.count, seed=seed, together=together
-        ).to_numpy()
-    torn = pd.Series(fold).groupby(together.to_numpy()).nunique() > 1
+        fold = splits.assign(table["quadrant"], together, shares, seed)
+    torn = fold.groupby(together).nunique() > 1
     if torn.any():
-        what = folds.groups or "set of equal recordings"
+        torn_sets = f"{torn.sum()} {folds.groups or 'set of equal recordings'}s"
         raise UserError(
-            f"the folds in {folder / 'split.csv'} tear {torn.sum()} {what}s: leave out --groups, "
-            "ask for another number of folds, or make the data set anew with --groups"
+            f"the folds in {folder / 'split.csv'} tear {torn_sets}: leave out --groups, ask for "
+            "another number of folds, or make the data set anew with --groups"
         )
-    for number in range(1, folds.count + 1):
-        test = fold == number
-        rest = table[~test]
-        split = splits.split(
-            rest, stratify="quadrant", test=0, val=val, seed=seed, together=together[~test]
+    for number in shares:
+        rest = table[fold != number]
+        split = splits.assign(
+            rest["quadrant"], together[rest.index], splits.shares_of(0, val), seed
         )
         rows = {name: rest.index[split == name].to_numpy() for name in ("train", "val")}
-        yield Part(number, rows | {"test": np.flatnonzero(test)})
+        yield Part(number, rows | {"test": np.flatnonzero(fold == number)})
 
 
-def _given(folder: Path, table: pd.DataFrame, count: int) -> np.ndarray | None:
-    """The folds of the data set's split.csv : int64 (n,), if there are `count` of them."""
+def _given(folder: Path, table: pd.DataFrame, count: int) -> pd.Series | None:
+    """The folds of the data set's split.csv, if there are `count` of them."""
     path = folder / "split.csv"
     record = files.read_json(folder / "dataset.json", AGAIN) or {}
     run_record.check_files(folder, record, [path.name])
@@ -113,9 +111,9 @@ def _given(folder: Path, table: pd.DataFrame, count: int) -> np.ndarray | None:
     lost = table["recording"][~table["recording"].isin(fold.index)].tolist()
     if lost:
         raise UserError(f"{path} lacks {len(lost)} recordings, such as {lost[0]}: {AGAIN}")
-    found = pd.to_numeric(fold.reindex(table["recording"]), errors="coerce").to_numpy()
-    if set(found) != set(range(1, count + 1)):
+    fold = pd.to_numeric(table["recording"].map(fold), errors="coerce")
+    if set(fold) != set(range(1, count + 1)):
         say(f"the folds in {path} are not 1 to {count} for every recording: others are drawn")
         return None
     say(f"folds as in {path}")
-    return found.astype(np.int64)
+    return fold.astype("int64")

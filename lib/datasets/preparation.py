@@ -3,249 +3,187 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from lib.artefacts import files as artefacts_files
 from lib.artefacts import run_record
-from lib.configuration import Settings
 from lib.console import say
 from lib.corpora import annotator_agreement, catalogue
-from lib.corpora.annotation_tables import read_csv, require
-from lib.datasets import dataset_file, split_assignment, splits
-from lib.datasets.preparation_report import report, report_agreement
+from lib.datasets import dataset_file, preparation_report, split_assignment, splits
+from lib.datasets.preparation_report import LABELS, TABLES
+from lib.datasets.request import Request
 from lib.errors import UserError
 from lib.features import audio_decoding
 from lib.features.extraction import Work, extract
 from lib.features.extraction_shards import FILE, stamp
 from lib.labels import LANGUAGES
 
-TABLES = ("split.csv", "skipped.csv", "sources.csv")
-OWN = [dataset_file.file_name(name) for name in splits.SPLITS]  # go where a new data set lacks them
-LABELS = ("language", "group", "quadrant", "arousal", "valence")
+SPLIT_FILES = [dataset_file.file_name(name) for name in splits.SPLITS]
 SPLIT_COLUMNS = ["recording", "split", "fold", *LABELS, "length", "same_as"]
+AGAIN = "make the set again (--overwrite)"
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What of a corpus is wanted, and how it is divided.
-
-    hours : drawn in all with the seed; 0 takes everything, None what the settings say
-    table : annotation table to use instead of the corpus's own (music)
-    groups : "artist" (music) or "speaker" keeps the recordings of each on one side
-    folds : number of folds for cross-validation; 0: none
-    split : a split.csv to reproduce
-    min_agreement : share of a song's annotators who must agree with its quadrant
-    agreement : report on the annotators of music, and do nothing else
-    """
-
-    hours: float | None = None
-    table: Path | None = None
-    groups: str | None = None
-    folds: int = 0
-    split: Path | None = None
-    min_agreement: float = 0.0
-    agreement: bool = False
-
-    def check(self, kind: str, language: str) -> None:
-        """Raise UserError when parts of the choice contradict each other."""
-        if kind == "music" and language == "x":
-            raise UserError(
-                "there is no mixture of music: --language x goes with --dataset s; use e, m"
-            )
-        if self.groups and (self.groups == "artist") != (kind == "music"):
-            raise UserError("--groups artist goes with music, --groups speaker with speech")
-        if self.split and (self.hours is not None or self.min_agreement):
-            raise UserError("--split says what is in: leave out --hours and --min-agreement")
-        if kind == "speech" and (self.agreement or self.min_agreement):
-            raise UserError("speech has no annotators: --agreement goes with music (--dataset m)")
-
-
-def prepare(
-    kind: str,
-    language: str,
-    settings: Settings,
-    data: Path,
-    folder: Path,
-    choice: Choice,
-    *,
-    scheduler: str | None = None,
-    overwrite: bool = False,
-    allow_skips: bool = False,
-) -> Path:
+def prepare(request: Request, data: Path, folder: Path) -> Path:
     """Make one data set.
 
-    Parameters
-    ----------
-    kind : "speech" or "music"
-    language : "e", "m", or (speech) "x" for equal durations of both
-    data : folder of the corpora
-    folder : where the data set goes
-    choice : what of it, and how it is divided; checked
-    scheduler : address of a Dask scheduler whose workers extract; None extracts here
-    overwrite : replace a data set of other settings
-    allow_skips : accept more unusable recordings than dataset.max_lost
+    data : folder of the corpora; folder : where the data set goes
 
     Returns the folder that was written. It holds all files of the data set, or is left as it was.
     """
-    folder = folder.resolve()
+    folder, settings = folder.resolve(), request.settings
     if not folder.name:
         raise UserError(f"-ps {folder}: name a folder below it")
-    if choice.agreement:
-        seed = settings["run"]["seed"]
-        return report_agreement(language, data, folder, choice.table, seed)
-    if choice.hours is None:
-        hours = 0.0 if choice.split else settings["dataset"][f"{kind}_hours"]
-        choice = replace(choice, hours=hours)
-    section, seed = settings["dataset"], settings["run"]["seed"]
-    given = split_assignment.read_split(choice.split) if choice.split else None
-    recordings = _draw(kind, language, data, choice, seed, given)
-    stamps = pd.DataFrame([stamp(path) for path in recordings["path"]])
-    recordings = pd.concat([recordings.reset_index(drop=True), stamps], axis=1)
-    shares = {"test": section["test"] if kind == "music" else 0, "val": section["val"]}
-    asked = {
-        "features": settings["features"],
-        "dataset": {"max_cut": section["max_cut"]} | (shares if given is None else {}),
-        "kind": kind,
-        "language": LANGUAGES[language],
-        "hours": choice.hours,
-        "seed": seed,
-        "groups": choice.groups,
-        "folds": choice.folds,
-        "min_agreement": choice.min_agreement,
-        "split": artefacts_files.file_hash(choice.split) if choice.split else None,
-    }
-    stratify = "quadrant" if kind == "music" else "language"
-    how = split_assignment.Division(given, shares, stratify, choice.groups, choice.folds, seed)
-    whole = asked | {"recordings": _fingerprint(recordings)}
+    if request.agreement:
+        return preparation_report.report_agreement(request, data, folder)
+    given = split_assignment.read_split(request.split) if request.split else None
+    recordings = _recordings(request, data, given)
+    inputs = _inputs(request)
+    with_recordings = inputs | {"recordings": _fingerprint(recordings)}
     work_folder = folder.with_name(f".work-{folder.name}")
+    listing = folder.with_name(f"{folder.name}.skipped.csv")
     with artefacts_files.locked(folder):
-        if _stands(folder, whole, recordings, overwrite):
+        if _stands(folder, with_recordings, recordings, request.overwrite):
             shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at its very end
             return folder
         artefacts_files.check_replaceable(folder)
-        how.of(recordings, recordings["recording"])  # what cannot be divided is told at once
-        with Work(work_folder, asked, settings["features"]["n_mels"], overwrite) as work:
+        # what cannot be divided is refused before the extraction
+        split_assignment.divide(request, given, recordings, recordings["recording"])
+        with Work(work_folder, inputs, settings["features"]["n_mels"], request.overwrite) as work:
             entries = extract(
                 recordings,
-                settings["features"],
-                section["max_cut"],
-                work,
-                section["workers"],
-                scheduler,
+                features=settings["features"],
+                max_cut=settings["dataset"]["max_cut"],
+                work=work,
+                workers=settings["dataset"]["workers"],
+                scheduler=request.scheduler,
             )
-            _check_losses(entries, section["max_lost"], allow_skips, folder)
-            with artefacts_files.whole_folder(folder, OWN) as new:
-                hashes = _write(recordings, entries, how, asked, work, new)
-                hashes |= {name: artefacts_files.file_hash(new / name) for name in TABLES}
-                record = {"inputs": whole, "files": hashes, "packages": run_record.packages()}
+            _check_losses(request, entries, listing)
+            # files of splits go where the new data set lacks them
+            with artefacts_files.whole_folder(folder, SPLIT_FILES) as new:
+                table = _divided(request, given, recordings, entries)
+                hashes = _write(request, table, entries, work, new)
+                record = {"inputs": with_recordings, "files": hashes}
+                record["packages"] = run_record.packages()
                 artefacts_files.write_json(new / "dataset.json", record)
+                split_assignment.report_division(request, given, table)
             work.remove()
-        listing = folder.parent / f"{folder.name}.skipped.csv"
         listing.unlink(missing_ok=True)  # of a failed attempt
-        drawn = recordings["seconds"].sum() / 3600 if choice.hours else 0.0
-        report(folder, entries, settings["features"], drawn)
+        drawn = recordings["seconds"].sum() / 3600 if request.total_hours else 0.0
+        preparation_report.report(folder, entries, settings["features"], drawn)
     return folder
 
 
-def _write(
-    recordings: pd.DataFrame,
-    entries: pd.DataFrame,
-    how: split_assignment.Division,
-    asked: Mapping,
-    work: Work,
-    folder: Path,
-) -> dict[str, str]:
-    """Divide the usable recordings and write all files of a data set; the hash of each split."""
-    hashes = {}
-    found = recordings.merge(entries[["recording", "length", "digest"]], on="recording")
-    table = found[found["digest"].notna()].reset_index(drop=True)
+def _inputs(request: Request) -> dict:
+    """All that decides a data set but the recordings of its corpus."""
+    section = request.settings["dataset"]
+    shares = {"test": request.test_share, "val": section["val"]}
+    return {
+        "features": request.settings["features"],
+        "dataset": {"max_cut": section["max_cut"]} | ({} if request.split else shares),
+        "kind": request.kind,
+        "language": LANGUAGES[request.language],
+        "hours": request.total_hours,
+        "seed": request.seed,
+        "groups": request.groups,
+        "folds": request.folds,
+        "min_agreement": request.min_agreement,
+        "split": artefacts_files.file_hash(request.split) if request.split else None,
+    }
+
+
+def _divided(
+    request: Request, given: pd.DataFrame | None, recordings: pd.DataFrame, entries: pd.DataFrame
+) -> pd.DataFrame:
+    """The usable recordings with length, digest, same_as, split and, where asked for, fold."""
+    table = recordings.merge(entries[["recording", "length", "digest"]], on="recording")
+    table = table[table["digest"].notna()].reset_index(drop=True)
     table["length"] = table["length"].astype("int64")
     first = table.groupby("digest")["recording"].transform("min")
     table["same_as"] = first.where(first != table["recording"], "")
-    table = table.join(how.of(table, table["digest"]))
+    return table.join(split_assignment.divide(request, given, table, table["digest"]))
+
+
+def _write(
+    request: Request, table: pd.DataFrame, entries: pd.DataFrame, work: Work, folder: Path
+) -> dict[str, str]:
+    """Write the splits and the tables of a data set; the hash of each file."""
+    hashes = {}
     for name, part in table.groupby("split"):
+        attributes = {
+            "split": name,
+            "corpus": request.kind,
+            "language": LANGUAGES[request.language],
+            "seed": request.seed,
+        }
         hashes[dataset_file.file_name(name)] = dataset_file.write(
             folder / dataset_file.file_name(name),
-            part,
-            map(work.frames, part["recording"]),
-            asked["features"],
-            {
-                "split": name,
-                "corpus": asked["kind"],
-                "language": asked["language"],
-                "seed": asked["seed"],
-            },
+            table=part,
+            frames=map(work.frames, part["recording"]),
+            features=request.settings["features"],
+            attributes=attributes,
         )
     columns = [name for name in SPLIT_COLUMNS if name in table]
+    lost = entries.loc[entries["digest"].isna(), ["recording", "path", "reason"]]
     table[columns].to_csv(folder / "split.csv", index=False)
-    lost = entries[entries["digest"].isna()]
-    lost[["recording", "path", "reason"]].to_csv(folder / "skipped.csv", index=False)
+    lost.to_csv(folder / "skipped.csv", index=False)
     entries[["recording", *FILE, "sha256"]].to_csv(folder / "sources.csv", index=False)
-    how.tell(table)
-    return hashes
+    return hashes | {name: artefacts_files.file_hash(folder / name) for name in TABLES}
 
 
-def _draw(
-    kind: str, language: str, data: Path, choice: Choice, seed: int, given: pd.DataFrame | None
-) -> pd.DataFrame:
-    """The recordings of the data set: those of a given split, or drawn by duration."""
-    letters = "em" if language == "x" else language
-    mixed = len(letters) > 1
-    hours = choice.hours / len(letters)
-    by = "group" if kind == "speech" else None
-    drawn = []
-    for letter in letters:
-        corpus = catalogue.read_corpus(kind, LANGUAGES[letter], data, choice.table)
-        if choice.min_agreement:
-            corpus = _agreed(corpus, letter, data, choice)
-        if given is not None:
-            drawn.append(corpus)
-            continue
-        # a header is only read where it matters
-        seconds = _seconds if hours or mixed else lambda path: 0.0
-        part = splits.draw_hours(corpus, hours, seconds, seed, by)
-        found = part["seconds"].sum() / 3600
-        if hours and found < hours:
-            say(
-                f"{LANGUAGES[letter]}: {hours:g} h asked for, all {found:.2f} h that there are "
-                "taken"
-            )
-        drawn.append(part)
+def _recordings(request: Request, data: Path, given: pd.DataFrame | None) -> pd.DataFrame:
+    """The recordings of the data set, those of a given split or drawn by duration; their files."""
+    languages = [LANGUAGES[letter] for letter in request.language.replace("x", "em")]
+    corpora = [_corpus(request, language, data) for language in languages]
     if given is not None:
-        return split_assignment.recordings_of(drawn, given, mixed, choice.split)
-    table = splits.mixture(drawn, choice.hours, seed, by) if mixed else drawn[0]
-    if choice.groups and (table["group"] == "").all():
-        raise UserError(
-            f"no {choice.groups} is known of any of the "
-            f"{len(table)} recordings: bring a table with a column group (--table)"
-        )
-    return table
+        table = split_assignment.recordings_of(corpora, given, request.split)
+    else:
+        table = _drawn(request, dict(zip(languages, corpora, strict=True)))
+    stamps = pd.DataFrame([stamp(path) for path in table["path"]])
+    return pd.concat([table.reset_index(drop=True), stamps], axis=1)
 
 
-def _agreed(corpus: pd.DataFrame, letter: str, data: Path, choice: Choice) -> pd.DataFrame:
-    """Without the songs on whose quadrant too few annotators agree."""
-    ratings = catalogue.read_ratings(LANGUAGES[letter], data, choice.table)
+def _corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
+    """The recordings of a corpus, without songs on whose quadrant too few annotators agree."""
+    corpus = catalogue.read_corpus(request.kind, language, data, request.table)
+    if not request.min_agreement:
+        return corpus
+    ratings = catalogue.read_ratings(language, data, request.table)
     share = annotator_agreement.per_song(ratings).set_index("song")["agreement"]
-    kept = share.reindex(corpus["recording"]).to_numpy() >= choice.min_agreement
+    kept = share.reindex(corpus["recording"]).to_numpy() >= request.min_agreement
     if not kept.any():
-        raise UserError(f"no song has an agreement of {choice.min_agreement:g}: ask for less")
+        raise UserError(f"no song has an agreement of {request.min_agreement:g}: ask for less")
     say(
         f"{len(corpus) - kept.sum()} of {len(corpus)} songs have an agreement below "
-        f"{choice.min_agreement:g} and are left out"
+        f"{request.min_agreement:g} and are left out"
     )
     return corpus[kept].reset_index(drop=True)
 
 
-def _fingerprint(recordings: pd.DataFrame) -> str:
-    """A hash of what the recordings are, how large, and how they are labelled."""
-    columns = ["recording", *LABELS, "bytes"]
-    return hashlib.sha256(recordings[columns].to_csv(index=False).encode()).hexdigest()[:16]
+def _drawn(request: Request, corpora: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The recordings that are drawn from {language: corpus}, with their seconds."""
+    by = "group" if request.kind == "speech" else None
+    mixed = len(corpora) > 1
+    hours = request.total_hours / len(corpora)
+    # a header is only read where it matters
+    seconds_of = _seconds if hours or mixed else lambda path: 0.0
+    parts = []
+    for language, corpus in corpora.items():
+        part = splits.draw_hours(corpus, hours, seconds_of, seed=request.seed, by=by)
+        total = part["seconds"].sum() / 3600
+        if hours and total < hours:
+            say(f"{language}: {hours:g} h asked for, all {total:.2f} h that there are taken")
+        parts.append(part)
+    table = splits.mixture(parts, request.total_hours, request.seed, by) if mixed else parts[0]
+    if request.groups and (table["group"] == "").all():
+        raise UserError(
+            f"no {request.groups} is known of any of the {len(table)} recordings: bring a table "
+            "with a column group (--table)"
+        )
+    return table
 
 
 def _seconds(path: str) -> float:
@@ -255,13 +193,24 @@ def _seconds(path: str) -> float:
         return 0.0  # drawn all the same, so that extraction reports it
 
 
-def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
+def _fingerprint(recordings: pd.DataFrame) -> str:
+    """A hash of what the recordings are, how large, and how they are labelled."""
+    columns = ["recording", *LABELS, "bytes"]
+    return hashlib.sha256(recordings[columns].to_csv(index=False).encode()).hexdigest()[:16]
+
+
+def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
     """Whether the data set is there already; UserError if another one is."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: name a folder with -ps")
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    record = _record(folder, overwrite)
+    try:
+        record = artefacts_files.read_json(folder / "dataset.json", AGAIN)
+    except UserError:
+        if not overwrite:
+            raise
+        record = None
     if record is None:
         # a workflow engine removes the file by which it knows a data set before it makes it again
         if overwrite and dataset_file.file_hash(folder / dataset_file.file_name("train")):
@@ -272,24 +221,14 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
         )
     if overwrite:
         return False
-    inputs, hashes = record.get("inputs"), record.get("files")
-    if not isinstance(inputs, dict) or not isinstance(hashes, dict):
-        raise UserError(f"{folder / 'dataset.json'} is damaged: make the set again (--overwrite)")
-    lost = [name for name in TABLES if not (folder / name).is_file()]
-    run_record.check_files(folder, record, [name for name in TABLES if name not in lost])
-    differ = [
-        line if not line.startswith("recordings: ") else _changed_recordings(folder, recordings)
-        for line in run_record.differences(inputs, asked)
-    ]
-    differ = differ or _changed_files(folder / "sources.csv", recordings)
-    if differ:
-        raise UserError(
-            f"{folder} holds a data set of other settings ({'; '.join(differ)}): use the same, "
-            "or replace it with --overwrite"
-        )
+    _check_same(folder, record, inputs, recordings)
     # a file of another data set is not this one's
-    files = [name for name in hashes if name not in TABLES]
-    lost += [name for name in files if dataset_file.file_hash(folder / name) != hashes[name]]
+    lost = [name for name in TABLES if not (folder / name).is_file()]
+    lost += [
+        name
+        for name, value in record["files"].items()
+        if name not in TABLES and dataset_file.file_hash(folder / name) != value
+    ]
     if lost:
         say(f"{folder} lacks {', '.join(lost)} and is made again")
         return False
@@ -297,86 +236,38 @@ def _stands(folder: Path, asked: dict, recordings: pd.DataFrame, overwrite: bool
     return True
 
 
-def _changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
-    """What to say of recordings that are not those of the data set, or are labelled otherwise."""
-    before = {}
-    for name in ("split.csv", "skipped.csv", "sources.csv"):
-        if not (folder / name).is_file():
-            return f"recordings: others, or with other labels ({name} is gone, which named them)"
-        before[name] = read_csv(folder / name, strip=False)
-        require(before[name], ["recording"], folder / name)
-        before[name] = before[name].drop_duplicates("recording").set_index("recording")
-    # both as split.csv writes them
-    text = io.StringIO(recordings.to_csv(index=False))
-    now = pd.read_csv(text, dtype=str, keep_default_na=False).set_index("recording")
-    split, sources = before["split.csv"], before["sources.csv"]
-    there = split.index.union(before["skipped.csv"].index)
-    changes = {
-        "added": now.index.difference(there),
-        "removed": there.difference(now.index),
-        "relabelled": _differing(split, now, list(LABELS)),
-        "of another size": _differing(sources, now, ["bytes"]),
-    }
-    lines = [
-        f"{len(names)} {what} ({_few(names)})" for what, names in changes.items() if len(names)
+def _check_same(folder: Path, record: Mapping, inputs: dict, recordings: pd.DataFrame) -> None:
+    """Raise UserError when a data set is damaged, or made of other recordings or settings."""
+    if not all(isinstance(record.get(key), dict) for key in ("inputs", "files")):
+        raise UserError(f"{folder / 'dataset.json'} is damaged: {AGAIN}")
+    there = [name for name in TABLES if (folder / name).is_file()]
+    run_record.check_files(folder, record, there)
+    changes = [
+        preparation_report.changed_recordings(folder, recordings)
+        if line.startswith("recordings: ")
+        else line
+        for line in run_record.differences(record["inputs"], inputs)
     ]
-    return "recordings: " + (", ".join(lines) or "one that was skipped has other labels")
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first three of some names."""
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
-def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> pd.Index:
-    """The recordings of both tables whose columns, where both have them, differ."""
-    both = now.index.intersection(before.index)
-    columns = [name for name in columns if name in before]
-    return both[(now.loc[both, columns] != before.loc[both, columns]).any(axis=1).to_numpy()]
-
-
-def _record(folder: Path, overwrite: bool) -> dict | None:
-    """What dataset.json says; None where there is none, or where a damaged one is replaced."""
-    try:
-        return artefacts_files.read_json(
-            folder / "dataset.json", "make the set again (--overwrite)"
+    changes = changes or preparation_report.changed_files(folder / "sources.csv", recordings)
+    if changes:
+        raise UserError(
+            f"{folder} holds a data set of other settings ({'; '.join(changes)}): use the same, "
+            "or replace it with --overwrite"
         )
-    except UserError:
-        if not overwrite:
-            raise
-        return None
 
 
-def _changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
-    """What to say of sound files whose content is not what the data set was made from.
-
-    A file of the same size and time is taken for the same; of another time, its content decides.
-    """
-    if not sources.is_file():
-        return [f"{sources.name} is gone"]
-    before = read_csv(sources, strip=False)
-    require(before, ["recording", "modified", "sha256"], sources)
-    both = recordings.merge(before, "left", on="recording", suffixes=("", "_before"))
-    touched = both[both["modified"].astype(str) != both["modified_before"]]
-    changed = [
-        row.recording
-        for row in touched.itertuples()
-        if row.bytes < 0 or artefacts_files.file_hash(Path(row.path)) != row.sha256
-    ]
-    about = f"the content of {len(changed)} recordings changed"
-    return [f"{about}: {_few(changed)}"] if changed else []
-
-
-def _check_losses(entries: pd.DataFrame, max_lost: float, allow: bool, folder: Path) -> None:
+def _check_losses(request: Request, entries: pd.DataFrame, listing: Path) -> None:
+    """Raise UserError when too many recordings cannot be used; list them in a file."""
     skipped, total = entries[entries["digest"].isna()], len(entries)
-    if len(skipped) <= max_lost * total or (allow and len(skipped) < total):
+    max_lost = request.settings["dataset"]["max_lost"]
+    some_left = len(skipped) < total
+    if len(skipped) <= max_lost * total or (request.allow_skips and some_left):
         return
-    listing = folder.parent / f"{folder.name}.skipped.csv"
     with artefacts_files.atomic(listing) as path:
         skipped[["recording", "path", "reason"]].to_csv(path, index=False)
     first = "; ".join(f"{s.recording}: {s.reason}" for s in skipped[:3].itertuples())
     raise UserError(
         f"{len(skipped)} of {total} recordings cannot be used, more than {max_lost:.0%} "
         f"({first}; all in {listing}): mend the corpus"
-        + (", or accept the loss with --allow-skips" if len(skipped) < total else "")
+        + (", or accept the loss with --allow-skips" if some_left else "")
     )

@@ -1,7 +1,9 @@
-"""What is told of a data set once it is made, and of its annotators."""
+"""What a data set holds, how it differs from what is asked for, and how its annotators agree."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,67 +11,125 @@ import pandas as pd
 from lib.artefacts import files as artefacts_files
 from lib.console import say
 from lib.corpora import annotator_agreement, catalogue
+from lib.corpora.annotation_tables import read_csv, require
 from lib.datasets import splits
+from lib.datasets.request import Request
 from lib.features import log_mel
 from lib.labels import LANGUAGES, QUADRANTS
 
+TABLES = ("split.csv", "skipped.csv", "sources.csv")
+LABELS = ("language", "group", "quadrant", "arousal", "valence")
 
-def report_agreement(
-    language: str, data: Path, folder: Path, table: Path | None, seed: int
-) -> Path:
+
+def report_agreement(request: Request, data: Path, folder: Path) -> Path:
     """Write how far the annotators of a music corpus agree, to a folder of its own.
 
-    Parameters
-    ----------
-    language : "e" or "m"
     data : folder of the corpora
     folder : of the data set, beside which <folder>.agreement/ goes; what was there is replaced
-    table : ratings to use instead of the corpus's own
-    seed : of the bootstrap
 
     Returns the folder with agreement.txt, agreement.json, songs.csv, confusion.csv, agreement.png.
     """
     from lib.figures import agreement
 
-    ratings = catalogue.read_ratings(LANGUAGES[language], data, table)
-    found = annotator_agreement.analyse(ratings, seed)
+    language = LANGUAGES[request.language]
+    ratings = catalogue.read_ratings(language, data, request.table)
+    measures = annotator_agreement.analyse(ratings, request.seed)
+    text = annotator_agreement.report(measures)
+    songs = annotator_agreement.per_song(ratings)
+    confusion = pd.DataFrame(measures["confusion"], index=QUADRANTS, columns=QUADRANTS)
     target = folder.with_name(f"{folder.name}.agreement")
     with artefacts_files.locked(target), artefacts_files.whole_folder(target) as new:
-        artefacts_files.write_json(new / "agreement.json", found)
-        artefacts_files.write_text(new / "agreement.txt", annotator_agreement.report(found))
-        annotator_agreement.per_song(ratings).to_csv(
-            new / "songs.csv", index=False, float_format="%.6g"
-        )
-        confusion = pd.DataFrame(found["confusion"], index=QUADRANTS, columns=QUADRANTS)
+        artefacts_files.write_json(new / "agreement.json", measures)
+        artefacts_files.write_text(new / "agreement.txt", text)
+        songs.to_csv(new / "songs.csv", index=False, float_format="%.6g")
         confusion.rename_axis("song").to_csv(new / "confusion.csv")
-        agreement.agreement(found, new / "agreement.png", f"{LANGUAGES[language]} music")
-    say(
-        annotator_agreement.report(found),
-        f"{target}: agreement.txt, .json and .png, songs.csv, confusion.csv",
-    )
+        agreement.agreement(measures, new / "agreement.png", f"{language} music")
+    say(text, f"{target}: agreement.txt, .json and .png, songs.csv, confusion.csv")
     return target
 
 
 def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
+    """Say what a new data set holds.
+
+    entries : of the extraction, as of lib.features.extraction.extract
+    drawn : hours that the headers of its files promised; 0 where that does not matter
+    """
     table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
+    length, hop = features["window_frames"], features["window_hop"]
     for name in splits.SPLITS:
         part = table[table["split"] == name]
         if part.empty:
             continue
         counts = part["quadrant"].value_counts()
         classes = ", ".join(f"{q} {counts[q]}" for q in QUADRANTS if q in counts)
-        windows = sum(
-            len(log_mel.window_starts(n, features["window_frames"], features["window_hop"]))
-            for n in part["length"]
-        )
+        windows = sum(len(log_mel.window_starts(n, length, hop)) for n in part["length"])
         minutes = part["length"].sum() * seconds / 60
         say(
             f"{name:>5}: {len(part)} recordings, {minutes:.1f} min, {windows} windows"
             + (f" ({classes})" if classes else "")
         )
-    got = table["length"].sum() * seconds / 3600
-    if drawn and abs(got - drawn) > 0.05 * drawn:
-        say(f"these are {got:.2f} h, where the headers of the files drawn promised {drawn:.2f} h")
+    hours = table["length"].sum() * seconds / 3600
+    if drawn and abs(hours - drawn) > 0.05 * drawn:
+        say(f"these are {hours:.2f} h, where the headers of the files drawn promised {drawn:.2f} h")
     skipped = len(entries) - len(table)
     say(f"{folder}: {len(table)} recordings written, {skipped} skipped (skipped.csv)")
+
+
+def changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
+    """How recordings differ from those that a data set was made of, or in their labels."""
+    tables = []
+    for name in TABLES:
+        if not (folder / name).is_file():
+            return f"recordings: others, or with other labels ({name}, which named them, is gone)"
+        table = read_csv(folder / name, strip=False)
+        require(table, ["recording"], folder / name)
+        tables.append(table.drop_duplicates("recording").set_index("recording"))
+    split, skipped, sources = tables
+    # as split.csv writes them
+    text = io.StringIO(recordings.to_csv(index=False))
+    now = pd.read_csv(text, dtype=str, keep_default_na=False).set_index("recording")
+    before = split.index.union(skipped.index)
+    changes = {
+        "added": now.index.difference(before),
+        "removed": before.difference(now.index),
+        "relabelled": _differing(split, now, list(LABELS)),
+        "of another size": _differing(sources, now, ["bytes"]),
+    }
+    lines = [
+        f"{len(names)} {change} ({_first(names)})"
+        for change, names in changes.items()
+        if len(names)
+    ]
+    return "recordings: " + (", ".join(lines) or "one that was skipped has other labels")
+
+
+def changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
+    """Which sound files have another content than the data set was made from, in at most one line.
+
+    A file of the same size and time is taken for the same; of another time, its content decides.
+    """
+    if not sources.is_file():
+        return [f"{sources.name} is gone"]
+    before = read_csv(sources, strip=False)
+    require(before, ["recording", "modified", "sha256"], sources)
+    both = recordings.merge(before, "left", on="recording", suffixes=("", "_before"))
+    touched = both[both["modified"].astype(str) != both["modified_before"]]
+    changed = [
+        row.recording
+        for row in touched.itertuples()
+        if row.bytes < 0 or artefacts_files.file_hash(Path(row.path)) != row.sha256
+    ]
+    about = f"the content of {len(changed)} recordings changed"
+    return [f"{about}: {_first(changed)}"] if changed else []
+
+
+def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> pd.Index:
+    """The recordings of both tables whose columns, where both have them, differ."""
+    both = now.index.intersection(before.index)
+    columns = [name for name in columns if name in before]
+    return both[(now.loc[both, columns] != before.loc[both, columns]).any(axis=1).to_numpy()]
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

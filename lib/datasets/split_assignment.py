@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -11,98 +9,81 @@ import pandas as pd
 from lib.console import say
 from lib.corpora.annotation_tables import read_csv, refuse, require
 from lib.datasets import splits
+from lib.datasets.request import Request
 from lib.errors import UserError
 
 
-@dataclass(frozen=True)
-class Division:
-    """A way to divide recordings.
+def divide(
+    request: Request, given: pd.DataFrame | None, table: pd.DataFrame, same: pd.Series
+) -> pd.DataFrame:
+    """The columns split and, where asked for, fold of the recordings of `table`.
 
     given : a split.csv as of `read_split`, or None
-    shares : test and val, as of lib.datasets.splits.split
-    stratify : column whose classes every split has
-    groups : "artist" or "speaker", whose recordings stay on one side, or None
-    folds : number of folds, 0 for none
-    seed : of the draw
+    same : equal values for recordings with the same samples
     """
-
-    given: pd.DataFrame | None
-    shares: Mapping
-    stratify: str
-    groups: str | None
-    folds: int
-    seed: int
-
-    def of(self, table: pd.DataFrame, same: pd.Series) -> pd.DataFrame:
-        """The columns split and, where asked for, fold for the recordings of `table`.
-
-        same : equal values for recordings with the same samples
-        """
-        by = "group" if self.groups else None
-        together = splits.kept_together(table, by, same)
-        options = {"stratify": self.stratify, "seed": self.seed, "together": together}
-        found = pd.DataFrame(index=table.index)
-        if self.given is None:
-            found["split"] = splits.split(table, **self.shares, **options)
-        else:
-            rows = self.given.set_index("recording").loc[table["recording"]]
-            found["split"] = rows["split"].to_numpy()
-            if "fold" in rows and not self.folds:
-                found["fold"] = rows["fold"].to_numpy()
-            if by:
-                groups = found["split"].groupby(together).nunique()
-                torn = table.loc[together.isin(groups.index[groups > 1]), "group"].unique()
-                refuse(
-                    list(torn),
-                    f"the split that was given tears {len(torn)} {self.groups}s",
-                    "leave out --groups, or mend it",
-                )
-            needed = list(splits.shares_of(**self.shares))
-            splits.check_classes(table[self.stratify], found["split"], needed)
-        if self.folds > len(table):
-            raise UserError(f"--folds {self.folds}: there are {len(table)} recordings")
-        if self.folds:
-            found["fold"] = splits.folds(table, k=self.folds, **options)
-        return found
-
-    def tell(self, table: pd.DataFrame) -> None:
-        """Say which recordings are the same, what stays together, and how far shares are off."""
-        copies = table[table["same_as"] != ""]
-        if len(copies):
-            shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
-            shown += ", …" if len(copies) > 3 else ""
-            kept = ", kept on one side" if self.given is None else ""
-            say(f"{len(copies)} recordings have the samples of another{kept}: {shown}")
-            labels = table.groupby("digest")["quadrant"].nunique()
-            if (labels > 1).any():
-                torn = (labels > 1).sum()
-                say(f"  {torn} of these sounds have more than one quadrant: mend that")
-        if self.given is not None:
-            groups, sounds = (
-                int((table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum())
-                for column in ("group", "digest")
+    classes = table[request.stratify]
+    together = splits.kept_together(table, "group" if request.groups else None, same)
+    columns = pd.DataFrame(index=table.index)
+    if given is None:
+        columns["split"] = splits.assign(classes, together, request.shares, request.seed)
+    else:
+        rows = given.set_index("recording").loc[table["recording"]]
+        columns["split"] = rows["split"].to_numpy()
+        if "fold" in rows and not request.folds:
+            columns["fold"] = rows["fold"].to_numpy()
+        if request.groups:
+            sides = columns["split"].groupby(together).transform("nunique")
+            torn = table.loc[sides > 1, "group"].unique()
+            refuse(
+                list(torn),
+                f"the split that was given tears {len(torn)} {request.groups}s",
+                "leave out --groups, or mend it",
             )
-            say(
-                f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are on "
-                "more than one side"
-            )
-        elif self.groups:
-            known = table.loc[table["group"] != "", "group"]
-            alone = len(table) - len(known)
-            say(
-                f"{known.nunique()} {self.groups}s, each on one side"
-                + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
-            )
-        wanted = {}
-        if self.given is None:
-            wanted["split"] = splits.shares_of(**self.shares)
-        if self.folds:
-            wanted["fold"] = dict.fromkeys(range(1, self.folds + 1), 1 / self.folds)
-        for column, shares in wanted.items():
-            off, name, part = splits.deviation(table[self.stratify], table[column], shares)
-            where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
-            most = f"at most {off:.1f} of {len(table)} recordings"
-            say(f"{column}s: off their shares by {most} ({where})")
+        splits.check_classes(classes, columns["split"], list(request.shares))
+    if request.folds > len(table):
+        raise UserError(f"--folds {request.folds}: there are {len(table)} recordings")
+    if request.folds:
+        shares = splits.fold_shares(request.folds)
+        columns["fold"] = splits.assign(classes, together, shares, request.seed)
+    return columns
+
+
+def report_division(request: Request, given: pd.DataFrame | None, table: pd.DataFrame) -> None:
+    """Say which recordings are the same, what stays together, and how far shares are off."""
+    copies = table[table["same_as"] != ""]
+    if len(copies):
+        shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
+        shown += ", …" if len(copies) > 3 else ""
+        kept = ", kept on one side" if given is None else ""
+        say(f"{len(copies)} recordings have the samples of another{kept}: {shown}")
+        torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
+        if torn:
+            say(f"  {torn} of these sounds have more than one quadrant: mend that")
+    if given is not None:
+        groups, sounds = (
+            (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()
+            for column in ("group", "digest")
+        )
+        say(
+            f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are on more "
+            "than one side"
+        )
+    elif request.groups:
+        known = table.loc[table["group"] != "", "group"]
+        alone = len(table) - len(known)
+        say(
+            f"{known.nunique()} {request.groups}s, each on one side"
+            + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
+        )
+    drawn = {} if given is not None else {"split": request.shares}
+    if request.folds:
+        drawn["fold"] = splits.fold_shares(request.folds)
+    for column, shares in drawn.items():
+        off, name, part = splits.deviation(table[request.stratify], table[column], shares)
+        where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
+        say(
+            f"{column}s: off their shares by at most {off:.1f} of {len(table)} recordings ({where})"
+        )
 
 
 def read_split(path: Path) -> pd.DataFrame:
@@ -110,11 +91,11 @@ def read_split(path: Path) -> pd.DataFrame:
     table = read_csv(path, strip=False)
     require(table, ["recording", "split"], path)
     if "fold" in table:
-        wrong = table[~table["fold"].str.fullmatch(r"[1-9]\d*")]
-        refuse(list(wrong["fold"]), f"{path} has folds that are no numbers", "legal are 1, 2, …")
+        wrong = table.loc[~table["fold"].str.fullmatch(r"[1-9]\d*"), "fold"]
+        refuse(list(wrong), f"{path} has folds that are no numbers", "legal are 1, 2, …")
     wrong = table[~table["split"].isin(splits.SPLITS)]
     refuse(
-        [f"{r} ({s})" for r, s in zip(wrong["recording"], wrong["split"], strict=True)],
+        list(wrong["recording"] + " (" + wrong["split"] + ")"),
         f"{path} has splits that do not exist",
         f"legal are {', '.join(splits.SPLITS)}",
     )
@@ -125,12 +106,10 @@ def read_split(path: Path) -> pd.DataFrame:
     return table
 
 
-def recordings_of(
-    corpus: list[pd.DataFrame], given: pd.DataFrame, mixed: bool, path: Path
-) -> pd.DataFrame:
-    """The recordings that a split names, in its corpus or corpora."""
-    table = pd.concat(corpus, ignore_index=True)
-    if mixed:
+def recordings_of(corpora: list[pd.DataFrame], given: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The recordings that the split in `path` names, in its corpus or corpora."""
+    table = pd.concat(corpora, ignore_index=True)
+    if len(corpora) > 1:
         table["recording"] = table["language"] + "/" + table["recording"]
     missing = given.loc[~given["recording"].isin(table["recording"]), "recording"]
     refuse(
@@ -138,15 +117,15 @@ def recordings_of(
         f"{path} names {len(missing)} of {len(given)} recordings that the corpus does not have",
         "bring them, or take the rows out",
     )
-    found = table[table["recording"].isin(given["recording"])].reset_index(drop=True)
-    if len(found) < len(table):
-        say(f"{len(table) - len(found)} recordings of the corpus are not in {path}: left out")
+    named = table[table["recording"].isin(given["recording"])].reset_index(drop=True)
+    if len(named) < len(table):
+        say(f"{len(table) - len(named)} recordings of the corpus are not in {path}: left out")
     if "quadrant" in given:
-        there = given.set_index("recording").loc[found["recording"], "quadrant"].to_numpy()
-        other = found[(there != found["quadrant"]) & (there != "")]
+        quadrant = given.set_index("recording").loc[named["recording"], "quadrant"].to_numpy()
+        other = named.loc[(quadrant != named["quadrant"]) & (quadrant != ""), "recording"]
         refuse(
-            list(other["recording"]),
+            list(other),
             f"{path} gives {len(other)} recordings another quadrant than the corpus",
             "use the annotations that the split was made with",
         )
-    return found
+    return named

@@ -34,15 +34,14 @@ def draw_hours(
     hours : how much to draw; 0 takes all
     seconds_of : path -> duration in seconds, 0 where a file cannot be read (it is drawn, so that
         extraction can report it)
-    seed : of the order; a draw of fewer hours with the same seed is contained in one of more
-    by : column whose values (speakers) are covered evenly: the next recording is always one of the
-        value of which the fewest seconds are drawn. None draws without regard to any
+    seed : of the order; a draw of fewer hours with the same seed lies inside one of more
+    by : column of groups (speakers) that are covered evenly: the next recording is always of the
+        group of which the fewest seconds are drawn. None draws without regard to groups
 
     Returns the drawn rows with a column `seconds`, in the table's order.
     """
-    names = table["recording"].tolist()
-    place = _random_places(names, seed)
-    groups = names if by is None else _own_where_empty(table[by], names)
+    place = _random_places(table["recording"].tolist(), seed)
+    groups = _groups(table, by)
     waiting: dict[str, list[int]] = {}
     for row in np.argsort(place)[::-1]:
         waiting.setdefault(groups[row], []).append(row)  # the next one stands last
@@ -80,41 +79,19 @@ def mixture(
     return mixed
 
 
-def split(
-    table: pd.DataFrame, *, stratify: str, test: float, val: float, seed: int, together: pd.Series
-) -> pd.Series:
-    """Disjoint, exhaustive splits with near the same shares of every class of `stratify`.
+def shares_of(test: float, val: float) -> dict[str, float]:
+    """The share of all recordings of each split that there is.
 
-    Parameters
-    ----------
-    table : recordings
-    stratify : column of the classes
     test : share of all recordings for the test; 0 makes no test split
     val : share of the others for validation
-    together : per row, the name of the set that stays on one side, as of `kept_together`
-
-    Returns "train", "val" or "test" per row. Raises UserError when a class does not reach every
-    split.
     """
-    shares = shares_of(test, val)
-    where = assign(table[stratify], together, list(shares.values()), seed)
-    names = pd.Series(np.array(list(shares))[where], index=table.index)
-    check_classes(table[stratify], names, list(shares))
-    return names
-
-
-def shares_of(test: float, val: float) -> dict[str, float]:
-    """The share of all recordings of each split that there is; arguments as of `split`."""
     shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
     return {name: share for name, share in shares.items() if share}
 
 
-def folds(table: pd.DataFrame, *, stratify: str, k: int, seed: int, together: pd.Series):
-    """Fold 1 … k per row: int64 (n,), for cross-validation; the rest as of `split`."""
-    number = assign(table[stratify], together, [1 / k] * k, seed) + 1
-    fold = pd.Series(number, index=table.index)
-    check_classes(table[stratify], fold, range(1, k + 1))
-    return fold
+def fold_shares(count: int) -> dict[int, float]:
+    """The share of all recordings of each of the folds 1 … count."""
+    return dict.fromkeys(range(1, count + 1), 1 / count)
 
 
 def check_classes(classes: pd.Series, where: pd.Series, names: Sequence) -> None:
@@ -140,8 +117,7 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
         where groups do not matter
     same : per row, equal values for recordings with the same samples
     """
-    names = table["recording"].tolist()
-    first = names if by is None else _own_where_empty(table[by], names)
+    groups = _groups(table, by)
     # sets that share a recording's samples are one: follow each to its oldest member
     parent: dict[str, str] = {}
 
@@ -150,16 +126,23 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
             item = parent[item]
         return item
 
-    for group, samples in zip(first, same, strict=True):
+    for group, samples in zip(groups, same, strict=True):
         a, b = sorted((root(f"of {group}"), root(f"samples {samples}")))
         parent[b] = a
-    return pd.Series([root(f"of {group}") for group in first], index=table.index)
+    return pd.Series([root(f"of {group}") for group in groups], index=table.index)
 
 
-def assign(
-    classes: pd.Series, together: pd.Series, shares: Sequence[float], seed: int
-) -> np.ndarray:
-    """Which part each row goes to : int64 (n,), whole sets only, classes shared as `shares` say.
+def assign(classes: pd.Series, together: pd.Series, shares: Mapping, seed: int) -> pd.Series:
+    """Disjoint, exhaustive parts (splits or folds) with near the same shares of every class.
+
+    Parameters
+    ----------
+    classes : class per row
+    together : per row, the name of the set that stays in one part, as of `kept_together`
+    shares : {name of a part: its share of all rows}
+    seed : of the random order of sets of the same size
+
+    Returns the name of the part per row. Raises UserError when a class does not reach every part.
 
     Greedy as scikit-learn's StratifiedGroupKFold, but for parts of any size: sets in order of
     falling size (random among equals) each go where they bring the counts of the classes nearest to
@@ -169,10 +152,9 @@ def assign(
     counts = pd.crosstab(together, classes)
     sets = counts.index.to_numpy()
     counts = counts.to_numpy(dtype=float)
-    goal = np.outer(shares, counts.sum(axis=0))
-    place = _random_places(list(sets), seed)
+    goal = np.outer(list(shares.values()), counts.sum(axis=0))
     filled, part = np.zeros_like(goal), np.zeros(len(sets), dtype=np.int64)
-    for row in np.lexsort((place, -counts.sum(axis=1))):
+    for row in np.lexsort((_random_places(list(sets), seed), -counts.sum(axis=1))):
         c = counts[row]
         # what (filled + c - goal)² / goal, summed over classes, adds if the set goes to each part
         cost = (c * (2 * (filled - goal) + c) / goal).sum(axis=1)
@@ -185,7 +167,10 @@ def assign(
             filled[part[row]] -= counts[row]
             part[row] = lacking
             filled[lacking] += counts[row]
-    return pd.Series(part, index=sets).loc[together].to_numpy()
+    names = np.array(list(shares))[pd.Series(part, index=sets).loc[together]]
+    names = pd.Series(names, index=classes.index)
+    check_classes(classes, names, list(shares))
+    return names
 
 
 def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[float, str, str]:
@@ -202,9 +187,12 @@ def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[fl
     return worst
 
 
-def _own_where_empty(groups: pd.Series, names: Sequence[str]) -> list[str]:
-    """Groups of which an empty one is the recording alone; neither can be taken for the other."""
-    pairs = zip(groups, names, strict=True)
+def _groups(table: pd.DataFrame, by: str | None) -> list[str]:
+    """The group of each recording; one without a group is alone. The two cannot be confused."""
+    names = table["recording"].tolist()
+    if by is None:
+        return names
+    pairs = zip(table[by], names, strict=True)
     return [f"group {group}" if group else f"alone {name}" for group, name in pairs]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,15 +32,15 @@ class OnDisk:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """frames (n, length, n_mels) of rows : int64 (n, length), each n within one recording."""
-        owner = np.searchsorted(self.offsets, rows[:, 0], side="right") - 1
-        found = None
-        for number in np.unique(owner):
-            mine = np.flatnonzero(owner == number)
+        recording = np.searchsorted(self.offsets, rows[:, 0], side="right") - 1
+        cut = None
+        for number in np.unique(recording):
+            inside = np.flatnonzero(recording == number)
             frames = self.recording(int(number))
-            if found is None:
-                found = np.empty((*rows.shape, frames.shape[1]), frames.dtype)
-            found[mine] = frames[rows[mine] - self.offsets[number]]
-        return found
+            if cut is None:
+                cut = np.empty((*rows.shape, frames.shape[1]), frames.dtype)
+            cut[inside] = frames[rows[inside] - self.offsets[number]]
+        return cut
 
     def recording(self, number: int) -> np.ndarray:
         """frames (length, n_mels) of one recording."""
@@ -56,7 +56,7 @@ class OnDisk:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of one split, cut from frames in memory or on disk.
+    """The windows of one split.
 
     frames    : (n_frames, n_mels), in memory or OnDisk; natural-log magnitude, packed or not
     table     : one row per recording
@@ -116,20 +116,17 @@ class Windows:
 
     def labels_by_clip(self) -> dict[str, np.ndarray]:
         """Class index per recording and task : int64 (n_recordings,)."""
-        quadrants = self.table["quadrant"].to_numpy()
+        quadrants = self.table["quadrant"]
         signs = np.array([PLANE[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
-        index = {name: i for i, name in enumerate(QUADRANTS)}
-        return {
-            "quadrants": np.array([index[q] for q in quadrants], dtype=np.int64),
-            "arousal": signs[:, 0],
-            "valence": signs[:, 1],
-        }
+        numbers = np.array([QUADRANTS.index(q) for q in quadrants], dtype=np.int64)
+        return {"quadrants": numbers, "arousal": signs[:, 0], "valence": signs[:, 1]}
 
     def mean_and_deviation(self) -> tuple[float, float]:
         """Mean and standard deviation of all frames, natural-log magnitude."""
         count, total, squares = 0, 0.0, 0.0
-        for frames in self._recordings():
-            values = self.packing.offset + self.packing.step * frames.astype(np.float64)
+        for number in range(len(self.table)):
+            frames = self.frames_of(number).astype(np.float64)
+            values = self.packing.offset + self.packing.step * frames
             count, total = count + values.size, total + values.sum()
             squares += np.square(values).sum()
         mean = total / count
@@ -165,15 +162,15 @@ class Windows:
         """The windows of the recordings `numbers` : int64, rising; frames are shared."""
         place = np.zeros(len(self.table), np.int64)
         place[numbers] = np.arange(len(numbers))
-        chosen = self.windows_of(numbers)
+        kept = self.windows_of(numbers)
         table = self.table.iloc[numbers].reset_index(drop=True)
         content = "\0".join([self.sha256, *table["recording"]])
         return replace(
             self,
             table=table,
-            starts=self.starts[chosen],
-            recording=place[self.recording[chosen]],
-            local=self.local[chosen],
+            starts=self.starts[kept],
+            recording=place[self.recording[kept]],
+            local=self.local[kept],
             first=self.first[numbers],
             sha256=hashlib.sha256(content.encode()).hexdigest(),
         )
@@ -182,8 +179,7 @@ class Windows:
         """The same frames in windows of another length, end to end; what is shorter has none."""
         counts = self.table["length"].to_numpy() // length
         counts[np.bincount(self.recording, minlength=len(counts)) == 0] = 0
-        recording = np.repeat(np.arange(len(self.table)), counts)
-        local = np.concatenate([length * np.arange(n) for n in counts]).astype(np.int64)
+        recording, local = positions(counts, length)
         return replace(
             self,
             starts=self.first[recording] + local,
@@ -192,14 +188,11 @@ class Windows:
             length=length,
         )
 
-    def some(self, number: int, rng: np.random.Generator) -> np.ndarray:
+    def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """`number` windows, drawn as evenly over the recordings as they allow : int64, shuffled."""
         order = rng.permutation(len(self))
         turn = pd.Series(self.recording[order]).groupby(self.recording[order]).cumcount()
         return rng.permutation(order[np.argsort(turn.to_numpy(), kind="stable")[:number]])
-
-    def _recordings(self) -> Iterator[np.ndarray]:
-        return map(self.frames_of, range(len(self.table)))
 
 
 def pooled(parts: Sequence[Windows]) -> Windows:
@@ -238,6 +231,12 @@ def offsets(lengths: Sequence[int]) -> np.ndarray:
     """The first frame of each recording of a data set, end to end : int64 (n,)."""
     lengths = np.asarray(lengths, np.int64)
     return np.cumsum(lengths) - lengths
+
+
+def positions(counts: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Recording and first frame in it : int64 (n,) of windows, `counts` of each recording."""
+    recording = np.repeat(np.arange(len(counts)), counts)
+    return recording, (np.arange(len(recording)) - offsets(counts)[recording]) * hop
 
 
 def budget(memory_gb: float) -> float:

@@ -102,7 +102,6 @@ def _parts(
         settings["features"],
         kind,
         LANGUAGES[language],
-        f"python3 generate_dataset.py -d {kind[0]} -l {language}",
         memory / 3 if folds else memory,
     )
     if not folds:

@@ -44,7 +44,6 @@ def transfer(
         settings["features"],
         "music",
         LANGUAGES[plan.music],
-        f"python3 generate_dataset.py -d m -l {plan.music}",
         memory / 3 if plan.folds else memory,  # the folds are of all three
     )
     sizes = [f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items()]

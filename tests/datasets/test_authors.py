@@ -13,7 +13,7 @@ from lib.datasets import authors_files, dataset_file
 from lib.errors import UserError
 from lib.features import log_mel
 
-READ = ("music", "english", "make")
+READ = ("music", "english")
 
 
 def windows_of(frames):

@@ -151,12 +151,12 @@ def test_the_hash_follows_content(tmp_path, file, features):
 
 
 def test_a_file_of_something_else_is_refused(file, features):
-    expected = {"split": "test", "corpus": "music", "language": "english"}
+    expected = {"language": "english", "corpus": "music", "split": "test"}
     folder = file[0].parent
     with pytest.raises(UserError, match="holds english music train, not english music test"):
         dataset_file.read(file[0], features, MAKE, expected)
     with pytest.raises(UserError, match="not mandarin music train"):
-        dataset_file.read_folder(folder, ["train"], features, "music", "mandarin", MAKE)
+        dataset_file.read_folder(folder, ["train"], features, "music", "mandarin")
 
 
 def test_frames_on_disk_give_the_same_windows_and_statistics(tmp_path, features):

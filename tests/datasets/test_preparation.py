@@ -20,7 +20,7 @@ import soundfile
 from conftest import ROOT
 
 import generate_dataset
-from lib.datasets import preparation
+from lib.datasets import preparation_report
 
 MUSIC = ["-d", "m", "-l", "e"]
 
@@ -597,12 +597,10 @@ def test_files_of_two_data_sets_do_not_mix(corpus, tmp_path, capsys, features):
     assert generate_dataset.main([*MUSIC, "-ps", str(two), "--seed", "1"]) == 0
     shutil.copy(two / "test_dataset.h5", one)
     with pytest.raises(UserError, match="recordings are in more than one of its files"):
-        dataset_file.read_folder(
-            one, ("train", "val", "test"), features, "music", "english", "make"
-        )
+        dataset_file.read_folder(one, ("train", "val", "test"), features, "music", "english")
     assert generate_dataset.main([*MUSIC, "-ps", str(one)]) == 0
     assert "lacks test_dataset.h5 and is made again" in capsys.readouterr().out
-    dataset_file.read_folder(one, ("train", "val", "test"), features, "music", "english", "make")
+    dataset_file.read_folder(one, ("train", "val", "test"), features, "music", "english")
     (one / "split.csv").unlink()
     assert generate_dataset.main([*MUSIC, "-ps", str(one)]) == 0
     assert "lacks split.csv" in capsys.readouterr().out and (one / "split.csv").is_file()
@@ -804,10 +802,10 @@ def test_recordings_that_changed_are_named(tmp_path):
     now = table[1:].copy()
     now.loc[1, "quadrant"], now.loc[3, "bytes"] = "Q3", 11
     now.loc[9] = table.loc[0].replace("a", "é")
-    told = preparation._changed_recordings(tmp_path, now)
+    told = preparation_report.changed_recordings(tmp_path, now)
     assert told == "recordings: 1 added (é), 1 removed (a), 1 relabelled (b), 1 of another size (d)"
     now = table.assign(arousal=table["arousal"] + 1e-12)
-    assert "2 relabelled" not in preparation._changed_recordings(tmp_path, table)
-    assert preparation._changed_recordings(tmp_path, now) == "recordings: 2 relabelled (a, c)"
+    assert "2 relabelled" not in preparation_report.changed_recordings(tmp_path, table)
+    assert preparation_report.changed_recordings(tmp_path, now) == "recordings: 2 relabelled (a, c)"
     (tmp_path / "skipped.csv").unlink()
-    assert "skipped.csv is gone" in preparation._changed_recordings(tmp_path, now)
+    assert "skipped.csv is gone" in preparation_report.changed_recordings(tmp_path, now)

@@ -24,8 +24,8 @@ def music(counts, artists=None):
 
 def divided(table, seed=0, by=None, same=None, **shares):
     together = splits.kept_together(table, by, table["recording"] if same is None else same)
-    options = {"stratify": "quadrant", "test": 0.3, "val": 0.15} | shares
-    return splits.split(table, seed=seed, together=together, **options)
+    shares = splits.shares_of(**({"test": 0.3, "val": 0.15} | shares))
+    return splits.assign(table["quadrant"], together, shares, seed)
 
 
 @hypothesis_settings(deadline=None, max_examples=60)
@@ -103,14 +103,14 @@ def test_folds_are_as_even_as_scikit_learns(k, seed):
     rng = np.random.default_rng(seed)
     table = music([80, 60, 50, 70], [f"a{a}" for a in rng.integers(0, 120, 260)])
     together = splits.kept_together(table, "group", table["recording"])
-    fold = splits.folds(table, stratify="quadrant", k=k, seed=seed, together=together)
+    shares = splits.fold_shares(k)
+    fold = splits.assign(table["quadrant"], together, shares, seed)
     assert set(fold) == set(range(1, k + 1))
     assert pd.DataFrame({"g": table["group"], "f": fold}).groupby("g")["f"].nunique().max() == 1
     reference = np.zeros(len(table), int)
     theirs = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     for number, (_, test) in enumerate(theirs.split(table, table["quadrant"], together)):
         reference[test] = number + 1
-    shares = dict.fromkeys(range(1, k + 1), 1 / k)
     ours, theirs = (
         splits.deviation(table["quadrant"], pd.Series(f, index=table.index), shares)[0]
         for f in (fold, reference)

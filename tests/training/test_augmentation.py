@@ -73,10 +73,10 @@ def test_a_smaller_share_of_labels_lies_inside_a_larger_one(windows, seed):
 
 def test_windows_of_an_epoch_are_drawn_evenly_over_clips(windows):
     number = 14  # two of each clip, but for those two that have one
-    chosen = windows.some(number, RNG(0))
+    chosen = windows.draw(number, RNG(0))
     assert len(set(chosen)) == number
     assert np.bincount(windows.recording[chosen]).tolist() == [1, 2, 2, 2, 2, 2, 1, 2]
-    assert set(chosen) != set(windows.some(number, RNG(1)))
+    assert set(chosen) != set(windows.draw(number, RNG(1)))
 
 
 def test_changes_are_those_of_the_settings():
