@@ -8,6 +8,7 @@ row's number, and the first row is 0. Speech needs no table.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -47,27 +48,21 @@ def read_folder(
         file = files[name]
         table = _table(file, labels).assign(language=language)
         # a song is known by its name or by its very windows
-        marks = [
-            {recording, file.content(row)}
-            for recording, row in zip(table["recording"], file.rows, strict=True)
-        ]
-        new = np.array([not mark & taken for mark in marks], dtype=bool)
-        taken.update(*marks)
+        contents = pd.Series([file.content(row) for row in file.rows], dtype=object)
+        new = ~(table["recording"].isin(taken) | contents.isin(taken))
+        taken |= {*table["recording"], *contents}
         if not new.all():
             say(
                 f"{file.path.name}: {(~new).sum()} of {len(new)} recordings are in the test or "
                 "validation data too and are left out here"
             )
-        file.rows = [row for row, is_new in zip(file.rows, new, strict=True) if is_new]
+        file.rows = list(itertools.compress(file.rows, new))
         splits[name] = _windows(file, table[new].reset_index(drop=True), features, memory)
     return {name: splits[name] for name in names}
 
 
 class _File:
-    """One of the authors' files, open for reading.
-
-    rows : row numbers of the annotation table, rising; those that are wanted of the file
-    """
+    """One of the authors' files, open for reading; `rows` : the row numbers that are wanted."""
 
     def __init__(self, path: Path, features: Mapping):
         self.path = path

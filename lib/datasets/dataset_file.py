@@ -20,7 +20,8 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -148,68 +149,83 @@ def read(
     """
     if not path.is_file():
         raise UserError(f"no data set {path}: run first\n  {make}")
-    advice = f"make it again with\n  {make} --overwrite"
-    with _damage_named(path, advice):
-        file = open_plain(path)
-        attributes, table, sha256 = _read_table(path, file, advice)
-        content = [str(attributes.get(key)) for key in expected or {}]
-        if expected and content != list(expected.values()):
-            raise UserError(
-                f"{path} holds {' '.join(content)}, not {' '.join(expected.values())}: name the "
-                f"right folder, or {advice}"
-            )
-        _check_features(path, json.loads(attributes["features"]), features, advice)
-        frames = _read_frames(path, file, table, features["n_mels"], memory, advice)
+    faults_named = partial(_faults_named, path, f"make it again with\n  {make} --overwrite")
     length, hop = features["window_frames"], features["window_hop"]
-    recording, local = positions(((table["length"].to_numpy() - length) // hop + 1).clip(0), hop)
-    if len(local) == 0:
-        raise UserError(f"{path} holds no window of {length} frames: {advice}")
+    with faults_named():
+        file = open_plain(path)
+        attributes, table = _read_table(file)
+        _check(attributes, features, expected or {})
+        frames = _read_frames(file, table, features["n_mels"], memory, faults_named)
+        lengths = table["length"].to_numpy()
+        recording, local = positions(((lengths - length) // hop + 1).clip(0), hop)
+        if len(local) == 0:
+            raise _Unfit(f"holds no window of {length} frames")
     packing = Packing(float(attributes["add_offset"]), float(attributes["scale_factor"]))
-    starts = local + offsets(table["length"])[recording]
+    starts, sha256 = local + offsets(lengths)[recording], attributes["sha256"]
     return Windows(frames, table, starts, recording, local, length, sha256, packing)
 
 
+class _Unfit(Exception):
+    """A file is whole, but not what is asked for."""
+
+
 @contextlib.contextmanager
-def _damage_named(path: Path, advice: str) -> Iterator[None]:
-    """Turn what HDF5 raises about a damaged file into a UserError."""
+def _faults_named(path: Path, advice: str) -> Iterator[None]:
+    """Turn what is wrong with a file into a UserError."""
     try:
         yield
     except PermissionError:
         raise
+    except _Unfit as fault:
+        raise UserError(f"{path} {fault}: {advice}") from fault
     except DAMAGE as error:
         raise UserError(f"{path} is cut short or damaged ({str(error)[:160]}): {advice}") from error
 
 
-def _read_table(path: Path, file: h5py.File, advice: str) -> tuple[dict, pd.DataFrame, str]:
-    """Attributes, recordings and hash of a file; errors as of `read`."""
+def _read_table(file: h5py.File) -> tuple[dict, pd.DataFrame]:
+    """Attributes and recordings of a file, checked against its hash."""
     attributes = _attributes(file)
     if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
-        raise UserError(
-            f"{path} is not a data set of this suite (format {FORMAT} {VERSION}): {advice}"
-        )
+        raise _Unfit(f"is not a data set of this suite (format {FORMAT} {VERSION})")
     columns = {name: file["recordings"][name].asstr()[()].tolist() for name in TEXT}
     columns |= {name: file["recordings"][name][()] for name in (*NUMBERS, "length")}
-    sha256 = attributes.pop("sha256", None)
-    if sha256 != _sha256(attributes, columns):
+    if attributes.get("sha256") != _sha256(attributes, columns):
         raise ValueError("its table does not match its hash")
-    return attributes, pd.DataFrame(columns), sha256
+    return attributes, pd.DataFrame(columns)
+
+
+def _check(attributes: Mapping, features: Mapping, expected: Mapping) -> None:
+    """Raise _Unfit when a file is of something else, or of other feature settings."""
+    content = [str(attributes.get(key)) for key in expected]
+    if content != list(expected.values()):
+        raise _Unfit(
+            f"holds {' '.join(content)}, not {' '.join(expected.values())} (name the right folder)"
+        )
+    stored = json.loads(attributes["features"])
+    differences = [
+        f"{key}: {stored.get(key)} in the file, {features.get(key)} in the settings"
+        for key in sorted({*stored, *features})
+        if stored.get(key) != features.get(key)
+    ]
+    if differences:
+        raise _Unfit(f"was made with other feature settings ({'; '.join(differences)})")
 
 
 def _read_frames(
-    path: Path, file: h5py.File, table: pd.DataFrame, bands: int, memory: float, advice: str
+    file: h5py.File, table: pd.DataFrame, bands: int, memory: float, faults_named: Callable
 ) -> np.ndarray | OnDisk:
     """The frames of a file, each recording checked when it is read; in memory, the file closes."""
     stored, lengths, digests = file["frames"], table["length"].to_numpy(), table["digest"].tolist()
-    shape = (int(lengths.sum()), bands)
+    shape, first = (int(lengths.sum()), bands), offsets(lengths)
     if stored.shape != shape or stored.dtype != np.uint16:
         raise ValueError(
             f"it holds frames {stored.dtype} {stored.shape}, its recordings have uint16 {shape}"
         )
     on_disk = stored.nbytes > memory
-    source, first = stored if on_disk else stored[()], offsets(lengths)
+    source = stored if on_disk else stored[()]
 
     def load(number: int) -> np.ndarray:
-        with _damage_named(path, advice):
+        with faults_named():
             frames = source[first[number] : first[number] + lengths[number]]
             if digest(frames) != digests[number]:
                 raise ValueError(f"the frames of {table['recording'][number]} do not match")
@@ -221,19 +237,6 @@ def _read_frames(
         load(number)
     file.close()
     return source
-
-
-def _check_features(path: Path, stored: Mapping, wanted: Mapping, advice: str) -> None:
-    differences = [
-        f"{key}: {stored.get(key)} in the file, {wanted.get(key)} in the settings"
-        for key in sorted({*stored, *wanted})
-        if stored.get(key) != wanted.get(key)
-    ]
-    if differences:
-        raise UserError(
-            f"{path} was made with other feature settings ({'; '.join(differences)}): set them "
-            f"alike, or {advice}"
-        )
 
 
 def _new_file(path: Path) -> h5py.File:
@@ -265,6 +268,7 @@ def _sha256(attributes: Mapping, columns: Mapping) -> str:
     plain = {
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in attributes.items()
+        if key != "sha256"
     }
     total = hashlib.sha256(json.dumps(plain, sort_keys=True).encode())
     for name, values in sorted(columns.items()):

@@ -26,11 +26,7 @@ AGAIN = "make the data set again with its own line and --overwrite"
 
 @dataclass(frozen=True)
 class Folds:
-    """How a data set is cross-validated.
-
-    count : number of folds
-    groups : "artist" keeps the recordings of each on one side; None does not
-    """
+    """How a data set is cross-validated; groups : "artist" keeps each artist on one side."""
 
     count: int
     groups: str | None = None
@@ -52,19 +48,14 @@ class Part:
 def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> Iterator[Part]:
     """The folds of a data set.
 
-    Parameters
-    ----------
-    pool : all of its recordings
-    folder : of the data set; the folds of its split.csv are used if there are as many as asked for
-    val : share of the recordings outside the test for validation
-    seed : of the draws
+    pool : all of its recordings; folder : of the data set, whose split.csv gives the folds if it
+    has as many as asked for; val : share of the recordings outside the test for validation
 
     Raises UserError when artists are asked for and not known, or are torn by given folds, and when
     a class does not reach every split.
     """
     table = pool.table
-    if folds.count > len(table):
-        raise UserError(f"--folds {folds.count}: there are {len(table)} recordings")
+    shares = splits.fold_shares(folds.count, len(table))
     if folds.groups and (table["group"] == "").all():
         raise UserError(
             f"no {folds.groups} is known of any of the {len(table)} recordings: leave out "
@@ -73,7 +64,6 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
     by = "group" if folds.groups else None
     same = table["digest"] if "digest" in table else table["recording"]
     together = splits.kept_together(table, by, same)
-    shares = splits.fold_shares(folds.count)
     fold = _given(folder, table, folds.count)
     if fold is None:
         fold = splits.assign(table["quadrant"], together, shares, seed)

@@ -30,9 +30,8 @@ AGAIN = "make the set again (--overwrite)"
 def prepare(request: Request, data: Path, folder: Path) -> Path:
     """Make one data set.
 
-    data : folder of the corpora; folder : where the data set goes
-
-    Returns the folder that was written. It holds all files of the data set, or is left as it was.
+    data : folder of the corpora; folder : where the data set goes. Returns the folder that was
+    written, which holds all files of the data set, or is left as it was.
     """
     folder, settings = folder.resolve(), request.settings
     if not folder.name:
@@ -112,19 +111,15 @@ def _write(
 ) -> dict[str, str]:
     """Write the splits and the tables of a data set; the hash of each file."""
     hashes = {}
+    common = {"corpus": request.kind, "language": LANGUAGES[request.language]}
+    common["seed"] = request.seed
     for name, part in table.groupby("split"):
-        attributes = {
-            "split": name,
-            "corpus": request.kind,
-            "language": LANGUAGES[request.language],
-            "seed": request.seed,
-        }
         hashes[dataset_file.file_name(name)] = dataset_file.write(
             folder / dataset_file.file_name(name),
             table=part,
             frames=map(work.frames, part["recording"]),
             features=request.settings["features"],
-            attributes=attributes,
+            attributes={"split": name, **common},
         )
     columns = [name for name in SPLIT_COLUMNS if name in table]
     lost = entries.loc[entries["digest"].isna(), ["recording", "path", "reason"]]
@@ -201,8 +196,6 @@ def _fingerprint(recordings: pd.DataFrame) -> str:
 
 def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
     """Whether the data set is there already; UserError if another one is."""
-    if folder.is_file():
-        raise UserError(f"{folder} is a file: name a folder with -ps")
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
@@ -260,8 +253,8 @@ def _check_losses(request: Request, entries: pd.DataFrame, listing: Path) -> Non
     """Raise UserError when too many recordings cannot be used; list them in a file."""
     skipped, total = entries[entries["digest"].isna()], len(entries)
     max_lost = request.settings["dataset"]["max_lost"]
-    some_left = len(skipped) < total
-    if len(skipped) <= max_lost * total or (request.allow_skips and some_left):
+    any_left = len(skipped) < total
+    if len(skipped) <= max_lost * total or (request.allow_skips and any_left):
         return
     with artefacts_files.atomic(listing) as path:
         skipped[["recording", "path", "reason"]].to_csv(path, index=False)
@@ -269,5 +262,5 @@ def _check_losses(request: Request, entries: pd.DataFrame, listing: Path) -> Non
     raise UserError(
         f"{len(skipped)} of {total} recordings cannot be used, more than {max_lost:.0%} "
         f"({first}; all in {listing}): mend the corpus"
-        + (", or accept the loss with --allow-skips" if some_left else "")
+        + (", or accept the loss with --allow-skips" if any_left else "")
     )

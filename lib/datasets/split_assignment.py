@@ -40,10 +40,8 @@ def divide(
                 "leave out --groups, or mend it",
             )
         splits.check_classes(classes, columns["split"], list(request.shares))
-    if request.folds > len(table):
-        raise UserError(f"--folds {request.folds}: there are {len(table)} recordings")
     if request.folds:
-        shares = splits.fold_shares(request.folds)
+        shares = splits.fold_shares(request.folds, len(table))
         columns["fold"] = splits.assign(classes, together, shares, request.seed)
     return columns
 
@@ -77,7 +75,7 @@ def report_division(request: Request, given: pd.DataFrame | None, table: pd.Data
         )
     drawn = {} if given is not None else {"split": request.shares}
     if request.folds:
-        drawn["fold"] = splits.fold_shares(request.folds)
+        drawn["fold"] = splits.fold_shares(request.folds, len(table))
     for column, shares in drawn.items():
         off, name, part = splits.deviation(table[request.stratify], table[column], shares)
         where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"

@@ -26,14 +26,12 @@ def draw_hours(
     seed: int,
     by: str | None = None,
 ) -> pd.DataFrame:
-    """Draw recordings in seeded random order until `hours` are reached.
+    """Draw recordings in seeded random order until `hours` are reached; 0 takes all.
 
     Parameters
     ----------
     table : recordings, as of lib.corpora.catalogue
-    hours : how much to draw; 0 takes all
-    seconds_of : path -> duration in seconds, 0 where a file cannot be read (it is drawn, so that
-        extraction can report it)
+    seconds_of : path -> duration in seconds; 0 still draws a file
     seed : of the order; a draw of fewer hours with the same seed lies inside one of more
     by : column of groups (speakers) that are covered evenly: the next recording is always of the
         group of which the fewest seconds are drawn. None draws without regard to groups
@@ -80,17 +78,18 @@ def mixture(
 
 
 def shares_of(test: float, val: float) -> dict[str, float]:
-    """The share of all recordings of each split that there is.
+    """The share of all recordings of each split; `val` is of those outside the test.
 
-    test : share of all recordings for the test; 0 makes no test split
-    val : share of the others for validation
+    A share of 0 makes no split.
     """
     shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
     return {name: share for name, share in shares.items() if share}
 
 
-def fold_shares(count: int) -> dict[int, float]:
-    """The share of all recordings of each of the folds 1 … count."""
+def fold_shares(count: int, recordings: int) -> dict[int, float]:
+    """The share of each of the folds 1 … count; UserError when there are fewer recordings."""
+    if count > recordings:
+        raise UserError(f"--folds {count}: there are {recordings} recordings")
     return dict.fromkeys(range(1, count + 1), 1 / count)
 
 
@@ -101,21 +100,18 @@ def check_classes(classes: pd.Series, where: pd.Series, names: Sequence) -> None
         lost = [str(c) for c in counts.index if counts.loc[c, name] == 0]
         if lost or counts.empty:
             shown = ", ".join(f"{c or 'all'}: {n}" for c, n in classes.value_counts().items())
-            what = f"no recording of {', '.join(lost)}" if any(lost) else "no recording"
+            of_classes = f" of {', '.join(lost)}" if any(lost) else ""
             raise UserError(
-                f"{what} is left for {name!r}, of {shown}: bring more recordings (or smaller "
-                "groups), or change dataset.test, dataset.val or --folds"
+                f"no recording{of_classes} is left for {name!r}, of {shown}: bring more recordings "
+                "(or smaller groups), or change dataset.test, dataset.val or --folds"
             )
 
 
 def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> pd.Series:
     """Names of the sets that must not be torn apart : str (n,).
 
-    Parameters
-    ----------
-    by : column of the groups (artist, speaker); an empty group is a recording of its own. None
-        where groups do not matter
-    same : per row, equal values for recordings with the same samples
+    by : column of the groups (artist, speaker), of which an empty one is the recording alone; None
+    where groups do not matter; same : per row, equal values for recordings with the same samples
     """
     groups = _groups(table, by)
     # sets that share a recording's samples are one: follow each to its oldest member
@@ -135,12 +131,8 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
 def assign(classes: pd.Series, together: pd.Series, shares: Mapping, seed: int) -> pd.Series:
     """Disjoint, exhaustive parts (splits or folds) with near the same shares of every class.
 
-    Parameters
-    ----------
-    classes : class per row
-    together : per row, the name of the set that stays in one part, as of `kept_together`
-    shares : {name of a part: its share of all rows}
-    seed : of the random order of sets of the same size
+    classes : class per row; together : per row, the name of the set that stays in one part, as of
+    `kept_together`; shares : {name of a part: its share of all rows}
 
     Returns the name of the part per row. Raises UserError when a class does not reach every part.
 
@@ -178,13 +170,9 @@ def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[fl
 
     shares : {split: share asked}; returns (distance, in recordings; class; split)
     """
-    counts = pd.crosstab(classes, where)
-    worst = (0.0, "", "")
-    for name, share in shares.items():
-        for c in counts.index:
-            off = abs(counts.loc[c].get(name, 0) - share * counts.loc[c].sum())
-            worst = max(worst, (float(off), str(c), str(name)))
-    return worst
+    counts = pd.crosstab(classes, where).reindex(columns=list(shares), fill_value=0)
+    off = (counts - np.outer(counts.sum(axis=1), list(shares.values()))).abs().unstack()
+    return max((distance, str(c), str(name)) for (name, c), distance in off.items())
 
 
 def _groups(table: pd.DataFrame, by: str | None) -> list[str]:

@@ -18,10 +18,7 @@ from lib.labels import PLANE, QUADRANTS
 class OnDisk:
     """Frames of a file larger than memory: read by recording, those used last are kept.
 
-    Parameters
-    ----------
-    load : number of a recording -> its frames, (length, n_mels)
-    lengths : frames per recording
+    load : number of a recording -> its frames, (length, n_mels); lengths : frames per recording;
     keep : frames to hold in memory, at most (the recording in use always is)
     """
 

@@ -103,7 +103,7 @@ def test_folds_are_as_even_as_scikit_learns(k, seed):
     rng = np.random.default_rng(seed)
     table = music([80, 60, 50, 70], [f"a{a}" for a in rng.integers(0, 120, 260)])
     together = splits.kept_together(table, "group", table["recording"])
-    shares = splits.fold_shares(k)
+    shares = splits.fold_shares(k, len(table))
     fold = splits.assign(table["quadrant"], together, shares, seed)
     assert set(fold) == set(range(1, k + 1))
     assert pd.DataFrame({"g": table["group"], "f": fold}).groupby("g")["f"].nunique().max() == 1
