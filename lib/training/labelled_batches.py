@@ -41,7 +41,7 @@ class Labelled(Batches):
         number = section["windows_per_epoch"]
         if 0 < number < len(self.source):
             self.items, self.size = number, min(self.size, number)
-            self.order = partial(self.source.some, number)
+            self.order = partial(self.source.draw, number)
 
     def load(self, index, counts, rng):
         x = self.take(index)
