@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,9 +124,13 @@ def workers(table, folder, features, rounds=5):
     for round_ in range(rounds):
         for number in rates:
             with extraction.Work(folder / f"{number} {round_}", {}, features["n_mels"]) as work:
-                here, there = extraction._here, extraction._in_processes
-                options = (rows, features, 0.02, work)
-                entries = here(*options) if number == 1 else there(*options, number)
+                extractor = partial(
+                    extraction_shards.extract_one, features=dict(features), max_cut=0.02
+                )
+                if number == 1:
+                    entries = extraction._here(rows, extractor, work.folder)
+                else:
+                    entries = extraction._in_processes(rows, extractor, work.folder, workers=number)
                 times = [time.monotonic() for _ in entries]
             rates[number].append((len(rows) - 64) / (times[-1] - times[63]))
     one, two = (float(np.median(rates[number])) for number in (1, 2))

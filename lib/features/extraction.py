@@ -1,9 +1,8 @@
 """Recordings -> packed log-mel frames in a work folder: in parallel, resumable, then one writer.
 
-A work folder holds inputs.json, which says what the work is for (work for something else is
-refused), and the shards of the processes that extract (lib.features.extraction_shards). The data
-set's files are then written from it by one process, in an order that does not depend on who
-extracted what.
+A work folder holds inputs.json, which says what the work is for (other work is refused), and the
+shards of the processes that extract (lib.features.extraction_shards). One process then writes the
+data set's files from it, in an order that does not depend on which process extracted what.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from lib.artefacts import files, run_record
 from lib.console import native_messages_aside, say
 from lib.errors import UserError
 from lib.features import extraction_shards
-from lib.features.extraction_shards import FILE
+from lib.features.extraction_shards import FILE, Shard
 from lib.features.frame_packing import digest
 
-JOB_BYTES = 1 << 20  # of sound files given to a worker at a time: little to say, much to do
+JOB_BYTES = 1 << 20  # of sound files given to a worker at a time: few messages, much work
 WORKER_BYTES = 32 << 20  # of sound files that make another process worth its start of half a second
 CLUSTER_BYTES = 64 << 20  # of sound files sent to a cluster at a time: bounds what comes back
 DASK_SECONDS = 10  # to wait for a scheduler's answer
@@ -51,39 +50,39 @@ def extract(
     Parameters
     ----------
     recordings : recording, path, bytes, modified
-    max_cut : share of what a file's header promises that may be missing
+    max_cut : share of the length that a file's header promises that may be missing
     workers : processes; 0: one per core as far as the work is worth it; 1: this one
-    scheduler : address of a Dask scheduler, whose workers then do it
+    scheduler : address of a Dask scheduler, whose workers extract
 
     Returns the entries of the journals, one per recording, in the order of `recordings`: length and
     digest, or reason. Raises UserError when the scheduler cannot be reached, or workers die.
     """
     waiting = [row for row in recordings.to_dict("records") if not work.has(row)]
-    done = len(recordings) - len(waiting)
-    if done:
+    if len(waiting) < len(recordings):
+        done = len(recordings) - len(waiting)
         say(f"going on: {done} of {len(recordings)} recordings are extracted already")
     if waiting:
-        size = sum(max(row["bytes"], 0) for row in waiting)
-        workers = workers or min(joblib.cpu_count(), 1 + size // WORKER_BYTES)
+        extractor = partial(extraction_shards.extract_one, features=dict(features), max_cut=max_cut)
+        workers = workers or min(joblib.cpu_count(), 1 + sum(map(_size, waiting)) // WORKER_BYTES)
         if scheduler is not None:
-            found = _on_dask(waiting, features, max_cut, work, scheduler)
+            results = _on_dask(waiting, extractor, work.folder, scheduler=scheduler)
         elif workers > 1:
-            found = _in_processes(waiting, features, max_cut, work, workers)
+            results = _in_processes(waiting, extractor, work.folder, workers=workers)
         else:
-            found = _here(waiting, features, max_cut, work)
+            results = _here(waiting, extractor, work.folder)
         with (
             native_messages_aside() as errors,
-            contextlib.closing(found),
+            contextlib.closing(results),
             tqdm(
-                found, "log-mel", len(waiting), unit=" recordings", disable=None, file=errors
+                results, "log-mel", len(waiting), unit=" recordings", disable=None, file=errors
             ) as entries,
         ):
             work.entries.update((entry["recording"], entry) for entry in entries)
-    entries = pd.DataFrame([work.entries[name] for name in recordings["recording"]])
-    return entries.reindex(columns=["recording", *FILE, "sha256", "reason", "length", "digest"])
+    table = pd.DataFrame([work.entries[name] for name in recordings["recording"]])
+    return table.reindex(columns=["recording", *FILE, "sha256", "reason", "length", "digest"])
 
 
-class Work:
+class Work(contextlib.ExitStack):
     """The work folder of a data set, made or taken up again. Use as a context.
 
     Parameters
@@ -96,10 +95,11 @@ class Work:
     """
 
     def __init__(self, folder: Path, inputs: Mapping, bands: int, overwrite: bool = False):
+        super().__init__()
         self.folder, self.bands = folder, bands
         advice = f"remove {folder}, its recordings are extracted again"
-        there = files.read_json(folder / "inputs.json", advice)
-        differ = run_record.differences(there, json.loads(json.dumps(inputs))) if there else []
+        before = files.read_json(folder / "inputs.json", advice)
+        differ = run_record.differences(before, json.loads(json.dumps(inputs))) if before else []
         if differ and overwrite:
             shutil.rmtree(folder)
         elif differ:
@@ -111,15 +111,8 @@ class Work:
         files.write_json(folder / "inputs.json", inputs)
         self.files: dict[str, BinaryIO] = {}
         # what does not match was lost when the machine stopped before the disk had it
-        intact = filter(self._intact, extraction_shards.entries(folder))
+        intact = filter(self._is_intact, extraction_shards.entries(folder))
         self.entries = {entry["recording"]: entry for entry in intact}
-
-    def __enter__(self) -> Work:
-        return self
-
-    def __exit__(self, *_) -> None:
-        for file in self.files.values():
-            file.close()
 
     def remove(self) -> None:
         """Remove the folder: what it held stands in the data set."""
@@ -137,53 +130,53 @@ class Work:
     def _read(self, entry: Mapping) -> np.ndarray:
         name = entry["shard"]
         if name not in self.files:
-            self.files[name] = open(self.folder / f"{name}.frames", "rb")
-        size = entry["length"] * self.bands * np.uint16().nbytes
-        stored = os.pread(self.files[name].fileno(), size, entry["start"])
+            self.files[name] = self.enter_context(open(self.folder / f"{name}.frames", "rb"))
+        stored = os.pread(self.files[name].fileno(), self._bytes(entry), entry["start"])
         return np.frombuffer(stored, np.uint16).reshape(-1, self.bands)
 
-    def _intact(self, entry: Mapping) -> bool:
-        """Whether frames are there as the entry says; what could not be used is tried again."""
+    def _bytes(self, entry: Mapping) -> int:
+        return entry["length"] * self.bands * np.uint16().nbytes
+
+    def _is_intact(self, entry: Mapping) -> bool:
+        """Whether the frames are there as the entry says. A recording without frames is not: it is
+        tried again."""
         try:
             known = isinstance(entry["recording"], str) and all(key in entry for key in FILE)
-            # sizes first: a damaged one must not be read
-            end = entry["start"] + entry["length"] * self.bands * np.uint16().nbytes
-            there = os.stat(self.folder / f"{entry['shard']}.frames").st_size
-            whole = known and 0 <= entry["start"] < end <= there
-            return whole and digest(self._read(entry)) == entry["digest"]
+            # the size first: an impossible one must not be read
+            held = os.stat(self.folder / f"{entry['shard']}.frames").st_size
+            whole = 0 <= entry["start"] < entry["start"] + self._bytes(entry) <= held
+            return known and whole and digest(self._read(entry)) == entry["digest"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
 
-def _here(rows: list[dict], features: Mapping, max_cut: float, work: Work) -> Iterator[dict]:
+def _here(rows: list[dict], extractor: Callable, folder: Path) -> Iterator[dict]:
     """Entries of the recordings, extracted by this process."""
     extraction_shards.keep_memory()
-    with contextlib.closing(extraction_shards.Shard(work.folder)) as shard:
+    with contextlib.closing(Shard(folder)) as shard:
         for row in rows:
-            yield shard.add(*extraction_shards.extract_one(row, features, max_cut))
+            yield shard.add(*extractor(row))
 
 
 def _in_processes(
-    rows: list[dict], features: Mapping, max_cut: float, work: Work, workers: int
+    rows: list[dict], extractor: Callable, folder: Path, workers: int
 ) -> Iterator[dict]:
-    """Entries of the recordings, extracted by worker processes, each with a shard of its own."""
+    """Entries of the recordings, extracted by worker processes, each with its shard."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["lib.features.extraction_shards", "librosa.filters"]
-    )  # imported once for all
-    begin = (work.folder, dict(features), max_cut)
-    with ProcessPoolExecutor(workers, context, extraction_shards.begin_worker, begin) as pool:
-        try:
-            yield from _bounded(
-                partial(pool.submit, extraction_shards.work), _jobs(rows), 2 * workers
-            )
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process died (was it killed for memory?): what is extracted is kept; run "
-                "the same line again, with fewer workers (--set dataset.workers=1)"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)  # waits for the jobs that run
+    # imported once for all workers
+    context.set_forkserver_preload([extraction_shards.__name__, "librosa.filters"])
+    pool = ProcessPoolExecutor(
+        workers, context, initializer=extraction_shards.begin_worker, initargs=(folder, extractor)
+    )
+    try:
+        yield from _bounded(partial(pool.submit, extraction_shards.work), _jobs(rows), 2 * workers)
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process died (was it killed for memory?): what is extracted is kept; run "
+            "the same line again, with fewer workers (--set dataset.workers=1)"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)  # waits for the jobs that run
 
 
 def _bounded(submit: Callable, jobs: Iterable, most: int) -> Iterator[dict]:
@@ -204,7 +197,7 @@ def _jobs(rows: Iterable[dict], size: int = JOB_BYTES) -> Iterator[list[dict]]:
     job, total = [], 0
     for row in rows:
         job.append(row)
-        total += max(row["bytes"], 0)
+        total += _size(row)
         if total >= size:
             yield job
             job, total = [], 0
@@ -212,11 +205,16 @@ def _jobs(rows: Iterable[dict], size: int = JOB_BYTES) -> Iterator[list[dict]]:
         yield job
 
 
-def _on_dask(
-    rows: list[dict], features: Mapping, max_cut: float, work: Work, scheduler: str
-) -> Iterator[dict]:
-    """Entries of the recordings, extracted by the workers of a Dask scheduler, which sees to those
-    that die. They send the frames, and this process writes them: disks need not be shared."""
+def _size(row: Mapping) -> int:
+    return max(row["bytes"], 0)  # -1: there is no file
+
+
+def _on_dask(rows: list[dict], extractor: Callable, folder: Path, scheduler: str) -> Iterator[dict]:
+    """Entries of the recordings, extracted by the workers of a Dask scheduler.
+
+    Workers send the frames, and this process writes them: disks need not be shared. The scheduler
+    replaces workers that die.
+    """
     try:
         from distributed import Client
     except ImportError as error:
@@ -225,33 +223,29 @@ def _on_dask(
         client = Client(scheduler, timeout=DASK_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(f"no Dask scheduler answers at {scheduler} ({error}): start one") from error
-    job = joblib.delayed(
-        partial(extraction_shards.extract_one, features=dict(features), max_cut=max_cut)
-    )
     with (
         client,
         joblib.parallel_config("dask", client=client),
-        contextlib.closing(extraction_shards.Shard(work.folder)) as shard,
+        contextlib.closing(Shard(folder)) as shard,
     ):
         _check_workers(client, scheduler)
         parallel = joblib.Parallel(return_as="generator_unordered")
-        for block in _jobs(rows, CLUSTER_BYTES):
-            for entry, frames in parallel(map(job, block)):
+        for job in _jobs(rows, CLUSTER_BYTES):
+            for entry, frames in parallel(map(joblib.delayed(extractor), job)):
                 yield shard.add(entry, frames)
 
 
 def _check_workers(client, scheduler: str) -> None:
-    """Raise UserError when there is no worker, or one that has not the suite's code or packages."""
+    """Raise UserError when no worker is there, or one lacks the suite's code or packages."""
     if not client.ncores():
         raise UserError(f"{scheduler} has no workers: start some, in the suite's folder (README)")
-    for worker, found in client.run(_versions, on_error="return").items():
-        if not isinstance(found, dict):
+    for worker, versions in client.run(_versions, on_error="return").items():
+        if not isinstance(versions, dict):
             raise UserError(
-                f"the Dask worker {worker} cannot run the suite ({found}): start it with the "
+                f"the Dask worker {worker} cannot run the suite ({versions}): start it with the "
                 "suite's folder on its PYTHONPATH and the packages of requirements.txt"
             )
-        differ = run_record.differences(found, _versions())
-        if differ:
+        if differ := run_record.differences(versions, _versions()):
             say(f"note: the Dask worker {worker} has other versions: {'; '.join(differ)}")
 
 

@@ -1,11 +1,10 @@
-"""Extraction of single recordings, and the files that a process writes them to. Imports little:
-this is all that a worker process has.
+"""Extraction of single recordings, and the files that a process writes them to.
 
-A shard is a pair of files that one process appends to:
+This module is all that a worker process has, so it imports little. A shard is a pair of files that
+one process appends to:
     <name>.frames   uint16, the packed frames of recordings, in the order in which they came
-    <name>.journal  JSON, a line per recording: which file it was (path, bytes, modified, sha256),
-                    and either where its frames are (shard, start, length, digest) or the reason why
-                    it has none
+    <name>.journal  JSON, a line per recording: its file (path, bytes, modified, sha256), and where
+                    its frames are (shard, start, length, digest) or why it has none (reason)
 A line is written after its frames, so a process that is killed leaves whole recordings only.
 """
 
@@ -17,7 +16,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,21 +31,21 @@ FILE = ("path", "bytes", "modified")  # what tells whether a file is the one tha
 def stamp(path: str) -> dict:
     """Size in bytes and time of modification (ns since 1970) of a file, -1 where there is none."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return {"bytes": -1, "modified": -1}
-    return {"bytes": found.st_size, "modified": found.st_mtime_ns}
+    return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 def extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, np.ndarray | None]:
     """The journal's entry of a recording, and its packed frames if it has any.
 
-    row : recording, path, bytes, modified; max_cut : as of lib.features.audio_decoding.stream
+    row : recording, path, bytes, modified; max_cut : as of audio_decoding.read_audio
     """
-    entry = {"recording": row["recording"], **{key: row[key] for key in FILE}, "sha256": None}
-    packing = Packing.of(features)
+    entry = {key: row[key] for key in ("recording", *FILE)} | {"sha256": None}
+    pack = Packing.of(features).pack
     try:
-        parts = [packing.pack(f) for f in audio_decoding.stream(row["path"], features, max_cut)]
+        parts = list(map(pack, audio_decoding.stream(row["path"], features, max_cut)))
         entry["sha256"] = file_hash(Path(row["path"]))
     except audio_decoding.UnusableRecording as reason:
         return entry | {"reason": str(reason)}, None
@@ -77,14 +76,13 @@ class Shard:
         return entry
 
     def close(self) -> None:
-        """Close the files."""
         if self.frames is not None:
             self.frames.close()
             self.journal.close()
 
 
 def entries(folder: Path) -> Iterator[dict]:
-    """The entries of all shards in a folder; half a line at the end of one is left out."""
+    """The entries of all shards in a folder; of a shard, those before its first damaged line."""
     for path in sorted(folder.glob("*.journal")):
         with open(path, "rb") as lines:
             for line in lines:
@@ -107,18 +105,18 @@ def keep_memory() -> None:
     np.empty(31 << 20, np.uint8)
 
 
-def begin_worker(folder: Path, features: Mapping, max_cut: float) -> None:
-    """What a worker process does first."""
-    global _shard, _features, _max_cut  # a worker's own, for its lifetime
-    _shard, _features, _max_cut = Shard(folder), features, max_cut
+def begin_worker(folder: Path, extractor: Callable) -> None:
+    """Prepare a worker process. extractor : `extract_one` with its settings."""
+    global _shard, _extractor  # a worker's own, for its lifetime
+    _shard, _extractor = Shard(folder), extractor
     keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def work(rows: Iterable[Mapping]) -> list[dict]:
-    """What a worker process does for some recordings: write them to its shard, tell where."""
-    return [_shard.add(*extract_one(row, _features, _max_cut)) for row in rows]
+    """Extract some recordings in a worker process, to its shard. Returns their entries."""
+    return [_shard.add(*_extractor(row)) for row in rows]
 
 
 def _end_with_parent() -> None:

@@ -1,8 +1,7 @@
 """Sound that libsndfile cannot decode, or not to its end: by FFmpeg, through PyAV.
 
-FFmpeg is given the bytes of one file and may read only formats whose sound stands in the file
-itself (FORMATS): a playlist that is named like a sound file reaches neither other files nor the
-network.
+FFmpeg gets the bytes of one file and reads only formats that hold their sound in that file
+(FORMATS): a playlist that is named like a sound file reaches neither other files nor the network.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ class Undecodable(Exception):
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[tuple]:
     """The container and its first stream of sound; Undecodable where there is none."""
-    import av  # only here: a tenth of a second, of which most files have no need
+    import av  # only here: it takes a tenth of a second, and most files do without
 
     av.logging.set_level(av.logging.PANIC)
     with open(path, "rb") as file:
@@ -43,10 +42,7 @@ def _opened(path: str | Path) -> Iterator[tuple]:
 
 
 def seconds_held(path: str | Path) -> float:
-    """The length of all packets of a file in seconds, without decoding them.
-
-    Raises Undecodable when FFmpeg cannot read the file.
-    """
+    """The length of all packets of a file in seconds, without decoding them. Raises Undecodable."""
     with _opened(path) as (container, stream):
         held = sum(packet.duration or 0 for packet in container.demux(stream))
         return float(held * stream.time_base)
@@ -56,7 +52,7 @@ class Pieces:
     """The samples of a file, piece by piece: (rate in Hz, float32 (n, channels)).
 
     Rate and channels may differ between pieces. `promised`, once all are read, is the length in
-    seconds that the file states, 0 where it states none; packets that cannot be decoded count.
+    seconds that the file states, or else that of all its packets, decoded or not.
     """
 
     def __init__(self, path: str | Path):
@@ -65,20 +61,20 @@ class Pieces:
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         import av
 
-        held = lost = 0.0
+        seconds = 0.0
         with _opened(self.path) as (container, stream):
             stated = STATED & set(container.format.name.split(","))
             for packet in container.demux(stream):
                 try:
                     frames = packet.decode()
                 except av.error.FFmpegError:
-                    lost += float((packet.duration or 0) * packet.time_base)
+                    seconds += float((packet.duration or 0) * packet.time_base)
                     continue
                 for frame in frames:
-                    held += frame.samples / frame.sample_rate
+                    seconds += frame.samples / frame.sample_rate
                     yield frame.sample_rate, _samples(frame)
             length = stream.duration if stated and stream.duration else 0
-            self.promised = max(float(length * stream.time_base), held + lost)
+            self.promised = max(float(length * stream.time_base), seconds)
 
 
 def _samples(frame) -> np.ndarray:

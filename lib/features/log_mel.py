@@ -29,14 +29,10 @@ FLOAT32_LEVEL = 5e-5
 def log_mel(samples: np.ndarray, features: Mapping) -> np.ndarray:
     """Log-mel frames of a signal.
 
-    Parameters
-    ----------
     samples : float32 (n,), at `features["sample_rate"]` Hz
     features : the section `features` of the settings
 
-    Returns
-    -------
-    frames : float32 (1 + n // hop_length, n_mels), natural-log magnitude
+    Returns frames : float32 (1 + n // hop_length, n_mels), natural-log magnitude.
     """
     return np.concatenate(list(log_mel_frames([samples], features)))
 

@@ -49,9 +49,9 @@ def test_only_what_is_missing_or_changed_is_extracted(recordings, features, tmp_
     done = []
     one = extraction_shards.extract_one
 
-    def counted(row, *args):
+    def counted(row, **settings):
         done.append(row["recording"])
-        return one(row, *args)
+        return one(row, **settings)
 
     monkeypatch.setattr(extraction_shards, "extract_one", counted)
     with work(tmp_path) as folder:
@@ -112,7 +112,9 @@ def test_processes_are_started_where_the_work_is_worth_it(
     for name in ("_here", "_in_processes"):
         real = getattr(extraction, name)
         monkeypatch.setattr(
-            extraction, name, lambda *args, n=name, r=real: used.append(n) or r(*args)
+            extraction,
+            name,
+            lambda *args, n=name, r=real, **workers: used.append(n) or r(*args, **workers),
         )
     with work(tmp_path) as folder:
         extraction.extract(recordings[:2], features, 0.02, folder)
