@@ -13,6 +13,7 @@ valence follow from those. With several models, probabilities are averaged first
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,11 +37,11 @@ POINTS = 1500  # of the waveform in a figure
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is predicted for one file.
+    """The prediction for one file.
 
-    table    : a row per window, as told at the top of this file
+    table    : a row per window, as the docstring of this module says
     summary  : of the clip, for JSON: seconds (used), promised_seconds (more where the file is cut
-               short), windows, quadrant, p_quadrants, arousal, valence, …
+               short), windows, quadrant, p_quadrants, arousal, valence
     envelope : float32 (points, 2), lowest and highest sample along the file, in [-1, 1]
     """
 
@@ -51,11 +52,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """One or several classifiers, loaded once.
-
-    classifiers : their probabilities are averaged
-    hop         : frames between windows
-    """
+    """One or several classifiers, whose probabilities are averaged. hop : frames between windows"""
 
     classifiers: tuple[Classifier, ...]
     hop: int
@@ -64,7 +61,7 @@ class Predictor:
     def load(
         cls, *models: str | Path, hop: float | None = None, features: Mapping | None = None
     ) -> Predictor:
-        """Load classifiers, as of saved_models.classifier; without any, the one of the suite.
+        """Load classifiers, as saved_models.classifier does; without any, the one of the suite.
 
         Parameters
         ----------
@@ -76,15 +73,14 @@ class Predictor:
         """
         features = features or configuration.load()["features"]
         paths = [Path(model) for model in models] or [saved_models.SHIPPED]
-        found = tuple(saved_models.classifier(path, features) for path in paths)
-        first = found[0].features
-        for other in found[1:]:
-            differ = run_record.differences(first, other.features)
-            if differ:
-                raise UserError(f"{other.path} is of other features ({'; '.join(differ)})")
-        frame = first["hop_length"] / first["sample_rate"]
-        frames = first["window_frames"] if hop is None else max(1, round(hop / frame))
-        return cls(found, frames)
+        classifiers = tuple(saved_models.classifier(path, features) for path in paths)
+        for classifier in classifiers[1:]:
+            if differ := run_record.differences(classifiers[0].features, classifier.features):
+                raise UserError(f"{classifier.path} is of other features ({'; '.join(differ)})")
+        predictor = cls(classifiers, classifiers[0].features["window_frames"])
+        if hop is None:
+            return predictor
+        return cls(classifiers, max(1, round(hop / predictor.frame)))
 
     @property
     def features(self) -> Mapping:
@@ -99,8 +95,8 @@ class Predictor:
     def identity(self) -> dict:
         """All that decides a prediction, besides the file."""
         return {
-            "models": [str(one.path) for one in self.classifiers],
-            "sha256": [one.sha256 for one in self.classifiers],
+            "models": [str(classifier.path) for classifier in self.classifiers],
+            "sha256": [classifier.sha256 for classifier in self.classifiers],
             "hop_seconds": round(self.hop * self.frame, 6),
             "window_seconds": round(self.features["window_frames"] * self.frame, 6),
         }
@@ -110,42 +106,40 @@ class Predictor:
         return self.predict(path).table
 
     def predict(self, path: str | Path) -> Prediction:
-        """All about a sound file of any length; UnusableRecording when it cannot be used."""
+        """The prediction for a sound file of any length; UnusableRecording when it cannot be
+        used."""
         length = self.features["window_frames"]
         with audio_decoding.decoded(path, self.features["sample_rate"]) as sound:
-            parts = [
-                self._probabilities(windows)
-                for windows in cut(sound.frames(self.features), length, self.hop, SIZE)
-            ]
-            envelope, seconds, promised = sound.envelope(POINTS), sound.seconds, sound.promised
-        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        start = np.arange(len(found["quadrants"])) * self.hop * self.frame
-        columns = {"start_seconds": start.round(3)}
-        columns["end_seconds"] = np.minimum(start + length * self.frame, seconds).round(3)
+            batches = cut(sound.frames(self.features), length, self.hop, size=SIZE)
+            parts = list(map(self._probabilities, batches))
+            envelope = sound.envelope(POINTS)
+        windows = {task: np.concatenate([part[task] for part in parts]) for task in TASKS}
+        start = np.arange(len(windows["quadrants"])) * self.hop * self.frame
+        end = np.minimum(start + length * self.frame, sound.seconds)
+        table = pd.DataFrame({"start_seconds": start.round(3), "end_seconds": end.round(3)})
         for task in TASKS:
-            columns |= dict(zip(columns_of(task), found[task].T, strict=True))
-        columns["quadrant"] = np.array(QUADRANTS)[found["quadrants"].argmax(axis=1)]
-        for axis in ("arousal", "valence"):
-            columns[axis] = found[axis][:, 1] - found[axis][:, 0]
-        clip = {task: p.mean(axis=0, dtype=np.float64) for task, p in found.items()}
+            table[columns_of(task)] = windows[task]
+        table["quadrant"] = np.array(QUADRANTS)[windows["quadrants"].argmax(axis=1)]
+        clip = {task: windows[task].mean(axis=0, dtype=np.float64) for task in TASKS}
         summary = {
-            "seconds": round(seconds, 3),
-            "promised_seconds": round(promised, 3),
-            "windows": len(start),
+            "seconds": round(sound.seconds, 3),
+            "promised_seconds": round(sound.promised, 3),
+            "windows": len(table),
             "quadrant": QUADRANTS[int(clip["quadrants"].argmax())],
             "p_quadrants": dict(zip(QUADRANTS, clip["quadrants"].round(6).tolist(), strict=True)),
-            "arousal": round(float(clip["arousal"][1] - clip["arousal"][0]), 6),
-            "valence": round(float(clip["valence"][1] - clip["valence"][0]), 6),
         }
-        return Prediction(pd.DataFrame(columns), summary, envelope)
+        for axis in ("arousal", "valence"):
+            table[axis] = windows[axis][:, 1] - windows[axis][:, 0]
+            summary[axis] = round(float(clip[axis][1] - clip[axis][0]), 6)
+        return Prediction(table, summary, envelope)
 
     def _probabilities(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """Probabilities : {task: float32 (n, classes)} of windows (n, n_mels, length, 1)."""
         full = np.zeros((SIZE, *windows.shape[1:]), np.float32)  # one shape: traced once
         full[: len(windows)] = windows
-        found = [one.model.predict_on_batch(full) for one in self.classifiers]
+        outputs = [classifier.model.predict_on_batch(full) for classifier in self.classifiers]
         return {
-            task: np.mean([np.asarray(one[task])[: len(windows)] for one in found], axis=0)
+            task: np.mean([np.asarray(output[task])[: len(windows)] for output in outputs], axis=0)
             for task in TASKS
         }
 
@@ -155,19 +149,19 @@ def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Itera
 
     Returns windows : float32 (up to size, n_mels, length, 1), `hop` frames apart, as many as fit.
     """
-    rest, skip, ready = None, 0, []
+    windows = _windows(frames, length, hop)
+    while batch := list(itertools.islice(windows, size)):
+        yield np.stack(batch)[..., None]
+
+
+def _windows(frames: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:
+    rest, start = None, 0  # frames that are still needed, and where the next window starts in them
     for block in frames:
-        rest = block[skip:] if rest is None else np.concatenate([rest, block])[skip:]
-        skip = max(0, skip - len(block))
-        while len(rest) >= length:
-            ready.append(rest[:length].T)
-            skip = max(0, hop - len(rest))  # frames between two windows, where there are any
-            rest = rest[hop:]
-            if len(ready) == size:
-                yield np.stack(ready)[..., None]
-                ready = []
-    if ready:
-        yield np.stack(ready)[..., None]
+        rest = block if rest is None else np.concatenate([rest, block])
+        while start + length <= len(rest):
+            yield rest[start : start + length].T
+            start += hop
+        rest, start = rest[start:], max(0, start - len(rest))
 
 
 @lru_cache(maxsize=1)
@@ -176,14 +170,11 @@ def _shipped() -> Predictor:
 
 
 def predict_file(path: str | Path, predictor: Predictor | None = None) -> pd.DataFrame:
-    """The emotion of a sound file over time.
+    """The emotion of a sound file over time: a row per window.
 
-    Parameters
-    ----------
-    path : of a sound file
     predictor : None takes the model that comes with the suite
 
-    Returns a row per window, as told at the top of this file. Raises UnusableRecording, with the
-    reason, when the file cannot be decoded, is silent or shorter than a window.
+    Raises UnusableRecording, with the reason, when the file cannot be decoded, is silent or shorter
+    than a window.
     """
     return (predictor or _shipped()).table(path)

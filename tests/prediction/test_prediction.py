@@ -24,7 +24,7 @@ from lib.features import audio_decoding, log_mel
 from lib.features.audio_decoding import UnusableRecording
 from lib.labels import QUADRANTS, TASKS
 from lib.models import saved_models
-from lib.prediction import output_files, predictor
+from lib.prediction import predictor
 from lib.prediction.predictor import Predictor, predict_file
 
 PAIR = "models_trans/speech_eng_2_music_eng"
@@ -225,7 +225,7 @@ def test_an_interrupted_replacement_leaves_nothing_of_the_old_model(
     line = ["-i", str(music / "song.mp3"), "-o", str(out)]
     assert predict.main(["--model", model, *line]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(output_files, "_write_csv", lambda *_: pytest.fail("killed"))
+        patch.setattr(pd.DataFrame, "to_csv", lambda *_, **__: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             predict.main(["--model", other, *line, "--overwrite"])
     assert predict.main(["--model", other, *line]) == 0

@@ -113,7 +113,7 @@ def test_a_closed_pipe_is_no_file_that_failed(tmp_path, monkeypatch):
     def closed(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr(output_files, "_predict_one", lambda *_: "predicted")
+    monkeypatch.setattr(output_files, "_predict_one", lambda *_, **__: "predicted")
     monkeypatch.setattr(output_files, "say", closed)
     with pytest.raises(BrokenPipeError):
         output_files.predict_all([str(tmp_path / "x.wav")], None, None, None)
