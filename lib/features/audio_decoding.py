@@ -80,7 +80,7 @@ def stream(path: str | Path, features: Mapping, max_cut: float = 1.0) -> Iterato
 def decoded(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> Iterator[Sound]:
     """A decoded sound file, for the length of the block; otherwise like `read_audio`."""
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
-        yield _decode(path, sample_rate, max_cut, spool)
+        yield _decode(path, sample_rate, max_cut, spool=spool)
 
 
 @dataclass(frozen=True)

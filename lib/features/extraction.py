@@ -85,13 +85,10 @@ def extract(
 class Work(contextlib.ExitStack):
     """The work folder of a data set, made or taken up again. Use as a context.
 
-    Parameters
-    ----------
-    folder : the work folder
-    inputs : what the work is for
-    bands : of a frame
-    overwrite : begin anew where there is unfinished work for other inputs, instead of raising
-        UserError
+    inputs : what the work is for; bands : of a frame
+
+    Raises UserError where the folder holds unfinished work for other inputs, unless `overwrite`
+    removes that.
     """
 
     def __init__(self, folder: Path, inputs: Mapping, bands: int, overwrite: bool = False):

@@ -11,7 +11,6 @@ import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -74,9 +73,8 @@ class Pieces:
     def may_go_on(self) -> bool:
         """Whether the file may hold more sound than libsndfile reads."""
         if self.kind == "MP3":
-            length = _mp3_length(self.path)
-            size = Path(self.path).stat().st_size
-            return not (length.stated and 0 < size <= length.bytes + TAGS)
+            stated = _mp3_bytes(self.path)
+            return stated is None or Path(self.path).stat().st_size > stated + TAGS
         return self.kind == "OGG" and _is_chained(self.path)
 
 
@@ -87,7 +85,7 @@ def seconds_stated(path: str | Path) -> float:
 
 
 def _frames_stated(path: str | Path, file: soundfile.SoundFile) -> int:
-    known = file.frames < UNKNOWN and (file.format != "MP3" or _mp3_length(path).stated)
+    known = file.frames < UNKNOWN and (file.format != "MP3" or _mp3_bytes(path) is not None)
     return file.frames if known else 0
 
 
@@ -96,15 +94,9 @@ def _is_placeholder(size: int) -> bool:
     return size == 0 or any(0 <= limit - size <= PAGE for limit in PLACEHOLDERS)
 
 
-class _Mp3Length(NamedTuple):
-    """stated : whether the first frame states how many follow; bytes : of all, 0 where unknown."""
-
-    stated: bool
-    bytes: int
-
-
-def _mp3_length(path: str | Path) -> _Mp3Length:
-    """What the first frame of an MP3 file says of its length."""
+def _mp3_bytes(path: str | Path) -> int | None:
+    """How many bytes of an MP3 file its first frame states, 0 where only the number of frames is
+    stated, None where not even that."""
     with open(path, "rb") as file:
         head, start, size = file.read(10), 0, 0
         if head[:3] == b"ID3":
@@ -121,7 +113,9 @@ def _mp3_length(path: str | Path) -> _Mp3Length:
         flags, *fields = struct.unpack_from(">3I", frame, tag.end())
         count = fields.pop(0) if flags & 1 else 0
         size = fields[0] if flags & 2 else 0
-    return _Mp3Length(count > 0, start + size if size else 0)
+    if not count:
+        return None
+    return start + size if size else 0
 
 
 def _is_chained(path: str | Path) -> bool:

@@ -98,8 +98,13 @@ class _Bank(NamedTuple):
 
 
 def _bank(features: Mapping, dtype: type = np.float64) -> _Bank:
-    sizes = (features[key] for key in ("sample_rate", "n_fft", "win_length", "n_mels"))
-    return _bank_of(*sizes, dtype)
+    return _bank_of(
+        sample_rate=features["sample_rate"],
+        n_fft=features["n_fft"],
+        win_length=features["win_length"],
+        n_mels=features["n_mels"],
+        dtype=dtype,
+    )
 
 
 @lru_cache(maxsize=8)

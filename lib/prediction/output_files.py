@@ -39,10 +39,7 @@ COLUMNS += ["arousal", "valence"]
 
 @dataclass(frozen=True)
 class Input:
-    """A file to predict: its path, its name in messages, and the name of its outputs.
-
-    `name` is UTF-8: bytes of a file's name that are not are escaped (caf\\udce9.mp3).
-    """
+    """A file to predict, its name as UTF-8 (other bytes escaped), and the name of its outputs."""
 
     path: Path
     name: str
@@ -139,8 +136,6 @@ def predict_all(
 ) -> list[str]:
     """Predict files and folders; returns a message on each that could not be predicted.
 
-    Parameters
-    ----------
     given : paths of files and folders; "-" for `stream`
     out : folder for <name>.csv, .json, .png of each, and summary.csv where a folder was given;
         None writes none
@@ -167,10 +162,8 @@ def predict_all(
                 failed.append(f"{name}: {error.filename}: {error.strerror}")
             else:
                 say(message)
-        if table_wanted and sources:
-            rows = _write_summary(out)
-            if rows and not as_json:
-                say(f"{rows} files: {out / SUMMARY}")
+        if table_wanted and sources and (rows := _write_summary(out)) and not as_json:
+            say(f"{rows} files: {out / SUMMARY}")
     return failed
 
 
@@ -181,8 +174,8 @@ def _predict_one(
     began, name = time.perf_counter(), one_line(source.name)
     summary = {"file": source.name}
     if out is not None:
-        is_file = source.path.is_file()
-        summary["sha256"] = artefacts_files.file_hash(source.path) if is_file else None
+        path = source.path
+        summary["sha256"] = artefacts_files.file_hash(path) if path.is_file() else None
         summary["model"] = predictor.identity
         record = None if overwrite else _finished(source, out, summary)
         if record and not as_json:
@@ -207,16 +200,17 @@ def _finished(source: Input, out: Path, expected: Mapping) -> dict | None:
     if not paths:
         return None
     record = _read_record(source.output(out, PER_FILE[0]))
-    if (
-        record is None
-        or record["sha256"] != expected["sha256"]
-        or any(record["model"].get(k) != expected["model"][k] for k in ("sha256", "hop_seconds"))
-    ):
+    if record is None or _origin(record) != _origin(expected):
         raise UserError(
             f"{paths[0]} stands there already, and is not of this file, model and --hop: "
             "--overwrite replaces it, another --out keeps it"
         )
     return record if len(paths) == len(PER_FILE) else None
+
+
+def _origin(record: Mapping) -> tuple:
+    model = record["model"]
+    return record["sha256"], model.get("sha256"), model.get("hop_seconds")
 
 
 def _write(source: Input, prediction: Prediction, summary: Mapping, out: Path) -> None:
@@ -280,7 +274,6 @@ def _read_record(path: Path) -> dict | None:
 
 
 def _row(summary: Mapping) -> list:
-    """Of summary.csv."""
     values = summary | {f"p_{name}": share for name, share in summary["p_quadrants"].items()}
     return [values[name] for name in COLUMNS]
 
@@ -296,7 +289,7 @@ def _check_summary(path: Path) -> None:
 
 
 def _advice(path: Path, error: Exception) -> str:
-    if "cannot be decoded" in str(error) and path.suffix.lower() not in SOUND:
-        wav = path.with_suffix(".wav").name
-        return f"; of a video or another format, take the sound first: ffmpeg -i {path.name} {wav}"
-    return ""
+    if "cannot be decoded" not in str(error) or path.suffix.lower() in SOUND:
+        return ""
+    wav = path.with_suffix(".wav").name
+    return f"; of a video or another format, take the sound first: ffmpeg -i {path.name} {wav}"

@@ -63,8 +63,6 @@ class Predictor:
     ) -> Predictor:
         """Load classifiers, as saved_models.classifier does; without any, the one of the suite.
 
-        Parameters
-        ----------
         hop : seconds between windows, rounded to frames; None: as long as a window, so that they
             do not overlap (as in the authors' predictor)
         features : feature settings of .keras files that lie in no run directory; None: settings.py
@@ -77,10 +75,10 @@ class Predictor:
         for classifier in classifiers[1:]:
             if differ := run_record.differences(classifiers[0].features, classifier.features):
                 raise UserError(f"{classifier.path} is of other features ({'; '.join(differ)})")
-        predictor = cls(classifiers, classifiers[0].features["window_frames"])
+        predictor = cls(classifiers, hop=classifiers[0].features["window_frames"])
         if hop is None:
             return predictor
-        return cls(classifiers, max(1, round(hop / predictor.frame)))
+        return cls(classifiers, hop=max(1, round(hop / predictor.frame)))
 
     @property
     def features(self) -> Mapping:
@@ -106,8 +104,7 @@ class Predictor:
         return self.predict(path).table
 
     def predict(self, path: str | Path) -> Prediction:
-        """The prediction for a sound file of any length; UnusableRecording when it cannot be
-        used."""
+        """Windows, clip and envelope of a sound file; UnusableRecording when it cannot be used."""
         length = self.features["window_frames"]
         with audio_decoding.decoded(path, self.features["sample_rate"]) as sound:
             batches = cut(sound.frames(self.features), length, self.hop, size=SIZE)
