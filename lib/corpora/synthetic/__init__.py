@@ -1,1 +1,7 @@
-"""Small synthetic corpora in the layouts of the real ones, for the demo and the tests."""
+"""Small synthetic corpora in the layouts of the real ones, for the demo and the tests.
+
+Start with corpora. Sounds are float32 (n,), in [-1, 1], at SAMPLE_RATE.
+"""
+
+SAMPLE_RATE = 16_000
+TOP_HZ = 7600.0  # highest partial, kept from the Nyquist frequency by our choice

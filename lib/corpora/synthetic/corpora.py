@@ -1,31 +1,31 @@
 """Small synthetic corpora in the layouts of the real ones.
 
-demo.json in the demo's folder remembers the arguments, a summary and the SHA-256 of every file; by
-it a later call knows what it made itself. A demo is written to a hidden sibling folder and renamed
-when complete, so an interrupted call leaves the old one or nothing.
+demo.json in the demo's folder keeps the arguments, a summary and the SHA-256 of every file; by it a
+later call knows what it made itself. A demo is written to a hidden sibling folder and renamed when
+complete, so an interrupted call leaves the old one or nothing.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import soundfile
-from numpy.random import Generator, default_rng
+from numpy.random import default_rng
 
-from lib.corpora.synthetic import music, speech
+from lib.corpora.synthetic import SAMPLE_RATE, music, speech
 from lib.errors import UserError
 from lib.labels import PLANE
 
 RECORD = "demo.json"
-VERSION = 1  # of the sounds: another version is another demo
+VERSION = 2  # of the sounds: another version is another demo
 SPEAKERS = 6  # three men, three women per language (our choice)
 UTTERANCE = (6.0, 12.0)  # seconds, shortest and longest
 EDGE = (0.35, 0.95)  # distance of a clip from each axis of the plane (our choice: no doubtful ones)
@@ -63,23 +63,11 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[Su
     out = out.resolve()
     arguments = {"version": VERSION, **asdict(sizes)}
     record = _occupant(out)
+    if record and not overwrite:
+        _require_same(out, record, arguments)
+        return [Summary(**corpus) for corpus in record["corpora"]], False
     if record:
-        spoilt, foreign = _differences(out, record)
-        if not overwrite and record["arguments"] == arguments and not spoilt:
-            return [Summary(**corpus) for corpus in record["corpora"]], False
-        if not overwrite:
-            found = _told(record["arguments"])
-            if spoilt:
-                found += f"; missing or altered: {len(spoilt)} files such as {spoilt[0]}"
-            raise UserError(
-                f"{out} already holds another demo ({found}): choose another --out, or replace it "
-                f"with --overwrite"
-            )
-        if foreign:
-            raise UserError(
-                f"{out} holds files that are not as this command made them, such as {foreign[0]}: "
-                f"move them away (--overwrite replaces only what it made itself)"
-            )
+        _require_unchanged(out, record)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True)
@@ -89,18 +77,15 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[Su
         ) from error
     try:
         corpora = [write(partial, sizes) for write in (_english, _mandarin, _western, _chinese)]
-        files = {name: _digest(partial / name) for name in _files(partial)}
-        content = {"arguments": arguments, "corpora": [asdict(c) for c in corpora], "files": files}
+        summaries = [asdict(corpus) for corpus in corpora]
+        content = {"arguments": arguments, "corpora": summaries, "files": _digests(partial)}
         (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if record:
             retired = out.with_name(f".{out.name}.retired-{os.getpid()}")
             out.rename(retired)
-            partial.rename(out)
+        partial.rename(out)  # an empty folder gives way
+        if record:
             shutil.rmtree(retired)
-        else:
-            if out.exists():
-                out.rmdir()
-            partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return corpora, True
@@ -135,139 +120,136 @@ def _occupant(out: Path) -> dict | None:
     )
 
 
-def _differences(out: Path, record: dict) -> tuple[list[str], list[str]]:
-    """Files of the record that are missing or altered; files in `out` that are not as recorded."""
-    made = record["files"]
-    found = {name: _digest(out / name) for name in _files(out) if name != RECORD}
-    spoilt = [name for name in made if found.get(name) != made[name]]
-    foreign = [name for name in found if made.get(name) != found[name]]
-    return spoilt, foreign
+def _require_same(out: Path, record: dict, arguments: dict) -> None:
+    """Refuse a demo of other arguments, or one whose files are missing or altered."""
+    now = _digests(out)
+    spoilt = [name for name, digest in record["files"].items() if now.get(name) != digest]
+    if record["arguments"] == arguments and not spoilt:
+        return
+    flags = {k: v for k, v in record["arguments"].items() if k != "version"}
+    demo = "made with " + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in flags.items())
+    if spoilt:
+        demo += f"; missing or altered: {len(spoilt)} files such as {spoilt[0]}"
+    raise UserError(
+        f"{out} already holds another demo ({demo}): choose another --out, or replace it "
+        f"with --overwrite"
+    )
 
 
-def _told(arguments: dict) -> str:
-    flags = {k: v for k, v in arguments.items() if k != "version"}
-    return "made with " + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in flags.items())
+def _require_unchanged(out: Path, record: dict) -> None:
+    """Refuse to replace files that this command did not make, or that were altered."""
+    for name, digest in _digests(out).items():
+        if record["files"].get(name) != digest:
+            raise UserError(
+                f"{out} holds files that are not as this command made them, such as {name}: "
+                f"move them away (--overwrite replaces only what it made itself)"
+            )
 
 
-def _files(folder: Path) -> list[str]:
-    """Paths of all that is not a folder below `folder`, relative, sorted."""
-    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted(path.relative_to(folder).as_posix() for path in paths)
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of all that is below a folder but folders and the record; "" where it is no file."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path != folder / RECORD and (path.is_symlink() or not path.is_dir()):
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            digests[path.relative_to(folder).as_posix()] = digest
+    return digests
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+class _Corpus:
+    """A corpus in the making: its folder, the source of its draws, the length of its recordings."""
+
+    def __init__(self, root: Path, folder: str, sizes: Sizes, key: int) -> None:
+        self.root, self.folder, self.sizes = root, folder, sizes
+        self.rng = default_rng([sizes.seed, key])
+        self.lengths: list[int] = []
+
+    def write(self, name: str, samples: np.ndarray) -> None:
+        path = self.root / self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, samples, SAMPLE_RATE)
+        self.lengths.append(len(samples))
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        path = self.root / self.folder / name
+        table.sort_values(list(table.columns)).to_csv(path, index=False, lineterminator="\n")
+
+    def summary(self) -> Summary:
+        minutes = sum(self.lengths) / SAMPLE_RATE / 60
+        return Summary(self.folder, len(self.lengths), round(minutes, 2))
 
 
 def _english(root: Path, sizes: Sizes) -> Summary:
     """LibriSpeech: speakers have chapters of at most four utterances (our choice)."""
-    folder = Path("speech/LibriSpeech")
-    draw = default_rng([sizes.seed, 0])
-    speakers = draw.choice(np.arange(1000, 9000), SPEAKERS, replace=False)
-    seconds = []
-    for who, turn, length, voice, rng in _utterances(sizes, draw, key=1):
+    corpus = _Corpus(root, "speech/LibriSpeech", sizes, key=0)
+    speakers = corpus.rng.choice(np.arange(1000, 9000), SPEAKERS, replace=False)
+    for who, turn, samples in _utterances(corpus, speech.english_phrase):
         speaker, chapter = speakers[who], 120_000 + 10 * who + turn // 4
-        place = root / folder / f"train-clean-100/{speaker}/{chapter}"
-        place.mkdir(parents=True, exist_ok=True)
-        samples = speech.english(length, voice, rng)
         name = f"{speaker}-{chapter}-{turn % 4:04d}.flac"
-        soundfile.write(place / name, samples, speech.SAMPLE_RATE)
-        seconds.append(len(samples) / speech.SAMPLE_RATE)
-    return _summary(folder, seconds)
+        corpus.write(f"train-clean-100/{speaker}/{chapter}/{name}", samples)
+    return corpus.summary()
 
 
 def _mandarin(root: Path, sizes: Sizes) -> Summary:
     """AISHELL-1: one folder per speaker."""
-    folder = Path("speech/data_aishell")
-    draw = default_rng([sizes.seed, 2])
-    speakers = draw.choice(np.arange(2, 724), SPEAKERS, replace=False)
-    seconds = []
-    for who, turn, length, voice, rng in _utterances(sizes, draw, key=3):
+    corpus = _Corpus(root, "speech/data_aishell", sizes, key=1)
+    speakers = corpus.rng.choice(np.arange(2, 724), SPEAKERS, replace=False)
+    for who, turn, samples in _utterances(corpus, speech.mandarin_phrase):
         speaker = f"S{speakers[who]:04d}"
-        place = root / folder / f"wav/train/{speaker}"
-        place.mkdir(parents=True, exist_ok=True)
-        samples = speech.mandarin(length, voice, rng)
-        soundfile.write(
-            place / f"BAC009{speaker}W{turn + 121:04d}.wav", samples, speech.SAMPLE_RATE
-        )
-        seconds.append(len(samples) / speech.SAMPLE_RATE)
-    return _summary(folder, seconds)
+        corpus.write(f"wav/train/{speaker}/BAC009{speaker}W{turn + 121:04d}.wav", samples)
+    return corpus.summary()
 
 
-def _utterances(sizes: Sizes, draw: Generator, key: int) -> Iterator[tuple]:
-    """Speaker number, utterance number, seconds, voice and generator of every utterance."""
-    total = 60 * sizes.speech_minutes
+def _utterances(corpus: _Corpus, phrase: Callable) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Number of the speaker, number of the speaker's utterance, and samples of each utterance."""
+    total = 60 * corpus.sizes.speech_minutes
     count = max(2, round(total / np.mean(UTTERANCE)))
     mean = total / count
     spread = min(2.0, mean - UTTERANCE[0], UTTERANCE[1] - mean)
-    offset = draw.uniform(-0.5, 0.5, count)
+    offset = corpus.rng.uniform(-0.5, 0.5, count)
     lengths = mean + spread * (offset - offset.mean())  # they add up to the minutes asked for
-    cast = speech.voices(SPEAKERS, draw)
-    for index, seconds in enumerate(lengths.tolist()):
+    voices = speech.voices(SPEAKERS, corpus.rng)
+    for index, seconds in enumerate(lengths):
         turn, who = divmod(index, SPEAKERS)
-        yield who, turn, seconds, cast[who], default_rng([sizes.seed, key, index])
+        yield who, turn, speech.utterance(phrase, seconds, voices[who], corpus.rng)
 
 
 def _western(root: Path, sizes: Sizes) -> Summary:
     """4Q-Emotion: a folder per quadrant, annotations and metadata."""
-    folder = Path("MER_audio_taffc_dataset")
-    draw = default_rng([sizes.seed, 4])
-    songs, metadata, seconds = [], [], []
+    corpus = _Corpus(root, "MER_audio_taffc_dataset", sizes, key=2)
     total = 4 * sizes.clips_per_quadrant
-    numbers = draw.choice(40_000_000, total, replace=False)
-    artists = draw.permutation(total) // SONGS_PER_ARTIST
-    for index, (quadrant, arousal, valence, rng) in enumerate(_points(sizes, key=5)):
+    numbers = corpus.rng.choice(40_000_000, total, replace=False)
+    artists = corpus.rng.permutation(total) // SONGS_PER_ARTIST
+    rows = []
+    for index, (quadrant, _, samples) in enumerate(_clips(corpus, "western")):
         song, artist = f"MT{numbers[index]:010d}", f"Synthetic Ensemble {artists[index] + 1}"
-        place = root / folder / quadrant
-        place.mkdir(parents=True, exist_ok=True)
-        style = music.STYLES["western"]
-        samples = music.clip(style, arousal, valence, sizes.clip_seconds, rng)
-        soundfile.write(place / f"{song}.mp3", samples, music.SAMPLE_RATE)
-        seconds.append(len(samples) / music.SAMPLE_RATE)
-        songs.append((song, quadrant))
-        metadata.append((song, artist, f"Study No. {index + 1}", quadrant, "Electronic"))
-    prefix = root / folder / "panda_dataset_taffc_"
-    _write_csv(f"{prefix}annotations.csv", ("Song", "Quadrant"), sorted(songs))
-    header = ("Song", "Artist", "Title", "Quadrant", "GenresStr")
-    _write_csv(f"{prefix}metadata.csv", header, sorted(metadata))
-    return _summary(folder, seconds)
+        corpus.write(f"{quadrant}/{song}.mp3", samples)
+        rows.append((song, artist, f"Study No. {index + 1}", quadrant, "Electronic"))
+    metadata = pd.DataFrame(rows, columns=["Song", "Artist", "Title", "Quadrant", "GenresStr"])
+    corpus.write_table("panda_dataset_taffc_metadata.csv", metadata)
+    corpus.write_table("panda_dataset_taffc_annotations.csv", metadata[["Song", "Quadrant"]])
+    return corpus.summary()
 
 
 def _chinese(root: Path, sizes: Sizes) -> Summary:
     """CH-818: one folder, ratings in long form whose mean is the clip's place on the plane."""
-    folder = Path("CH818/ch818_mp3")
-    (root / folder).mkdir(parents=True)
-    numbers = default_rng([sizes.seed, 6]).permutation(4 * sizes.clips_per_quadrant) + 1001
-    ratings, seconds = [], []
-    for number, (_, arousal, valence, rng) in zip(numbers, _points(sizes, key=7), strict=True):
+    corpus = _Corpus(root, "CH818/ch818_mp3", sizes, key=3)
+    numbers = corpus.rng.permutation(4 * sizes.clips_per_quadrant) + 1001
+    rows = []
+    for number, (_, place, samples) in zip(numbers, _clips(corpus, "chinese"), strict=True):
         song = f"P{number:04d}"
-        style = music.STYLES["chinese"]
-        samples = music.clip(style, arousal, valence, sizes.clip_seconds, rng)
-        soundfile.write(root / folder / f"{song}.mp3", samples, music.SAMPLE_RATE)
-        seconds.append(len(samples) / music.SAMPLE_RATE)
-        scatter = rng.normal(0, SCATTER, (ANNOTATORS, 2))
-        rated = np.clip(10 * np.array([arousal, valence]) + scatter - scatter.mean(0), -10, 10)
-        ratings += [(song, i + 1, *np.round(r, 2).tolist()) for i, r in enumerate(rated)]
-    header = ("song", "annotator", "arousal", "valence")
-    _write_csv(root / folder / "annotations.csv", header, sorted(ratings))
-    return _summary(folder, seconds)
+        corpus.write(f"{song}.mp3", samples)
+        scatter = corpus.rng.normal(0, SCATTER, (ANNOTATORS, 2))
+        ratings = np.clip(10 * place + scatter - scatter.mean(axis=0), -10, 10).round(2)
+        rows += [(song, annotator, *rating) for annotator, rating in enumerate(ratings, 1)]
+    table = pd.DataFrame(rows, columns=["song", "annotator", "arousal", "valence"])
+    corpus.write_table("annotations.csv", table)
+    return corpus.summary()
 
 
-def _points(sizes: Sizes, key: int) -> Iterator[tuple]:
-    """Quadrant, arousal, valence (each in [-1, 1]) and generator of every clip."""
-    for index in range(4 * sizes.clips_per_quadrant):
-        quadrant, signs = list(PLANE.items())[index % 4]
-        rng = default_rng([sizes.seed, key, index])
-        arousal, valence = (np.array(signs) * 2 - 1) * rng.uniform(*EDGE, size=2)
-        yield quadrant, float(arousal), float(valence), rng
-
-
-def _summary(folder: Path, seconds: Sequence[float]) -> Summary:
-    return Summary(folder.as_posix(), len(seconds), round(sum(seconds) / 60, 2))
-
-
-def _write_csv(path: str | Path, header: Iterable[str], rows: Iterable[tuple]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(header)
-        table.writerows(rows)
+def _clips(corpus: _Corpus, style: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Quadrant, place (arousal and valence, each in [-1, 1]) and samples of every clip."""
+    for quadrant in list(PLANE) * corpus.sizes.clips_per_quadrant:
+        place = (2 * np.array(PLANE[quadrant]) - 1) * corpus.rng.uniform(*EDGE, size=2)
+        seconds, rng = corpus.sizes.clip_seconds, corpus.rng
+        yield quadrant, place, music.clip(music.STYLES[style], *place, seconds, rng)
