@@ -7,7 +7,7 @@ A table is a pandas DataFrame with one row per recording and the columns
     group     : str, speaker or artist, "" where unknown
     quadrant  : str, "Q1" … "Q4", "" for speech
     arousal, valence : float, mean rating where there are ratings, else NaN
-Quadrants and ratings come from tables, which lib.corpora.annotation_tables reads.
+Quadrants and ratings come from tables (annotation_tables).
 """
 
 from __future__ import annotations
@@ -81,12 +81,10 @@ def read_ratings(language: str, data: Path, table: Path | None = None) -> pd.Dat
     table = table or annotation_tables.find_ratings(folder)
     ratings = annotation_tables.read_ratings(table)
     annotation_tables.check_centred(annotation_tables.mean_ratings(ratings), table)
-    columns = [*annotation_tables.RATINGS, "annotator", "group"]
+    columns = (*annotation_tables.RATINGS, *annotation_tables.RATINGS_MORE)
     annotation_tables.tell(table, columns, ratings["song"].nunique(), "ratings")
-    sounds = sounds_by_name(folder)
-    names = Names(sounds, folder)
-    there = {song: names.find(song) or song for song in ratings["song"].unique()}
-    ratings["song"] = ratings["song"].map(there)
+    names = Names(sounds_by_name(folder), folder)
+    ratings["song"] = [names.find(song) or song for song in ratings["song"]]
     return ratings
 
 

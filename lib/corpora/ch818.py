@@ -1,4 +1,4 @@
-"""CH-818: songs and a table of ratings."""
+"""CH-818: sound files and a table of ratings, a row per song or per song and annotator."""
 
 from __future__ import annotations
 
@@ -11,5 +11,4 @@ from lib.corpora.recordings import read_table
 
 
 def read_ch818(folder: Path) -> pd.DataFrame:
-    """CH-818: sound files and a table of ratings, a row per song or per song and annotator."""
     return read_table(annotation_tables.find_ratings(folder), folder)

@@ -7,30 +7,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.corpora import annotation_tables
+from lib.corpora.annotation_tables import tell
+from lib.corpora.csv_tables import read_named, refuse
 from lib.corpora.recording_names import Names
 from lib.corpora.recordings import music_table, own_table, sounds_by_name
 
 
 def read_four_quadrants(folder: Path) -> pd.DataFrame:
-    """4Q-Emotion: Q1 … Q4/<song>.mp3 with the annotations beside (Panda 2018)."""
+    """The annotations count, also where a song lies in the folder of another quadrant."""
     table = own_table(folder, "panda_dataset_taffc_annotations.csv")
-    frame = annotation_tables.read_named(table, ["Song", "Quadrant"])
-    annotation_tables.require(frame, ["Song", "Quadrant"], table)
+    frame = read_named(table, ["Song", "Quadrant"])
     frame = frame.rename(columns={"Song": "song", "Quadrant": "quadrant"})
-    metadata = own_table(folder, "panda_dataset_taffc_metadata.csv")
-    frame["group"] = ""
-    if metadata.is_file():
-        artists = annotation_tables.read_named(metadata, ["Song", "Artist"])
-        annotation_tables.require(artists, ["Song", "Artist"], metadata)
-        artist = artists.drop_duplicates(["Song", "Artist"]).set_index("Song")["Artist"]
-        twice = artist.index[artist.index.duplicated()]
-        annotation_tables.refuse(list(twice), f"{metadata} gives songs two artists", "keep one")
-        frame["group"] = frame["song"].map(artist)
+    artists = _artists(folder)
+    frame["group"] = [artists.get(song, "") for song in frame["song"]]
     quadrants = frame["quadrant"].str.upper()
     folders = sorted(path for path in folder.glob("Q[1-4]") if path.is_dir())
     sounds = {path.name: sounds_by_name(path) for path in folders}
-    elsewhere = {stem: path for found in sounds.values() for stem, path in found.items()}
+    elsewhere = {stem: path for paths in sounds.values() for stem, path in paths.items()}
     names = Names(elsewhere, folder)
     stems = [names.find(song) or song for song in frame["song"]]
     frame["path"] = [
@@ -42,5 +35,16 @@ def read_four_quadrants(folder: Path) -> pd.DataFrame:
         print(f"{moved} songs lie in the folder of another quadrant: the annotations count")
     frame["arousal"] = frame["valence"] = np.nan
     frame = music_table(frame, table, folder)
-    annotation_tables.tell(table, ["Song", "Quadrant"], len(frame))
+    tell(table, ["Song", "Quadrant"], len(frame))
     return frame
+
+
+def _artists(folder: Path) -> dict[str, str]:
+    """Artist by song; empty where there is no table that says so."""
+    table = own_table(folder, "panda_dataset_taffc_metadata.csv")
+    if not table.is_file():
+        return {}
+    rows = read_named(table, ["Song", "Artist"])[["Song", "Artist"]].drop_duplicates()
+    twice = rows.loc[rows["Song"].duplicated(), "Song"]
+    refuse(twice, f"{table} gives songs two artists", "keep one")
+    return dict(rows.itertuples(index=False))

@@ -10,5 +10,4 @@ from lib.corpora.recordings import files_at_depth, speech_table
 
 
 def read_librispeech(folder: Path) -> pd.DataFrame:
-    """LibriSpeech/<subset>/<speaker>/<chapter>/<sound file>"""
     return speech_table(folder, files_at_depth(folder, 4), speaker_level=1)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from lib.artefacts import files, run_record
 from lib.console import say
-from lib.corpora.annotation_tables import read_csv
+from lib.corpora.csv_tables import read_csv
 from lib.datasets import splits
 from lib.datasets.windows import Windows
 from lib.errors import UserError

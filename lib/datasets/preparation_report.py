@@ -11,7 +11,7 @@ import pandas as pd
 from lib.artefacts import files as artefacts_files
 from lib.console import say
 from lib.corpora import annotator_agreement, catalogue
-from lib.corpora.annotation_tables import read_csv, require
+from lib.corpora.csv_tables import read_csv, require
 from lib.datasets import splits
 from lib.datasets.request import Request
 from lib.labels import LANGUAGES, QUADRANTS

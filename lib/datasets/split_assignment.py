@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.console import say
-from lib.corpora.annotation_tables import read_csv, refuse, require
+from lib.corpora.csv_tables import read_csv, refuse, require
 from lib.datasets import splits
 from lib.datasets.request import Request
 from lib.errors import UserError

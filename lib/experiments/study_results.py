@@ -14,7 +14,7 @@ import pandas as pd
 
 from lib.artefacts import files
 from lib.console import say
-from lib.corpora import annotation_tables
+from lib.corpora import csv_tables
 from lib.errors import UserError
 from lib.evaluation import bootstrap
 from lib.figures import study
@@ -62,8 +62,8 @@ def read(path: Path) -> pd.DataFrame:
         f"move it away, and python3 study.py makes it anew of the runs that are finished ({path})"
     )
     try:
-        table = annotation_tables.read_csv(path)
-        annotation_tables.require(table, COLUMNS, path)
+        table = csv_tables.read_csv(path)
+        csv_tables.require(table, COLUMNS, path)
     except UserError as error:
         raise UserError(f"{error}; {advice}") from error
     table, numbers = table[COLUMNS], list(NUMBERS)
@@ -80,7 +80,7 @@ def read(path: Path) -> pd.DataFrame:
 
 def _refuse(rows: pd.DataFrame, fault: str, advice: str) -> None:
     """Raise UserError, with the first lines of these rows in the file, if there are any."""
-    annotation_tables.refuse([number + 2 for number in rows.index], fault, advice)
+    csv_tables.refuse([number + 2 for number in rows.index], fault, advice)
 
 
 def _whole(table: pd.DataFrame) -> pd.Series:
