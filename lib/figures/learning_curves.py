@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from lib.figures.saving import panels, save_figure
 
@@ -25,25 +26,19 @@ def curves(
     kept : the epoch whose weights are kept, which is marked
     frozen : those of the step with the encoder frozen, from which this one went on
     """
-    rows = [*frozen, *history]
-    epochs = np.arange(1, len(rows) + 1)
+    rows = pd.DataFrame([*frozen, *history])
     label = f"kept, epoch {kept}{' after release' if frozen else ''}"
-    names = ["loss", *([measure] if measure else [])]
+    names = ["loss", measure] if measure else ["loss"]
     figure, axes = panels(1, len(names), figsize=(1 + 4.5 * len(names), 3.5), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
-        marker = "." if len(epochs) < 40 else None
-        axis.plot(epochs, [row[name] for row in rows], marker=marker, label="training")
-        axis.plot(epochs, [row[f"val_{name}"] for row in rows], marker=marker, label="validation")
+        _over_epochs(axis, rows, name, label="training")
+        _over_epochs(axis, rows, f"val_{name}", label="validation")
         axis.axvline(len(frozen) + kept, color="grey", linestyle=":", label=label)
         if frozen:
             axis.axvspan(0.5, len(frozen) + 0.5, color="grey", alpha=0.15, label="encoder frozen")
             axis.axvline(len(frozen) + 0.5, color="black", linewidth=1, label="released")
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(name.replace("_", " "))
-        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.legend(fontsize=8)
     figure.suptitle(title)
-    figure.tight_layout()
     save_figure(figure, path)
 
 
@@ -54,15 +49,17 @@ def fold_curves(histories: Sequence[pd.DataFrame], path: Path, title: str, measu
     """
     figure, axes = panels(1, 2, figsize=(10, 3.5))
     for axis, name in zip(axes, ("loss", measure), strict=True):
-        for number, history in enumerate(histories, 1):
-            epochs, style = np.arange(1, len(history) + 1), {"color": f"C{(number - 1) % 10}"}
-            style["marker"] = "." if len(epochs) < 40 else None
-            axis.plot(epochs, history[name], linestyle=":", **style)
-            axis.plot(epochs, history[f"val_{name}"], label=f"fold {number}", **style)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(name.replace("_", " "))
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        for number, history in enumerate(histories):
+            color = f"C{number % 10}"
+            _over_epochs(axis, history, name, color=color, linestyle=":")
+            _over_epochs(axis, history, f"val_{name}", color=color, label=f"fold {number + 1}")
     axes[0].legend(fontsize=8, title="dotted: training", title_fontsize=8)
     figure.suptitle(title)
-    figure.tight_layout()
     save_figure(figure, path)
+
+
+def _over_epochs(axis: Axes, history: pd.DataFrame, name: str, **look) -> None:
+    epochs = np.arange(1, len(history) + 1)
+    axis.plot(epochs, history[name], marker="." if len(epochs) < 40 else None, **look)
+    axis.set(xlabel="epoch", ylabel=name.removeprefix("val_").replace("_", " "))
+    axis.xaxis.get_major_locator().set_params(integer=True)

@@ -13,21 +13,17 @@ from lib.figures.saving import panels, save_figure
 def reconstructions(windows: Mapping[str, np.ndarray], path: Path, title: str) -> None:
     """The same windows as they are, as the network gets them and as it gives them back.
 
-    windows : {what they are called: float (n, n_mels, frames, 1)}, a row each; the first row's
-    values are the range of the colours
+    windows : {label: float (n, n_mels, frames, 1)}, a row each; the first row's values are the
+    range of the colours
     """
     clean = next(iter(windows.values()))
-    n = len(clean)
+    n, limits = len(clean), {"vmin": clean.min(), "vmax": clean.max()}
     figure, axes = panels(3, n, figsize=(1.9 * n + 1, 6.5), squeeze=False, sharey=True)
-    low, high = clean.min(), clean.max()
     for row, (name, images) in zip(axes, windows.items(), strict=True):
-        for axis, window in zip(row, images, strict=True):
-            image = axis.imshow(
-                window[..., 0], origin="lower", aspect="auto", vmin=low, vmax=high, cmap="magma"
-            )
+        for axis, window in zip(row, images[..., 0], strict=True):
+            image = axis.imshow(window, origin="lower", aspect="auto", cmap="magma", **limits)
             axis.set_xlabel("frame", fontsize=8)
         row[0].set_ylabel(f"{name}\nmel band")
     figure.suptitle(title)
-    figure.tight_layout()
     figure.colorbar(image, ax=axes, label="log magnitude (natural)", shrink=0.6)
     save_figure(figure, path)

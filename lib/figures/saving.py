@@ -6,16 +6,26 @@ import warnings
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.artefacts.files import atomic
 
 
-def panels(rows: int, columns: int, *, figsize: tuple, layout: str | None = None, **how) -> tuple:
+def panels(rows: int, columns: int, *, figsize: tuple, **options) -> tuple:
     """A figure and its axes, as pyplot's subplots, without pyplot: a caller's own figures and
     choice of backend stay as they are."""
-    figure = Figure(figsize=figsize, layout=layout)
-    return figure, figure.subplots(rows, columns, **how)
+    figure = Figure(figsize=figsize, layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def draw_confusion(axis: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    """A confusion matrix : (k, k); the shares as colours, and as text with the counts."""
+    axis.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for (i, j), share in np.ndenumerate(shares):
+        text, color = f"{share:.2f}\n({counts[i, j]})", "white" if share > 0.5 else "black"
+        axis.text(j, i, text, ha="center", va="center", fontsize=9, color=color)
 
 
 def save_figure(figure: Figure, path: Path, *, pdf: bool = False) -> None:

@@ -25,7 +25,6 @@ import pandas as pd
 from lib.artefacts import files as artefacts_files
 from lib.console import native_messages_aside, say
 from lib.errors import NO_ROOM, UserError, one_line, printable
-from lib.evaluation.predictions_table import columns_of
 from lib.figures import taggram
 from lib.labels import QUADRANTS, SOUND
 from lib.prediction.predictor import Prediction, Predictor
@@ -223,9 +222,7 @@ def _write(source: Input, prediction: Prediction, summary: Mapping, out: Path) -
     artefacts_files.write_text(csv, table.to_csv(index=False, float_format="%.6g"))
     taggram.taggram(
         envelope=prediction.envelope,
-        start=table["start_seconds"].to_numpy(),
-        quadrants=table[columns_of("quadrants")].to_numpy(),
-        axes_values={axis: table[axis].to_numpy() for axis in ("arousal", "valence")},
+        table=table,
         seconds=summary["seconds"],
         path=figure,
         title=f"{Path(source.name).name}: {_in_words(summary)}",

@@ -348,7 +348,7 @@ def test_points_of_the_figure_keep_to_their_language_pair(tmp_path, monkeypatch)
     looks = {(line.get_color(), line.get_marker()) for line in series}
     assert len(looks) == 48  # none looks like another
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert labels[0] == "CPC-NCE, 00, Feat. Ext." and labels[-1] == "chance"
+    assert labels[:2] == ["chance", "CPC-NCE, 00, Feat. Ext."] and len(labels) == 1 + 48
 
 
 DAMAGE = {
