@@ -1,8 +1,13 @@
-"""Differences of macro F1 from the baseline, and the contrasts that the paper asks for."""
+"""Differences of macro F1 from the baseline, and the contrasts that the paper asks for.
+
+An estimate is the row of a table and a sample : float64 (1 + draws,), the value and then what each
+draw of the bootstrap makes of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -15,6 +20,14 @@ from lib.results.finished_runs import KEYS, LEVELS, MODES, Cell, named
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
 SEED = 0  # of the bootstrap
+ESTIMATE = ["difference", "low", "high", "all_low", "all_high", "p"]
+DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", *ESTIMATE]
+CONTRAST = ["level", "question", "model", "mode", "music", *ESTIMATE, "published"]
+# question -> speech with +, with -, by the language of the music and the other one
+QUESTIONS = {
+    "intra- minus cross-linguistic": lambda same, other: ([same], [other]),
+    "mixture minus single language": lambda same, other: (["mix"], [same, other]),
+}
 
 
 def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
@@ -28,38 +41,28 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     for music in dict.fromkeys(cell.key[3] for cell in cells):
         here = [cell for cell in cells if cell.key[3] == music]
         base = next((cell for cell in here if cell.key[0] == BASELINE), None)
-        transfers = [cell for cell in here if cell is not base]
         if base is None:
             notes.append(f"no {BASELINE} of {music} music: no differences from it")
             continue
-        other = [cell for cell in transfers if cell.clips != base.clips]
         notes += [
-            f"{named(c.key)} was tested on other clips, or other labels, than the baseline: no "
+            f"{named(cell.key)} was tested on other clips, or other labels, than the baseline: no "
             "difference from it"
-            for c in other
+            for cell in here
+            if cell.clips != base.clips
         ]
-        transfers = [cell for cell in transfers if cell.clips == base.clips]
-        weights = bootstrap.draws(len(base.clips), SEED)
-        for level in LEVELS:
-            for task in TASKS:
-                value, drawn = bootstrap.resampled(base.counts[level][task], weights)
-                pairs = [bootstrap.resampled(c.counts[level][task], weights) for c in transfers]
-                found = [(v - value, d - drawn) for v, d in pairs]
-                told = bootstrap.simultaneous(*zip(*found, strict=True)) if found else []
-                for cell, (difference, _), about in zip(transfers, found, told, strict=True):
-                    row = {"level": level, **dict(zip(KEYS, cell.key, strict=True)), "task": task}
-                    row |= {"runs": len(cell.iterations), "baseline_runs": len(base.iterations)}
-                    rows.append(row | {"clips": len(base.clips), "difference": difference} | about)
-    return pd.DataFrame(rows, columns=[*DIFFERENCE]), notes
-
-
-DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", "difference"]
-DIFFERENCE += ["low", "high", "all_low", "all_high", "p"]
-# question -> (speech languages with +, with -) for a language of music and the other one
-QUESTIONS = {
-    "intra- minus cross-linguistic": lambda own, other: ([own], [other]),
-    "mixture minus single language": lambda own, other: (["mix"], [own, other]),
-}
+        transfers = [cell for cell in here if cell is not base and cell.clips == base.clips]
+        for level, task in product(LEVELS, TASKS):
+            base_f1 = _macro_f1([base], level, task, SEED)
+            about = {"level": level, "task": task, "clips": len(base.clips)}
+            about["baseline_runs"] = len(base.iterations)
+            estimates = []
+            for cell in transfers:
+                row = (
+                    about | dict(zip(KEYS, cell.key, strict=True)) | {"runs": len(cell.iterations)}
+                )
+                estimates.append((row, _macro_f1([cell], level, task, SEED) - base_f1))
+            rows += _with_intervals(estimates)
+    return pd.DataFrame(rows, columns=DIFFERENCE), notes
 
 
 def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
@@ -69,52 +72,62 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     published values of the same contrast (experiment 2), which have no intervals. A row per level,
     question, model, mode, music: columns as of `differences`; model "all" is the mean.
     """
-    by_key = {cell.key: cell for cell in cells}
-    published = pd.read_csv(PUBLISHED)
-    published = published[(published["experiment"] == 2) & (published["task"] == "quadrants")]
-    printed = published.set_index(KEYS)["macro_f1"].to_dict()
-    rows, notes = [], []
+    questions, notes = _comparable(cells)
+    rows = []
     for level in LEVELS:
-        found = []
-        for question, of in QUESTIONS.items():
-            every = []
-            for model, mode, music in dict.fromkeys((k[0], k[1], k[3]) for k in by_key):
-                other = "man" if music == "eng" else "eng"
-                signed = [[(model, mode, s, music) for s in part] for part in of(music, other)]
-                keys = [key for part in signed for key in part]
-                if mode == "scratch" or not all(key in by_key for key in keys):
-                    continue
-                if len({tuple(by_key[key].clips) for key in keys}) > 1:
-                    about = f"{title(model)} {MODES[mode]}, {music} music"
-                    notes.append(f"{question}, {about}: its cells were tested on different clips")
-                    continue
+        estimates = []
+        for question, compared in questions.items():
+            samples = []
+            for about, sides in compared:
                 # each music has draws of its own; those of its cells are paired
-                seed = SEED + list(SHORT.values()).index(music)
-                weights = bootstrap.draws(len(by_key[keys[0]].clips), seed)
-                plus, minus = (
-                    [bootstrap.resampled(by_key[k].counts[level]["quadrants"], weights) for k in p]
-                    for p in signed
-                )
-                value, drawn = (
-                    np.mean([side[i] for side in plus], axis=0)
-                    - np.mean([side[i] for side in minus], axis=0)
-                    for i in (0, 1)
-                )
-                there = [[printed.get(key, np.nan) for key in part] for part in signed]
-                row = {"level": level, "question": question, "model": model, "mode": mode}
-                row |= {"music": music, "published": np.mean(there[0]) - np.mean(there[1])}
-                every.append((row, float(value), drawn))
-            if len(every) > 1:
+                seed = SEED + list(SHORT.values()).index(about["music"])
+                plus, minus = (_macro_f1(side, level, "quadrants", seed) for side in sides)
+                samples.append((about | {"level": level}, plus - minus))
+            if len(samples) > 1:
+                mean = np.mean([sample for _, sample in samples], axis=0)
                 row = {"level": level, "question": question, "model": "all", "mode": "all"}
-                row |= {"music": "all", "published": np.mean([r["published"] for r, _, _ in every])}
-                mean = (
-                    np.mean([v for _, v, _ in every]),
-                    np.mean([d for _, _, d in every], axis=0),
-                )
-                every.append((row, float(mean[0]), mean[1]))
-            found += every
-        told = bootstrap.simultaneous([v for _, v, _ in found], [d for _, _, d in found])
-        rows += [r | {"difference": v} | t for (r, v, _), t in zip(found, told, strict=True)]
-    columns = ["level", "question", "model", "mode", "music", "difference", "low", "high"]
-    table = pd.DataFrame(rows, columns=[*columns, "all_low", "all_high", "p", "published"])
-    return table, list(dict.fromkeys(notes))
+                published = np.mean([about["published"] for about, _ in compared])
+                samples.append((row | {"music": "all", "published": published}, mean))
+            estimates += samples
+        rows += _with_intervals(estimates)
+    return pd.DataFrame(rows, columns=CONTRAST), notes
+
+
+def _comparable(cells: Sequence[Cell]) -> tuple[dict[str, list], list[str]]:
+    """Of each question the contrasts (row, cells with + and cells with -), and notes."""
+    by_key = {cell.key: cell for cell in cells}
+    published = pd.read_csv(PUBLISHED).query("experiment == 2 and task == 'quadrants'")
+    published = published.set_index(KEYS)["macro_f1"].to_dict()
+    questions, notes = {question: [] for question in QUESTIONS}, []
+    triples = dict.fromkeys((cell.key[0], cell.key[1], cell.key[3]) for cell in cells)
+    for (question, speech_of), (model, mode, music) in product(QUESTIONS.items(), triples):
+        speech = speech_of(music, "man" if music == "eng" else "eng")
+        keys = [[(model, mode, language, music) for language in side] for side in speech]
+        if mode == "scratch" or not {*keys[0], *keys[1]} <= set(by_key):
+            continue
+        sides = [[by_key[key] for key in side] for side in keys]
+        if any(cell.clips != sides[0][0].clips for side in sides for cell in side):
+            about = f"{title(model)} {MODES[mode]}, {music} music"
+            notes.append(f"{question}, {about}: its cells were tested on different clips")
+            continue
+        plus, minus = (np.mean([published.get(key, np.nan) for key in side]) for side in keys)
+        row = {"question": question, "model": model, "mode": mode, "music": music}
+        questions[question].append((row | {"published": plus - minus}, sides))
+    return questions, notes
+
+
+def _macro_f1(cells: Sequence[Cell], level: str, task: str, seed: int) -> np.ndarray:
+    """A sample of the mean over cells, which have the same clips."""
+    weights = bootstrap.draws(len(cells[0].clips), seed)
+    samples = [bootstrap.resampled(cell.counts[level][task], weights) for cell in cells]
+    return np.mean([np.append(*sample) for sample in samples], axis=0)
+
+
+def _with_intervals(estimates: Sequence[tuple[dict, np.ndarray]]) -> list[dict]:
+    """Rows with their difference and its intervals, alone and all of `estimates` at once."""
+    samples = [sample for _, sample in estimates]
+    intervals = bootstrap.simultaneous([s[0] for s in samples], [s[1:] for s in samples])
+    return [
+        row | {"difference": sample[0]} | interval
+        for (row, sample), interval in zip(estimates, intervals, strict=True)
+    ]

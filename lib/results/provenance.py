@@ -15,7 +15,7 @@ CLOSE = 1e-5  # the tables have six digits
 
 
 def row(where: str, record: Mapping, predictions: str) -> dict:
-    """What is told of a run, by COLUMNS.
+    """A run's row of runs.csv, with COLUMNS.
 
     where : its directory below models_trans; record : its run.json
 
@@ -26,19 +26,20 @@ def row(where: str, record: Mapping, predictions: str) -> dict:
     inputs = record.get("inputs") or {}
     dropped = ("iteration", "dataset")
     settings = [without(part, dropped) for part in (inputs, record.get("parents") or {})]
-    sets, encoders = list(_all(inputs, "dataset")), list(_all(inputs, "encoder"))
-    told = {
+    datasets, encoders = list(_all(inputs, "dataset")), list(_all(inputs, "encoder"))
+    splits = [" ".join(f"{split}={digest}" for split, digest in d.items()) for d in datasets]
+    packages = record.get("packages") or {}
+    return {
         "run": where,
         "finished": record.get("finished", ""),
         "commit": record.get("commit") or "",
         "settings": _hash(settings),
-        "data": _hash(sets),
-        "dataset": "; ".join(" ".join(f"{k}={v}" for k, v in one.items()) for one in sets),
+        "data": _hash(datasets),
+        "dataset": "; ".join(splits),
         "encoder": " ".join(dict.fromkeys(e for e in encoders if isinstance(e, str))),
-        "packages": "; ".join(f"{k} {v}" for k, v in (record.get("packages") or {}).items()),
+        "packages": "; ".join(f"{name} {version}" for name, version in packages.items()),
         "predictions": predictions,
     }
-    return {name: told[name] for name in COLUMNS}
 
 
 def without(item: object, dropped: Collection[str]) -> object:
@@ -53,8 +54,7 @@ def without(item: object, dropped: Collection[str]) -> object:
 
 def _all(item: object, key: str) -> Iterator:
     """Every value of `key`, however deep."""
-    parts = item.items() if isinstance(item, Mapping) else enumerate(item)
-    for name, part in parts:
+    for name, part in item.items() if isinstance(item, Mapping) else enumerate(item):
         if name == key:
             yield part
         elif isinstance(part, (Mapping, list)):
@@ -62,8 +62,7 @@ def _all(item: object, key: str) -> Iterator:
 
 
 def _hash(item: object) -> str:
-    text = json.dumps(item, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def mismatches(name: str, old: str, new: str) -> list[str]:
@@ -73,19 +72,18 @@ def mismatches(name: str, old: str, new: str) -> list[str]:
     """
     if not name.endswith(".csv"):
         lines = enumerate(zip_longest(old.splitlines(), new.splitlines(), fillvalue=""), 1)
-        found = (f"{name}, line {n}: {a!r}, the runs give {b!r}" for n, (a, b) in lines if a != b)
-        return list(islice(found, 1))
-    there, again = (list(csv.reader(text.splitlines())) for text in (old, new))
-    if there[:1] != again[:1] or len(there) != len(again):
-        counts = f"{len(there) - 1} rows, the runs give {len(again) - 1}"
+        texts = (f"{name}, line {n}: {a!r}, the runs give {b!r}" for n, (a, b) in lines if a != b)
+        return list(islice(texts, 1))
+    before, again = (list(csv.reader(text.splitlines())) for text in (old, new))
+    if before[:1] != again[:1] or len(before) != len(again):
+        counts = f"{len(before) - 1} rows, the runs give {len(again) - 1}"
         return [f"{name} has {counts}, or it has other columns"]
-    found = []
-    for before, now in zip(there[1:], again[1:], strict=True):
-        for column, a, b in zip(again[0], before, now, strict=True):
-            if a != b and not _close(a, b):
-                about = " ".join(filter(None, now[:6]))
-                found.append(f"{name}, {about}: {column} is {a!r}, the runs give {b!r}")
-    return found
+    return [
+        f"{name}, {' '.join(filter(None, cells[:6]))}: {column} is {a!r}, the runs give {b!r}"
+        for others, cells in zip(before[1:], again[1:], strict=True)
+        for column, a, b in zip(again[0], others, cells, strict=True)
+        if a != b and not _close(a, b)
+    ]
 
 
 def _close(a: str, b: str) -> bool:

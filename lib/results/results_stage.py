@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -12,48 +12,33 @@ from lib.artefacts import files
 from lib.console import say
 from lib.errors import UserError
 from lib.evaluation import predictions_table
+from lib.evaluation.predictions_table import PREDICTIONS
+from lib.figures import results_table
 from lib.models.catalogue import BASELINE, title, titles
-from lib.results import provenance
+from lib.results import html_report, provenance, typesetting
 from lib.results.finished_runs import LEVELS, MODES
 from lib.results.table2 import Results, gather
 
 AGAIN = "train that run again with --overwrite"
-SHOWN = 30  # mismatches that are told one by one
+SHOWN = 30  # mismatches that are named one by one
+DRAWN = ("table.png", "table.pdf", "report.html")  # besides the files of _texts
 
 
 def results(models: Path, out: Path) -> str:
     """Write all tables, the figure and the page to `out`; returns the text for the terminal."""
-    from lib.figures import results_table
-    from lib.results import html_report, typesetting
-
-    found = gather(models)
-    for note in found.notes:
+    computed = gather(models)
+    for note in computed.notes:
         say(note)
-    _check_out(out)
-    texts = _texts(found)
+    texts = _texts(computed)
+    _make_folder(out, [*texts, *DRAWN])
     for name, text in texts.items():
         files.write_text(out / name, text)
-    if len(found.cells):
-        names = {model: title(model) for model in (*titles(), *found.cells["model"])}
-        results_table.table(found.cells, MODES, names, out / "table.png", BASELINE)
-    page = html_report.page(models, out, texts["table.md"], found.runs)
+    if len(computed.cells):
+        names = {model: title(model) for model in (*titles(), *computed.cells["model"])}
+        results_table.table(computed.cells, MODES, names, out / "table.png", BASELINE)
+    page = html_report.page(models, out, texts["table.md"], computed.runs)
     files.write_text(out / "report.html", page)
-    return typesetting.terminal(found)
-
-
-FILES = ("runs.csv", "table.csv", "differences.csv", "contrasts.csv", "folds.csv")
-FILES += ("table.md", "table.tex")
-DRAWN = ("table.png", "table.pdf", "report.html")
-
-
-def _texts(found: Results) -> dict[str, str]:
-    """The content of FILES."""
-    from lib.results import typesetting
-
-    tables = (found.runs, found.cells, found.differences, found.contrasts, found.folds)
-    texts = [table.to_csv(index=False, float_format="%.6g") for table in tables]
-    texts += [typesetting.markdown(found), typesetting.latex(found)]
-    return dict(zip(FILES, texts, strict=True))
+    return typesetting.terminal(computed)
 
 
 def check(models: Path, out: Path) -> str:
@@ -62,33 +47,53 @@ def check(models: Path, out: Path) -> str:
     Raises UserError with everything that does not follow: a table whose numbers differ, a run
     whose metrics.json is not that of its predictions.
     """
-    found, wrong = gather(models), []
-    lacks = [name for name in FILES if not (out / name).is_file()]
-    if lacks:
-        raise UserError(f"{out / lacks[0]} is not there: make the tables, python3 results_table.py")
-    told = set(pd.read_csv(out / "runs.csv", dtype=str)["run"])
-    differ = [f"new: {run}" for run in sorted(set(found.runs["run"]) - told)]
-    differ += [f"gone: {run}" for run in sorted(told - set(found.runs["run"]))]
-    if differ:
+    computed = gather(models)
+    texts = _texts(computed)
+    for name in texts:
+        if not (out / name).is_file():
+            raise UserError(f"{out / name} is not there: make the tables, python3 results_table.py")
+    runs, before = set(computed.runs["run"]), set(pd.read_csv(out / "runs.csv", dtype=str)["run"])
+    if runs != before:
+        differ = [f"new: {run}" for run in sorted(runs - before)]
+        differ += [f"gone: {run}" for run in sorted(before - runs)]
         raise UserError("\n".join([f"{out} is of other runs: make the tables again", *differ]))
-    for where in found.runs["run"]:
-        run = models / "models_trans" / where
-        measures = predictions_table.measures(
-            predictions_table.read(run / predictions_table.PREDICTIONS)
-        )
-        stands = files.read_json(run / "metrics.json", AGAIN) or {}
-        if _rounded({level: stands.get(level) for level in LEVELS}) != _rounded(measures):
-            wrong.append(
-                f"{where}: metrics.json is not that of its {predictions_table.PREDICTIONS}"
-            )
-    for name, new in _texts(found).items():
-        wrong += provenance.mismatches(name, (out / name).read_text(encoding="utf-8"), new)
+    wrong = list(_other_metrics(models / "models_trans", computed.runs["run"]))
+    for name, text in texts.items():
+        wrong += provenance.mismatches(name, (out / name).read_text(encoding="utf-8"), text)
     if wrong:
         more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
         raise UserError("\n".join([f"{len(wrong)} mismatches in {out}", *wrong[:SHOWN], *more]))
-    compared = len(found.differences) + len(found.contrasts)
-    counts = f"{len(found.cells)} rows, {compared} differences, {len(found.folds)} of folds"
-    return f"{counts}, {len(found.runs)} runs: all follow from the predictions"
+    compared = len(computed.differences) + len(computed.contrasts)
+    counts = f"{len(computed.cells)} rows, {compared} differences, {len(computed.folds)} of folds"
+    return f"{counts}, {len(runs)} runs: all follow from the predictions"
+
+
+def _texts(computed: Results) -> dict[str, str]:
+    """The content of all files but those that are drawn."""
+    tables = {
+        "runs": computed.runs,
+        "table": computed.cells,
+        "differences": computed.differences,
+        "contrasts": computed.contrasts,
+        "folds": computed.folds,
+    }
+    texts = {
+        f"{name}.csv": table.to_csv(index=False, float_format="%.6g")
+        for name, table in tables.items()
+    }
+    return texts | {
+        "table.md": typesetting.markdown(computed),
+        "table.tex": typesetting.latex(computed),
+    }
+
+
+def _other_metrics(runs: Path, names: Collection[str]) -> Iterator[str]:
+    """Runs whose metrics.json is not that of their predictions."""
+    for name in names:
+        measures = predictions_table.measures(predictions_table.read(runs / name / PREDICTIONS))
+        metrics = files.read_json(runs / name / "metrics.json", AGAIN) or {}
+        if _rounded({level: metrics.get(level) for level in LEVELS}) != _rounded(measures):
+            yield f"{name}: metrics.json is not that of its {PREDICTIONS}"
 
 
 def _rounded(measures: Mapping) -> dict:
@@ -96,11 +101,10 @@ def _rounded(measures: Mapping) -> dict:
     return json.loads(json.dumps(measures), parse_float=lambda text: round(float(text), 6))
 
 
-def _check_out(out: Path) -> None:
+def _make_folder(out: Path, names: Collection[str]) -> None:
     """Make the folder for the tables; UserError when files of others stand in the way."""
     files.make_folder(out)
-    there = [name for name in (*FILES, *DRAWN) if (out / name).exists()]
+    there = [name for name in names if (out / name).exists()]
     first = out / "table.md"
-    own = first.is_file() and first.read_bytes().startswith(b"# Results")
-    if there and not own:
+    if there and not (first.is_file() and first.read_bytes().startswith(b"# Results")):
         raise UserError(f"{out / there[0]} is not of this suite: choose another folder with --out")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 from PIL import Image
@@ -20,6 +21,7 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 # no window, no calls home
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
 FLAGS += "--disable-background-networking --disable-component-update --dump-dom"
+RUN = "speech_none_2_music_eng/model_cnn.it_0"
 PROBE = """
 <script>
 onload = () => {
@@ -28,7 +30,7 @@ onload = () => {
   const seen = [...document.images].map((i) => [i.alt, i.complete, i.naturalWidth, i.width]);
   const wide = document.documentElement.scrollWidth > innerWidth;
   const right = (e) => e.getBoundingClientRect().right;
-  const parts = [...document.body.querySelectorAll("p, h1, h2, summary, img, div.wide")];
+  const parts = [...document.body.querySelectorAll("p, h1, h2, summary, img, table")];
   const beyond = parts.filter((e) => right(e) > right(document.body)).length;
   const links = [...document.querySelectorAll("nav a")];
   const lead = links.map((a) => !!document.querySelector(a.hash));
@@ -82,16 +84,17 @@ def test_a_browser_loads_every_figure_and_nothing_is_cut_off_on_a_phone(page, tm
 def test_a_figure_is_made_small_and_a_missing_one_is_left_out(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (900, 2400, 4), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
-    tag = html_report._image(tmp_path / "a.png", 'a "b"')
+    tag = html_report.image(tmp_path / "a.png", 'a "b"')
     assert 'width="1200" height="450"' in tag and "a &quot;b&quot;" in tag
     data = base64.b64decode(re.search('base64,(.*?)"', tag).group(1))
     assert Image.open(io.BytesIO(data)).size == (1200, 450)
-    assert html_report._image(tmp_path / "b.png", "b") == ""
-    assert "no figures" in html_report._run("a", "b", tmp_path / "none", ("curves.png",))
+    assert html_report.image(tmp_path / "b.png", "b") == ""
+    page = html_report.page(tmp_path, tmp_path, "# Results", pd.DataFrame({"run": [RUN]}))
+    assert page.count("no figures") == 1 and "<img" not in page
 
 
 def test_a_damaged_figure_or_measure_is_told(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n")
-    assert "a.png cannot be read" in html_report._image(tmp_path / "a.png", "a")
+    assert "a.png cannot be read" in html_report.image(tmp_path / "a.png", "a")
     (tmp_path / "metrics.json").write_text('{"clip": ')
-    assert "metrics.json" in html_report._f1(tmp_path)
+    assert "metrics.json" in html_report.macro_f1(tmp_path)
