@@ -10,7 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from conftest import ROOT
 
 FLOORS = (  # a name that ends in "/" is a package, any other a file of lib/ itself
-    {"errors", "console", "configuration", "labels", "keras_backend", "plain_hdf5"},
+    {"errors", "console", "configuration", "labels", "keras_backend", "seeds", "plain_hdf5"},
     {"artefacts/"},
     {"corpora/", "features/", "models/", "evaluation/", "figures/"},
     {"datasets/"},

@@ -11,10 +11,11 @@ from lib.datasets.windows import Windows
 from lib.errors import UserError
 from lib.models.framewise_encoder import STRIDE
 from lib.pretraining.objective import Objective
+from lib.seeds import Seeds
 from lib.training.contrastive_batches import Stretches
 
 
-def _stretches(settings: Settings, train: Windows, val: Windows, seed: int) -> list[Stretches]:
+def _stretches(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[Stretches]:
     section = settings["nce"]
     length = -(-section["stretch"] // STRIDE)
     if section["steps"] >= length:
@@ -28,7 +29,7 @@ def _stretches(settings: Settings, train: Windows, val: Windows, seed: int) -> l
             part,
             section,
             size=max(2, windows // section["stretch"]),
-            seed=seed,
+            seeds=seeds,
             shuffle=part is train,
         )
         for part in (train, val)

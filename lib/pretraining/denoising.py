@@ -12,21 +12,23 @@ from lib.configuration import Settings
 from lib.datasets.windows import Windows
 from lib.figures import reconstructions
 from lib.pretraining.objective import Objective
+from lib.seeds import Seeds
 from lib.training.denoising_batches import DenoisingPairs, MaskedPairs
 
 
-def _noisy(settings: Settings, train: Windows, val: Windows, seed: int) -> list[DenoisingPairs]:
+def _noisy(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[DenoisingPairs]:
     section, size = settings["scae"], settings["pretrain"]["batch_windows"]
     return [
-        DenoisingPairs(part, section, size, seed=seed, shuffle=part is train)
+        DenoisingPairs(part, section, size, seeds=seeds, shuffle=part is train)
         for part in (train, val)
     ]
 
 
-def _hidden(settings: Settings, train: Windows, val: Windows, seed: int) -> list[MaskedPairs]:
+def _hidden(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[MaskedPairs]:
     section, size = settings["mask"], settings["pretrain"]["batch_windows"]
     return [
-        MaskedPairs(part, section, size, seed=seed, shuffle=part is train) for part in (train, val)
+        MaskedPairs(part, section, size, seeds=seeds, shuffle=part is train)
+        for part in (train, val)
     ]
 
 
@@ -35,7 +37,7 @@ def _draw(
 ) -> None:
     """given, back : how the figure calls what the network gets and what it gives back"""
     chosen = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
-    x, clean, _ = pairs.load(chosen, np.ones(len(chosen)), np.random.default_rng(pairs.seed))
+    x, clean, _ = pairs.load(chosen, np.ones(len(chosen)), pairs.seeds.figure())
     rows = {"clean": clean, given: x, back: model.predict(x, verbose=0)}
     reconstructions.reconstructions(rows, run / "reconstructions.png", title)
 

@@ -10,14 +10,15 @@ from lib.configuration import Settings
 from lib.datasets.windows import Windows
 from lib.errors import UserError
 from lib.pretraining.objective import Objective
+from lib.seeds import Seeds
 from lib.training.contrastive_batches import Sequences
 
 
-def _sequences(settings: Settings, train: Windows, val: Windows, seed: int) -> list[Sequences]:
+def _sequences(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[Sequences]:
     section = settings["cpc"]
     size = max(1, settings["pretrain"]["batch_windows"] // (section["past"] + section["future"]))
     sequences = [
-        Sequences(part, section, size, seed=seed, shuffle=part is train) for part in (train, val)
+        Sequences(part, section, size, seeds=seeds, shuffle=part is train) for part in (train, val)
     ]
     for name, served in zip(("training", "validation"), sequences, strict=True):
         if not served.items:

@@ -22,7 +22,8 @@ from lib.figures import learning_curves
 from lib.labels import LANGUAGES
 from lib.models import catalogue
 from lib.pretraining import contrastive, denoising, predictive
-from lib.training import fit, seeds
+from lib.seeds import Seeds
+from lib.training import fit
 from lib.training.hardware import Machine
 
 OBJECTIVES = {  # as lib.models.catalogue calls them
@@ -107,7 +108,7 @@ def _parts(
     if not folds:
         yield Part(None, data["train"], data["val"])
         return
-    pool, seed = pooled(list(data.values())), settings["run"]["seed"]
+    pool, seed = pooled(list(data.values())), Seeds(settings["run"]["seed"]).split
     for part in datasets_folds.divide(pool, folds, folder, settings["dataset"]["val"], seed):
         yield Part(part.number, *(pool.subset(part.rows[name]) for name in ("train", "val")))
 
@@ -129,10 +130,10 @@ def _pretrain_once(
         return
     say(f"training {name.model}, iteration {name.iteration} -> {run}")
     began = time.time()
-    seed = seeds.run_seed(settings["run"]["seed"], name.iteration)
-    keras.utils.set_random_seed(seed)
+    seeds = Seeds(settings["run"]["seed"], name.iteration)
+    keras.utils.set_random_seed(seeds.weights)
     objective = OBJECTIVES[spec.objective]
-    train_batches, val_batches = objective.batches(settings, part.train, part.val, seed)
+    train_batches, val_batches = objective.batches(settings, part.train, part.val, seeds)
     model, encoder = spec.pretraining(settings, part.train.mean_and_deviation)
     metric = objective.measure() if objective.measure else None
     measure = metric.name if metric else None

@@ -1,4 +1,4 @@
-"""Batches of items whose order and content depend on (seed, epoch, index) alone.
+"""Batches of items whose order and content depend on (seeds, epoch, index) alone.
 
 A resumed run so sees the same batches as an uninterrupted one. All batches have the same size, so
 that a step is compiled once. Every item of a split counts exactly once per epoch: the last batch is
@@ -13,6 +13,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from lib.seeds import FIRST, Seeds
+
 Take = Callable[[np.ndarray], np.ndarray]
 
 
@@ -21,7 +23,7 @@ class Batches(keras.utils.PyDataset):
 
     items : number of items
     size : items per batch; fewer where there are not as many
-    seed : of the order (one per epoch) and of what a subclass draws
+    seeds : of the order (one per epoch) and of what a subclass draws
     shuffle : False serves items in order, and draws the same in every epoch (validation)
     order : random generator -> order of the items : int64 (items,), when shuffled; by default any
     """
@@ -32,16 +34,16 @@ class Batches(keras.utils.PyDataset):
         self,
         items: int,
         size: int,
-        seed: int = 0,
+        seeds: Seeds = FIRST,
         shuffle: bool = False,
         order: Callable[[np.random.Generator], np.ndarray] | None = None,
     ):
         super().__init__()
         self.items, self.size = items, max(1, min(size, items))
-        self.seed, self.shuffle = seed, shuffle
+        self.seeds, self.shuffle = seeds, shuffle
         self.order = order or (lambda rng: rng.permutation(items))
         self.epoch = 0  # set by training: Keras calls on_epoch_end more often than once per epoch
-        self.drawn = (None, np.arange(items))  # (seed and epoch, its order)
+        self.drawn = (None, np.arange(items))  # (seeds and epoch, its order)
 
     def __len__(self) -> int:
         return -(-self.items // self.size)
@@ -53,9 +55,9 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, batch: int):
         epoch = self.epoch if self.shuffle else 0
-        if self.shuffle and self.drawn[0] != (self.seed, epoch):
-            self.drawn = (self.seed, epoch), self.order(np.random.default_rng([self.seed, epoch]))
-        order, rng = self.drawn[1], np.random.default_rng([self.seed, epoch, batch + 1])
+        if self.shuffle and self.drawn[0] != (self.seeds, epoch):
+            self.drawn = (self.seeds, epoch), self.order(self.seeds.order(epoch))
+        order, rng = self.drawn[1], self.seeds.batch(epoch, batch)
         index = order[batch * self.size : (batch + 1) * self.size]
         counts = (np.arange(self.size) < len(index)).astype(np.float32)
         return self.load(np.concatenate([index, order[: self.size - len(index)]]), counts, rng)

@@ -9,6 +9,7 @@ import numpy as np
 
 from lib.datasets.windows import Windows
 from lib.models.framewise_encoder import STRIDE
+from lib.seeds import FIRST, Seeds
 from lib.training.batches import Batches
 
 
@@ -22,11 +23,16 @@ class Stretches(Batches):
     """
 
     def __init__(
-        self, windows: Windows, section: Mapping, size: int, seed: int = 0, shuffle: bool = False
+        self,
+        windows: Windows,
+        section: Mapping,
+        size: int,
+        seeds: Seeds = FIRST,
+        shuffle: bool = False,
     ):
         self.source = windows.stretches(section["stretch"])
         order = partial(self.source.shuffled, self.source.recording)
-        super().__init__(len(self.source), size, seed, shuffle, order)
+        super().__init__(len(self.source), size, seeds, shuffle, order)
         self.windows = self.source.length / windows.length
         latents, steps = -(-self.source.length // STRIDE), section["steps"]
         future = np.arange(latents - steps)[:, None] + 1 + np.arange(steps)
@@ -71,13 +77,18 @@ class Sequences(Batches):
     """
 
     def __init__(
-        self, windows: Windows, section: Mapping, size: int, seed: int = 0, shuffle: bool = False
+        self,
+        windows: Windows,
+        section: Mapping,
+        size: int,
+        seeds: Seeds = FIRST,
+        shuffle: bool = False,
     ):
         self.past, self.future = section["past"], section["future"]
         self.negatives, self.windows = section["negatives"], self.past + self.future
         self.first = sequence_starts(windows.recording, self.windows)
         order = partial(windows.shuffled, windows.recording[self.first])
-        super().__init__(len(self.first), size, seed, shuffle, order)
+        super().__init__(len(self.first), size, seeds, shuffle, order)
         self.source = windows
 
     def load(self, index, counts, rng):

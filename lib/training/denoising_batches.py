@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from lib.datasets.windows import Windows
+from lib.seeds import FIRST, Seeds
 from lib.training import augmentation
 from lib.training.batches import Batches
 
@@ -19,10 +20,15 @@ class DenoisingPairs(Batches):
     """
 
     def __init__(
-        self, windows: Windows, section: Mapping, size: int, seed: int = 0, shuffle: bool = False
+        self,
+        windows: Windows,
+        section: Mapping,
+        size: int,
+        seeds: Seeds = FIRST,
+        shuffle: bool = False,
     ):
         order = partial(windows.shuffled, windows.recording)
-        super().__init__(len(windows), size, seed, shuffle, order)
+        super().__init__(len(windows), size, seeds, shuffle, order)
         self.source, self.section = windows, section
 
     def load(self, index, counts, rng):

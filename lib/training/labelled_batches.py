@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from lib.datasets.windows import Windows
+from lib.seeds import FIRST, Seeds
 from lib.training import augmentation
 from lib.training.batches import Batches, Take
 
@@ -26,11 +27,11 @@ class Labelled(Batches):
         take: Take,
         weights: Mapping[str, np.ndarray],
         size: int,
-        seed: int = 0,
+        seeds: Seeds = FIRST,
         shuffle: bool = False,
     ):
         order = partial(windows.shuffled, windows.recording)
-        super().__init__(len(windows), size, seed, shuffle, order)
+        super().__init__(len(windows), size, seeds, shuffle, order)
         self.source, self.take = windows, take
         self.labels, self.weights = windows.labels(), weights
         self.change = None

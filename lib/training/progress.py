@@ -22,7 +22,6 @@ from lib.console import say
 from lib.errors import UserError
 from lib.training.batches import Batches
 from lib.training.checkpoints import Checkpoints
-from lib.training.seeds import run_seed
 
 LINE_SECONDS = 60  # between lines about epochs where nobody watches
 
@@ -91,7 +90,7 @@ class EpochSeed(Duty):
         train.epoch = epoch
         if keras.backend.backend() == "torch":
             # its dropout draws from one global generator, which is no variable of the model
-            keras.utils.set_random_seed(run_seed(train.seed, epoch))
+            keras.utils.set_random_seed(train.seeds.dropout(epoch))
 
 
 class Steps(Duty):

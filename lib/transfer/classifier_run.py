@@ -16,7 +16,7 @@ from lib.console import say
 from lib.datasets import splits
 from lib.figures import learning_curves
 from lib.labels import MEASURE, TASKS
-from lib.training import batches, fit, hardware, seeds
+from lib.training import batches, fit, hardware
 from lib.training.labelled_batches import Labelled, balanced_weights
 from lib.transfer import clip_probe, test_scores
 from lib.transfer.frozen_codes import FrozenEncoder
@@ -34,7 +34,7 @@ def train(job: Job, step: Step) -> None:
     if name.mode == "full":  # read first: a damaged file is reported before the training
         frozen = job.path(job.name("feat_ext", name.iteration))
         before = run_record.read_history(frozen, MEASURE).to_dict("records")
-    keras.utils.set_random_seed(_seed(job, step))
+    keras.utils.set_random_seed(job.seeds(step.name.iteration).weights)
     model = step.build()
     trained, takes = model, {name: windows.take for name, windows in job.data.items()}
     if name.mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
@@ -80,10 +80,6 @@ def probe(job: Job, step: Step) -> None:
     with files.whole_folder(run) as new:
         levels = _write(job, step, new, by_window, {"C": penalties}, began)
     _say_scores(run, {"clip": levels["clip"]})
-
-
-def _seed(job: Job, step: Step) -> int:
-    return seeds.run_seed(job.settings["run"]["seed"], step.name.iteration)
 
 
 def _write(
@@ -136,13 +132,13 @@ def _batches(
     job: Job, step: Step, takes: dict[str, batches.Take], size: int
 ) -> tuple[Labelled, Labelled]:
     """Batches to train with, of `size` windows, and to validate with."""
-    data, seed = job.data, _seed(job, step)
+    data, seeds = job.data, job.seeds(step.name.iteration)
     classes = {task: len(names) for task, names in TASKS.items()}
     weights = balanced_weights(data["train"].labels(), classes)
-    train = Labelled(data["train"], takes["train"], weights, size=size, seed=seed, shuffle=True)
+    train = Labelled(data["train"], takes["train"], weights, size=size, seeds=seeds, shuffle=True)
     train.augment(job.settings["augment"])
     size = job.machine.predict_windows
-    return train, Labelled(data["val"], takes["val"], weights, size=size, seed=seed)
+    return train, Labelled(data["val"], takes["val"], weights, size=size, seeds=seeds)
 
 
 def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:

@@ -15,6 +15,7 @@ from lib.configuration import Settings
 from lib.datasets.folds import Part
 from lib.datasets.windows import Windows
 from lib.labels import TASKS
+from lib.seeds import Seeds
 from lib.training.batches import Take
 from lib.training.hardware import Machine
 from lib.transfer.transfer_plan import TransferPlan
@@ -64,8 +65,12 @@ class Job:
         return replace(self, data=data)
 
     def _labelled(self, windows: Windows, rows: Mapping, iteration: int) -> dict:
-        share, seed = self.settings["transfer"]["labels"], self.settings["run"]["seed"]
-        return few_labels(windows, rows, share, [seed, iteration])
+        share = self.settings["transfer"]["labels"]
+        return few_labels(windows, rows, share, self.seeds(iteration))
+
+    def seeds(self, iteration: int) -> Seeds:
+        """The random draws of an iteration."""
+        return Seeds(self.settings["run"]["seed"], iteration)
 
     def inputs(self, step: str, iteration: int) -> dict:
         """All that decides the result of a step, for run.json."""
@@ -97,17 +102,17 @@ class Step:
 
 
 def few_labels(
-    windows: Windows, rows: Mapping[str, np.ndarray], share: float, seed: list[int]
+    windows: Windows, rows: Mapping[str, np.ndarray], share: float, seeds: Seeds
 ) -> dict[str, np.ndarray]:
     """Of the rows of each split a share of every quadrant, at least one clip; all of the test.
 
-    rows : {split: int64 (clips,)} of windows.table; seed : of the draw, in which a smaller share
-    lies inside a larger one
+    rows : {split: int64 (clips,)} of windows.table; a smaller share lies inside a larger one
+    of the same seeds
     """
     quadrants, kept = windows.table["quadrant"].to_numpy(), dict(rows)
     for number, name in enumerate(("train", "val")):
         if share < 1 and name in rows:
-            order = np.random.default_rng([*seed, number]).permutation(rows[name])
+            order = seeds.labels(number).permutation(rows[name])
             classes = [order[quadrants[order] == q] for q in TASKS["quadrants"]]
             few = [r[: max(1, round(share * len(r)))] for r in classes]
             kept[name] = np.sort(np.concatenate(few))

@@ -18,7 +18,6 @@ from lib.datasets import folds as datasets_folds
 from lib.datasets.windows import budget, pooled
 from lib.labels import LANGUAGES, TASKS
 from lib.models import catalogue, emotion_heads, saved_models
-from lib.training import seeds
 from lib.training.hardware import Machine
 from lib.transfer import classifier_run, cross_validation, frozen_codes
 from lib.transfer.transfer_job import Job, Step
@@ -71,7 +70,7 @@ def _walk_labelled(job: Job, iteration: int) -> list[Path]:
 def _cross_validate(job: Job, iteration: int) -> list[Path]:
     """One iteration of every fold, and what they give together, of each step."""
     began, fold_runs = time.time(), []
-    share, seed = job.settings["dataset"]["val"], job.settings["run"]["seed"]
+    share, seed = job.settings["dataset"]["val"], job.seeds(iteration).split
     for part in datasets_folds.divide(job.pool, job.plan.folds, job.folder, share, seed):
         fold = job.of_fold(part, iteration)
         sizes = ", ".join(f"{len(rows)} clips ({n})" for n, rows in fold.part.rows.items())
@@ -164,8 +163,7 @@ def _encoder(job: Job, iteration: int) -> tuple[keras.Model, str, dict]:
     fold = job.part.number if job.part else None
     pretrained = job.plan.pretrained(iteration if number < 0 else number, fold)
     if pretrained is None:
-        seed = job.settings["run"]["seed"]
-        keras.utils.set_random_seed(seeds.run_seed(seed, iteration))
+        keras.utils.set_random_seed(job.seeds(iteration).weights)
         encoder = catalogue.spec(job.plan.model).build(job.settings)
         return encoder, frozen_codes.identity(encoder), {}
     return _load(job, pretrained)

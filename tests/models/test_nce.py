@@ -6,6 +6,7 @@ import pytest
 
 from lib.models import cpc_infonce, masked_denoiser
 from lib.models.convolutional_blocks import Sizes
+from lib.seeds import Seeds
 from lib.training import contrastive_batches, denoising_batches
 
 
@@ -113,7 +114,7 @@ def test_encoders_keep_the_contract_and_are_small():
 
 def test_a_mask_that_hides_is_what_the_masked_denoiser_is_scored_on(windows):
     section = {"noise": 0.0, "mel": 16, "frames": 8, "share": 0.5}
-    pairs = denoising_batches.MaskedPairs(windows, section, 8, seed=1)
+    pairs = denoising_batches.MaskedPairs(windows, section, 8, seeds=Seeds(1))
     seen, clean, weights = pairs[0]
     hidden = weights > 0
     assert seen.shape == clean.shape and weights.shape == clean.shape[:3]

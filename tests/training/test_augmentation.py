@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lib.labels import TASKS
+from lib.seeds import Seeds
 from lib.training import augmentation
 from lib.training.optimizer import DecayedAdam
 from lib.transfer import transfer_job
@@ -61,7 +62,7 @@ def test_a_smaller_share_of_labels_lies_inside_a_larger_one(windows, seed):
     quadrants = pool.table["quadrant"].to_numpy()
     before = None
     for share in (1.0, 0.5, 0.1):
-        kept = transfer_job.few_labels(pool, rows, share, [seed, 0])
+        kept = transfer_job.few_labels(pool, rows, share, Seeds(seed))
         assert kept["test"].tolist() == [0, 1]
         assert set(quadrants[kept["train"]]) == set(quadrants)
         for q in set(quadrants):

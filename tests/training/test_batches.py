@@ -8,6 +8,7 @@ import pytest
 
 import settings as defaults
 from lib.labels import TASKS
+from lib.seeds import Seeds
 from lib.training import batches, contrastive_batches, denoising_batches, labelled_batches
 
 CLASSES = {task: len(names) for task, names in TASKS.items()}
@@ -29,7 +30,9 @@ def served(dataset):
 def test_every_window_is_served_once_with_its_labels(windows, size, shuffle):
     labels = windows.labels()
     weights = labelled_batches.balanced_weights(labels, CLASSES)
-    data = labelled_batches.Labelled(windows, windows.take, weights, size, seed=3, shuffle=shuffle)
+    data = labelled_batches.Labelled(
+        windows, windows.take, weights, size, seeds=Seeds(3), shuffle=shuffle
+    )
     x = np.concatenate([batch[0] for batch in served(data)])
     y = {task: np.concatenate([b[1][task] for b in served(data)]) for task in TASKS}
     w = {task: np.concatenate([b[2][task] for b in served(data)]) for task in TASKS}
@@ -50,11 +53,11 @@ def test_every_window_is_served_once_with_its_labels(windows, size, shuffle):
 def test_all_batches_have_one_shape_and_every_item_counts_once(windows, size):
     ones = {task: np.ones(n, np.float32) for task, n in CLASSES.items()}
     kinds = [
-        labelled_batches.Labelled(windows, windows.take, ones, size, seed=3, shuffle=True),
-        denoising_batches.DenoisingPairs(windows, MASK, size, seed=3, shuffle=True),
-        contrastive_batches.Sequences(windows, CPC, size, seed=3, shuffle=True),
-        denoising_batches.MaskedPairs(windows, MASK, size, seed=3, shuffle=True),
-        contrastive_batches.Stretches(windows, NCE, size, seed=3, shuffle=True),
+        labelled_batches.Labelled(windows, windows.take, ones, size, seeds=Seeds(3), shuffle=True),
+        denoising_batches.DenoisingPairs(windows, MASK, size, seeds=Seeds(3), shuffle=True),
+        contrastive_batches.Sequences(windows, CPC, size, seeds=Seeds(3), shuffle=True),
+        denoising_batches.MaskedPairs(windows, MASK, size, seeds=Seeds(3), shuffle=True),
+        contrastive_batches.Stretches(windows, NCE, size, seeds=Seeds(3), shuffle=True),
     ]
     for data in kinds:
         all_ = [data[i] for i in range(len(data))]
@@ -77,7 +80,9 @@ def test_all_batches_have_one_shape_and_every_item_counts_once(windows, size):
 
 def test_augmentation_changes_the_windows_and_draws_fewer_per_epoch(windows):
     weights = labelled_batches.balanced_weights(windows.labels(), CLASSES)
-    data = labelled_batches.Labelled(windows, windows.take, weights, 5, seed=3, shuffle=True)
+    data = labelled_batches.Labelled(
+        windows, windows.take, weights, 5, seeds=Seeds(3), shuffle=True
+    )
     section = dict(defaults.augment, windows_per_epoch=14, smoothing=0.2)
     data.augment(section)
     whole = {window.tobytes() for window in windows.take(np.arange(len(windows)))}
@@ -105,7 +110,7 @@ def test_weights_balance_the_classes(windows):
 def test_order_depends_on_seed_and_epoch_alone(windows):
     def order(seed, epoch):
         data = batches.Inputs(lambda index: index, len(windows), 5)
-        data.seed, data.epoch, data.shuffle = seed, epoch, True
+        data.seeds, data.epoch, data.shuffle = Seeds(seed), epoch, True
         return np.concatenate([batch[0] for batch in served(data)]).tolist()
 
     assert order(1, 2) == order(1, 2)
@@ -113,14 +118,16 @@ def test_order_depends_on_seed_and_epoch_alone(windows):
 
 
 def test_denoising_pairs(windows):
-    data = denoising_batches.DenoisingPairs(windows, MASK, 32, seed=0)
+    data = denoising_batches.DenoisingPairs(windows, MASK, 32, seeds=Seeds(0))
     noisy, clean, _ = data[0]
     np.testing.assert_array_equal(clean, windows.take(np.arange(32)))
     noise = noisy - clean
     assert noise.std() == pytest.approx(0.3, rel=0.02) and abs(noise.mean()) < 0.01
     assert noisy.dtype == np.float32
     np.testing.assert_array_equal(data[0][0], noisy)  # validation sees the same noise every epoch
-    moving = denoising_batches.DenoisingPairs(windows, MASK, len(windows), seed=0, shuffle=True)
+    moving = denoising_batches.DenoisingPairs(
+        windows, MASK, len(windows), seeds=Seeds(0), shuffle=True
+    )
     first = moving[0][0]
     moving.epoch = 1
     assert not np.array_equal(np.sort(first, axis=None), np.sort(moving[0][0], axis=None))
@@ -136,7 +143,7 @@ def truth(windows):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_negatives_never_equal_their_positives(windows, negatives, shuffle):
     data = contrastive_batches.Sequences(
-        windows, CPC | {"negatives": negatives}, 3, seed=1, shuffle=shuffle
+        windows, CPC | {"negatives": negatives}, 3, seeds=Seeds(1), shuffle=shuffle
     )
     sequences = truth(windows)
     assert len(sequences) == data.items > 4
@@ -158,7 +165,7 @@ def test_a_repeating_future_takes_its_negative_from_elsewhere(windows):
     frames = windows.frames.copy()
     start, length = int(windows.starts[windows.recording == 7][0]), 300
     frames[start : start + length] = frames[start]  # the last recording repeats one frame
-    data = contrastive_batches.Sequences(replace(windows, frames=frames), CPC, 100, seed=0)
+    data = contrastive_batches.Sequences(replace(windows, frames=frames), CPC, 100, seeds=Seeds(0))
     x, follows, _ = data[0]
     for sequence in x[follows[:, 0] == 0]:
         repeating = np.array_equal(sequence[0], sequence[1])
@@ -178,7 +185,7 @@ def test_stretches_are_of_one_recording_and_move_from_epoch_to_epoch(windows):
         windows, frames=np.arange(total, dtype=np.float32)[:, None] * np.ones((1, 128), np.float32)
     )
     starts = np.concatenate([[0], np.cumsum(windows.table["length"])])
-    data = contrastive_batches.Stretches(numbered, NCE, 4, seed=2, shuffle=True)
+    data = contrastive_batches.Stretches(numbered, NCE, 4, seeds=Seeds(2), shuffle=True)
     assert data.items == sum(n // 40 for n in windows.table["length"])  # those of 31 have none
     seen = []
     for data.epoch in (0, 1):
