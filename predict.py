@@ -26,8 +26,11 @@ from lib.transfer.transfer_plan import TransferPlan
 
 
 def parse_args(argv=None):
-    how = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=how, allow_abbrev=False)
+    p = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     add = p.add_argument
     add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
@@ -45,8 +48,8 @@ def parse_args(argv=None):
     args = p.parse_args(argv)
     if args.out is None and not args.json:
         p.error("name a folder for the results with -o, or print them with --json")
-    chosen = (args.music, args.model_name, args.release, args.iteration)
-    named = args.speech or any(value is not None for value in chosen)
+    flags_of_run = (args.music, args.model_name, args.release, args.iteration)
+    named = args.speech or any(value is not None for value in flags_of_run)
     if args.model and named:
         p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
     args.model_name = args.model_name or models[0]
@@ -76,9 +79,14 @@ def main(argv=None) -> int:
     paths = [path] if path else []
     if args.ensemble:
         paths = saved_models.members(path or saved_models.SHIPPED)
-    predictor, stdin = Predictor.load(*paths, hop=args.hop), getattr(sys.stdin, "buffer", None)
-    how = {"overwrite": args.overwrite, "as_json": args.json}
-    failed = output_files.predict_all(args.input, predictor, args.out, stdin, **how)
+    failed = output_files.predict_all(
+        args.input,
+        Predictor.load(*paths, hop=args.hop),
+        args.out,
+        stream=getattr(sys.stdin, "buffer", None),
+        overwrite=args.overwrite,
+        as_json=args.json,
+    )
     if failed:
         raise UserError(f"{len(failed)} could not be predicted:\n  " + "\n  ".join(failed))
     return 0

@@ -25,8 +25,11 @@ from lib.errors import guard
 
 
 def parse_args(argv=None):
-    how = argparse.RawDescriptionHelpFormatter
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=how, allow_abbrev=False)
+    p = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     p.add_argument("--seeds", type=flags.at_least(1), default=3, metavar="N", help="(3)")
     p.add_argument(
         "--hours", type=flags.number(0, 10_000), metavar="H", help="begin no run after H"

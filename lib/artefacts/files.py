@@ -12,24 +12,17 @@ import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lib.errors import UserError
 
-if TYPE_CHECKING:
-    pass
-
-
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
-CODES = (
-    "codes"  # folder beside a data set: what frozen encoders made of it (lib.transfer.code_cache)
-)
+CODES = "codes"  # folder beside a data set, of frozen encoders' codes (lib.transfer.code_cache)
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` with its suffix; renamed to `path` if the block succeeds."""
-    # a name of its own: with the other's in it, one of 255 bytes would be too long
+    # without the other's name in it, which may have 255 bytes
     partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[-16:]}")
     try:
         yield partial
@@ -70,14 +63,14 @@ def read_json(path: Path, advice: str = "") -> dict | None:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, own: Collection[str] = ()) -> Iterator[Path]:
+def whole_folder(folder: Path, replaced: Collection[str] = ()) -> Iterator[Path]:
     """A new folder beside `folder`, put in its place if the block succeeds; else nothing changes.
 
     What stood there before goes only when the new one is in its place; files that are not of this
     suite (your notes) are moved over. A process that is killed leaves hidden folders that the next
     call puts right.
 
-    own : names of files that go with the old folder even where the new one has none
+    replaced : names of files that go with the old folder even where the new one has none
 
     Raises UserError when a file stands in the way, or the folder is a mount point.
     """
@@ -99,7 +92,7 @@ def whole_folder(folder: Path, own: Collection[str] = ()) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
-    for name in own:
+    for name in replaced:
         (old / name).unlink(missing_ok=True)
     _move_over(old, folder)
 
@@ -134,19 +127,11 @@ def check_place(folder: Path) -> None:
     """
     if folder.is_file():
         raise UserError(f"{folder} is a file where a folder is to be written: move it away")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{folder} cannot be made: a file stands in its way") from error
-    if not os.access(folder.parent, os.W_OK):
-        raise UserError(f"{folder.parent} cannot be written: choose another place, or allow it")
+    make_folder(folder.parent)
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise UserError when a folder cannot be put in another's place: where a disk is mounted.
-
-    Asked before hours of work, not after them.
-    """
+    """Raise UserError when a folder cannot be put in another's place: where a disk is mounted."""
     if os.path.ismount(folder) or str(folder) in _mounts():
         raise UserError(
             f"{folder} is a mount point and cannot be replaced: name a folder below it, or mount "
@@ -161,10 +146,10 @@ def _mounts() -> set[str]:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return set()
-    found = {line.split(" ")[4] for line in lines.splitlines()}
+    places = {line.split(" ")[4] for line in lines.splitlines()}
     for letter in " \t\n\\":  # as proc(5) writes them
-        found = {path.replace(f"\\{ord(letter):03o}", letter) for path in found}
-    return found
+        places = {path.replace(f"\\{ord(letter):03o}", letter) for path in places}
+    return places
 
 
 def make_folder(folder: Path) -> None:

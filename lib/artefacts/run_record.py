@@ -59,10 +59,10 @@ def check_files(folder: Path, record: Mapping, names: Iterable[str]) -> None:
     """Raise UserError when files are not those that were written; all as of `changed_files`."""
     changed = changed_files(folder, record, names)
     if changed:
-        told = f"{' and '.join(str(folder / name) for name in changed)}: cut, changed or gone"
+        names = " and ".join(str(folder / name) for name in changed)
         raise UserError(
-            f"{told} since it was written, as its SHA-256 tells: put it back, or make it again "
-            "with its own line and --overwrite"
+            f"{names}: cut, changed or gone since it was written, as its SHA-256 shows: put it "
+            "back, or make it again with its own line and --overwrite"
         )
 
 
@@ -117,8 +117,8 @@ def commit() -> str | None:
     if not (ROOT / ".git").exists():
         return os.environ.get("MER_COMMIT") or None
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        found = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
-        return found.stdout.strip()
+        git = subprocess.run(line, capture_output=True, text=True, timeout=60, check=True)
+        return git.stdout.strip()
     return None
 
 
@@ -136,9 +136,9 @@ def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = Fals
     """
     record = read_json(run / "run.json")
     if record is not None:
-        found = record.get("inputs")
-        found = found if isinstance(found, dict) else {}
-        differ = differences(found, json.loads(json.dumps(inputs)))
+        recorded = record.get("inputs")
+        recorded = recorded if isinstance(recorded, dict) else {}
+        differ = differences(recorded, json.loads(json.dumps(inputs)))
         if differ and not overwrite:
             raise UserError(
                 f"{run} is finished, with other inputs than asked for ({'; '.join(differ)}): "
@@ -153,17 +153,17 @@ def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = Fals
     return False
 
 
-def differences(found: Mapping, wanted: Mapping) -> list[str]:
-    """Human-readable differences between two nested dicts; what a setting that one of them lacks
-    counts as, lib.configuration.BEFORE says."""
-    return _differences(_moved(found), _moved(wanted), "")
+def differences(recorded: Mapping, asked: Mapping) -> list[str]:
+    """Human-readable differences between two nested dicts; a setting that one of them lacks counts
+    as its value in lib.configuration.BEFORE."""
+    return _differences(_moved(recorded), _moved(asked), "")
 
 
-def _differences(found: Mapping, wanted: Mapping, prefix: str) -> list[str]:
+def _differences(recorded: Mapping, asked: Mapping, prefix: str) -> list[str]:
     lines = []
-    for key in sorted({*found, *wanted}):
+    for key in sorted({*recorded, *asked}):
         name = f"{prefix}{key}"
-        a, b = (part.get(key, BEFORE.get(name)) for part in (found, wanted))
+        a, b = (part.get(key, BEFORE.get(name)) for part in (recorded, asked))
         if a == b:
             continue
         sections = [{} if part is None else part for part in (a, b)]
@@ -177,21 +177,21 @@ def _differences(found: Mapping, wanted: Mapping, prefix: str) -> list[str]:
 def settled(inputs: Mapping) -> dict:
     """Inputs of a run without the settings that count as much where they are missing: two of them
     are alike exactly if they are equal after this."""
-    found = {}
+    deciding = {}
     for section, value in _moved(inputs).items():
         if isinstance(value, Mapping):
             value = {k: v for k, v in value.items() if BEFORE.get(f"{section}.{k}") != v}
         if value not in ({}, None, BEFORE.get(section)):
-            found[section] = value
-    return found
+            deciding[section] = value
+    return deciding
 
 
-def same_inputs(found: str, wanted: str) -> bool:
+def same_inputs(recorded: str, asked: str) -> bool:
     """Whether two fingerprints of a training, its inputs as JSON, are of the same inputs."""
-    if found == wanted:
+    if recorded == asked:
         return True
     try:
-        return settled(json.loads(found)) == settled(json.loads(wanted))
+        return settled(json.loads(recorded)) == settled(json.loads(asked))
     except (ValueError, TypeError, AttributeError):
         return False
 

@@ -36,8 +36,8 @@ def _draw(
     given: str, back: str, model: keras.Model, pairs: DenoisingPairs, run: Path, title: str
 ) -> None:
     """given, back : how the figure calls what the network gets and what it gives back"""
-    chosen = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
-    x, clean, _ = pairs.load(chosen, np.ones(len(chosen)), pairs.seeds.figure())
+    items = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
+    x, clean, _ = pairs.load(items, np.ones(len(items)), pairs.seeds.figure())
     rows = {"clean": clean, given: x, back: model.predict(x, verbose=0)}
     reconstructions.reconstructions(rows, run / "reconstructions.png", title)
 

@@ -25,14 +25,12 @@ INNER = 5  # folds that choose it; fewer where a class has fewer clips
 def log_mel_statistics(windows: Windows) -> np.ndarray:
     """Of every clip mean, standard deviation and 90th percentile of each mel band, and the standard
     deviation of its differences from frame to frame : float64 (clips, 4 * n_mels)."""
-    found = []
+    packing, clips = windows.packing, []
     for number in range(len(windows.table)):
-        frames = windows.packing.offset + windows.packing.step * windows.frames_of(number).astype(
-            float
-        )
+        frames = packing.offset + packing.step * windows.frames_of(number).astype(float)
         high, change = np.percentile(frames, 90, axis=0), np.diff(frames, axis=0).std(axis=0)
-        found.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0), high, change]))
-    return np.stack(found)
+        clips.append(np.concatenate([frames.mean(axis=0), frames.std(axis=0), high, change]))
+    return np.stack(clips)
 
 
 def code_statistics(windows: Windows, codes: Take) -> np.ndarray:
@@ -40,11 +38,11 @@ def code_statistics(windows: Windows, codes: Take) -> np.ndarray:
 
     codes : numbers of windows -> float32 (n, d)
     """
-    found = []
+    clips = []
     for number in range(len(windows.table)):
-        own = np.asarray(codes(windows.windows_of(np.array([number]))), float)
-        found.append(np.concatenate([own.mean(axis=0), own.std(axis=0)]))
-    return np.stack(found)
+        clip = np.asarray(codes(windows.windows_of(np.array([number]))), float)
+        clips.append(np.concatenate([clip.mean(axis=0), clip.std(axis=0)]))
+    return np.stack(clips)
 
 
 def fit_predict(
@@ -65,7 +63,7 @@ def fit_predict(
     Returns {task: float32 (clips, classes)} of the clips of `test`, 1 for the class that is
     predicted and 0 for the others, and the C of each task.
     """
-    found, chosen = {}, {}
+    predicted, penalties = {}, {}
     for task, classes in tasks.items():
         true = labels[task]
         machine = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
@@ -77,9 +75,9 @@ def fit_predict(
             grid = {"svc__C": PENALTIES}
             machine = GridSearchCV(machine, grid, scoring="f1_macro", cv=cv)
         machine.fit(features["train"], true, **({"groups": groups} if inner >= 2 else {}))
-        found[task] = np.eye(classes, dtype=np.float32)[machine.predict(features["test"])]
-        chosen[task] = machine.best_params_["svc__C"] if inner >= 2 else 1.0
-    return found, chosen
+        predicted[task] = np.eye(classes, dtype=np.float32)[machine.predict(features["test"])]
+        penalties[task] = machine.best_params_["svc__C"] if inner >= 2 else 1.0
+    return predicted, penalties
 
 
 def _inner_folds(true: np.ndarray, groups: np.ndarray) -> int:

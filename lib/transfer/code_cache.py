@@ -70,8 +70,8 @@ class Cache:
             self.folder.mkdir(exist_ok=True)
             self._make_room(size)
             with files.atomic(path) as partial:
-                found = _write(partial, blocks, shape)
-                files.write_json(path.with_suffix(".json"), {**of, "digest": found})
+                content = _write(partial, blocks, shape)
+                files.write_json(path.with_suffix(".json"), {**of, "digest": content})
         except OSError as error:
             say(f"codes are not kept in {self.folder}: {error.strerror or error}")
             return False
@@ -99,26 +99,26 @@ class Cache:
                 total += about.st_size
                 if not name["partial"]:
                     kept.append((about.st_mtime, about.st_size, path))
-        for _, own, path in sorted(kept):
+        for _, size, path in sorted(kept):
             if total <= self.limit:
                 break
-            total -= own
+            total -= size
             path.with_suffix(".json").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
 
 
 def _write(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> str:
     """Write codes as .npy; returns their digest, as of `digest`."""
-    found = xxhash.xxh3_128()
+    content = xxhash.xxh3_128()
     with open(path, "wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         os.posix_fallocate(file.fileno(), file.tell(), 4 * shape[0] * shape[1])
         for block in blocks:
             codes = np.ascontiguousarray(block, np.float32)
-            found.update(codes.data)
+            content.update(codes.data)
             file.write(codes.data)
-    return found.hexdigest()
+    return content.hexdigest()
 
 
 def _read(path: Path) -> dict | None:

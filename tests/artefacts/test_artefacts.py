@@ -202,7 +202,7 @@ def test_own_files_go_with_the_old_folder(tmp_path):
     folder.mkdir()
     for name in ("test.h5", "notes.txt"):
         (folder / name).write_text("old")
-    with files.whole_folder(folder, own=["test.h5"]) as new:
+    with files.whole_folder(folder, replaced=["test.h5"]) as new:
         (new / "train.h5").write_text("new")
     assert sorted(p.name for p in folder.iterdir()) == ["notes.txt", "train.h5"]
 
