@@ -52,7 +52,7 @@ LEGAL_VALUES = {  # legal values: the settings that have them
         pretrain.batch_windows transfer.batch_windows release.batch_windows
         training.plateau_epochs training.stop_epochs training.predict_windows""",
     _whole(1, 1000): "nce.steps",
-    _whole(1, 1024): "mask.mel",
+    _whole(1, 1024): "mask.mel network.maps",
     _whole(1, 10_000): "features.window_frames features.window_hop mask.frames",
     _whole(1, 16_384): "cpc.code cpc.context framewise.latent nce.context heads.units",
     _whole(1, 65_536): "features.hop_length",
@@ -103,6 +103,7 @@ BEFORE = {
     "heads.own": 2,
     "heads.code_dropout": 0.0,
     "heads.attention": 0,
+    "network.maps": 32,
     "pretrain.schedule": "plateau",
     "pretrain.keep": "best",
     "transfer.schedule": "plateau",

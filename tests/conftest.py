@@ -23,6 +23,18 @@ from lib import keras_backend
 
 keras_backend.import_keras()
 
+import keras
+
+from lib.evaluation import predictions_table
+from lib.labels import PLANE, TASKS
+from lib.models import emotion_heads
+
+# one core for each process of the tests: threads that share cores slow each other down
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+if WORKER and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+
 # a job in the background of a shell ignores Ctrl-C, and so would the stages that tests begin
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -30,15 +42,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
-SMALL = [
-    "--epochs",
-    "2",
-    "--set",
-    "pretrain.batch_windows=48",
-    "--set",
-    "transfer.batch_windows=24",
-]
-SMALL += ["--set", "release.batch_windows=24", "--set", "heads.units=32"]
+# two epochs of narrow networks, for tests in which the width does not matter
+SMALL = "--epochs 2 --set network.maps=4 --set heads.units=32 --set pretrain.batch_windows=48"
+SMALL = f"{SMALL} --set transfer.batch_windows=24 --set release.batch_windows=24".split()
+
+PRETRAINED = {"model.keras", "encoder.keras", "history.csv", "run.json", "curves.png"}
+TRANSFERRED = {"model.keras", "history.csv", "run.json", "curves.png", "confusion.png"}
+TRANSFERRED |= {"metrics.json", "report.txt", "predictions.csv", "confusion.pdf"}
+TRANSFERRED |= {"reliability.png", "reliability.pdf"}
+PAIR = "models_trans/speech_eng_2_music_eng"
 
 # begun in this order, the others after them: the longest files first, so that no process ends long
 # after the rest, and beside the first, which makes `pipeline`, one that does not wait for it
@@ -142,3 +154,33 @@ def windows(features):
     local = np.concatenate(local)
     offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     return Windows(frames, table, local + offsets[recording], recording, local, 31, "0" * 64)
+
+
+def predictions(right, seed=0, clips=40):
+    """Windows of `clips` clips, three each, of which the share `right` is told rightly."""
+    rng = np.random.default_rng(seed)
+    quadrant = np.array(list(PLANE))[np.repeat(np.arange(clips) % 4, 3)]
+    columns = {"recording": np.repeat([f"s{i:02d}" for i in range(clips)], 3)}
+    columns["start_seconds"] = np.tile([0.0, 0.48, 0.96], clips)
+    hit = rng.random(3 * clips) < right
+    for task, classes in TASKS.items():
+        axis = {"arousal": 0, "valence": 1}.get(task)
+        true = quadrant if axis is None else [classes[PLANE[q][axis]] for q in quadrant]
+        index = np.array([classes.index(name) for name in true])
+        guess = np.where(hit, index, (index + 1) % len(classes))
+        columns[task] = true
+        p = np.full((len(index), len(classes)), 0.1 / (len(classes) - 1))
+        p[np.arange(len(index)), guess] = 0.9
+        columns |= dict(zip(predictions_table.columns_of(task), p.T, strict=True))
+    return pd.DataFrame(columns)
+
+
+def small(features, tasks=TASKS):
+    """A classifier of few weights."""
+    inputs = keras.Input((features["n_mels"], features["window_frames"], 1))
+    pooled = keras.layers.MaxPooling2D((features["n_mels"] // 4, 31))(inputs)
+    code = keras.layers.Flatten()(pooled)
+    encoder = keras.Model(inputs, code)
+    return emotion_heads.classifier(
+        encoder, emotion_heads.build(4, tasks, emotion_heads.HeadSizes(units=4))
+    )

@@ -52,8 +52,14 @@ def _builders(module: str) -> ModuleType:
 
 
 def _sizes(settings: Settings) -> Sizes:
-    n_mels, frames = settings["features"]["n_mels"], settings["features"]["window_frames"]
-    return _builders("convolutional_blocks").Sizes(n_mels, frames, **settings["network"])
+    features, network = settings["features"], settings["network"]
+    return _builders("convolutional_blocks").Sizes(
+        n_mels=features["n_mels"],
+        frames=features["window_frames"],
+        maps=(network["maps"], 2 * network["maps"], 4 * network["maps"]),
+        dropout=network["dropout"],
+        momentum=network["momentum"],
+    )
 
 
 def _denoiser(settings: Settings, statistics: Statistics) -> tuple[keras.Model, keras.Model]:

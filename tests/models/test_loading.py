@@ -6,12 +6,12 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from conftest import small
 
 from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
-from lib.models import emotion_heads, saved_models, scae
-from lib.models.emotion_heads import HeadSizes
+from lib.models import saved_models, scae
 
 MAKE = "python3 pretrain_cpc.py -s e -mod model_cpc"
 
@@ -37,15 +37,6 @@ def test_a_missing_encoder_names_the_command(tmp_path, features):
     scae.build()[0].save(run / "encoder.keras")
     with pytest.raises(UserError, match="an encoder maps .* to .None, d"):
         encoder_of(tmp_path, features)
-
-
-def small(features, tasks=TASKS):
-    """A classifier of few weights."""
-    inputs = keras.Input((features["n_mels"], features["window_frames"], 1))
-    pooled = keras.layers.MaxPooling2D((features["n_mels"] // 4, 31))(inputs)
-    code = keras.layers.Flatten()(pooled)
-    encoder = keras.Model(inputs, code)
-    return emotion_heads.classifier(encoder, emotion_heads.build(4, tasks, HeadSizes(units=4)))
 
 
 def test_a_classifier_is_read_with_its_features(tmp_path, features):

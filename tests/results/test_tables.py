@@ -6,37 +6,19 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import predictions
 
 from lib.artefacts import run_record
 from lib.errors import UserError
 from lib.evaluation import predictions_table
 from lib.figures import results_table
-from lib.labels import PLANE, TASKS
+from lib.labels import TASKS
 from lib.models.catalogue import title
 from lib.results import provenance, results_stage, table2, typesetting
 from lib.results.finished_runs import MODES, collect
 from lib.transfer import test_scores
 
 CLIPS = 40
-
-
-def predictions(right, seed=0, clips=CLIPS):
-    """Windows of `clips` clips, three each, of which the share `right` is told rightly."""
-    rng = np.random.default_rng(seed)
-    quadrant = np.array(list(PLANE))[np.repeat(np.arange(clips) % 4, 3)]
-    columns = {"recording": np.repeat([f"s{i:02d}" for i in range(clips)], 3)}
-    columns["start_seconds"] = np.tile([0.0, 0.48, 0.96], clips)
-    hit = rng.random(3 * clips) < right
-    for task, classes in TASKS.items():
-        axis = {"arousal": 0, "valence": 1}.get(task)
-        true = quadrant if axis is None else [classes[PLANE[q][axis]] for q in quadrant]
-        index = np.array([classes.index(name) for name in true])
-        guess = np.where(hit, index, (index + 1) % len(classes))
-        columns[task] = true
-        p = np.full((len(index), len(classes)), 0.1 / (len(classes) - 1))
-        p[np.arange(len(index)), guess] = 0.9
-        columns |= dict(zip(predictions_table.columns_of(task), p.T, strict=True))
-    return pd.DataFrame(columns)
 
 
 def run(models, pair, name, right, finished=True, inputs="{}", seed=0, **kwargs):

@@ -15,8 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SMALL
-from test_pipeline import PAIR, PRETRAINED, TRANSFERRED
+from conftest import PAIR, PRETRAINED, ROOT, SMALL, TRANSFERRED
 
 import pretrain_cpc
 import pretrain_denoise

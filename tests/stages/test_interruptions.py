@@ -16,7 +16,9 @@ from conftest import ROOT
 
 EPOCHS = 6
 LINES = {
-    "pretrain_cpc.py": "-s e -mod model_cpc_nce --set pretrain.batch_windows=48".split(),
+    "pretrain_cpc.py": (
+        "-s e -mod model_cpc_nce --set pretrain.batch_windows=48 --set network.maps=4"
+    ).split(),
     "trans_train_cpc_multi.py": (
         "-s e -m e -mod model_cpc -rel n --set transfer.batch_windows=24 --set heads.units=32"
     ).split(),

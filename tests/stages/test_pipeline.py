@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SMALL
+from conftest import PAIR, PRETRAINED, ROOT, SMALL, TRANSFERRED
 
 import pretrain_cpc
 import pretrain_denoise
@@ -18,11 +18,6 @@ import trans_train_cpc_multi
 import trans_train_denoise_multi
 from lib.labels import TASKS
 
-PRETRAINED = {"model.keras", "encoder.keras", "history.csv", "run.json", "curves.png"}
-TRANSFERRED = {"model.keras", "history.csv", "run.json", "curves.png", "confusion.png"}
-TRANSFERRED |= {"metrics.json", "report.txt", "predictions.csv", "confusion.pdf"}
-TRANSFERRED |= {"reliability.png", "reliability.pdf"}
-PAIR = "models_trans/speech_eng_2_music_eng"
 TRANSFERS = [
     f"{PAIR}/model_over.feat_ext.it_0",
     f"{PAIR}/model_over.full.it_0",

@@ -22,7 +22,7 @@ from lib.training import optimizer
 
 PAIR = "models_trans/speech_{}_2_music_eng"
 TINY = ["--epochs", "1", "--set", "pretrain.batch_windows=16", "--set", "framewise.latent=16"]
-TINY += ["--set", "nce.context=8", "--set", "heads.units=8"]
+TINY += ["--set", "nce.context=8", "--set", "heads.units=8", "--set", "network.maps=4"]
 FOLDS = ["--folds", "2", "--groups", "artist"]
 
 

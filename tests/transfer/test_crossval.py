@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL
+from conftest import SMALL, predictions
 
 import results_table
 import settings as defaults
@@ -334,8 +334,6 @@ def test_a_split_without_a_hash_is_used_if_it_is_whole(pool, tmp_path, capsys):
 
 
 def test_what_folds_give_is_written_again_where_it_was_changed(tmp_path):
-    from test_tables import predictions
-
     parts = [tmp_path / "run" / f"fold_{number}" for number in (1, 2)]
     for number, part in enumerate(parts):
         part.mkdir(parents=True)

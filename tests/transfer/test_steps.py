@@ -4,7 +4,7 @@ before the work."""
 import json
 
 import pytest
-from test_loading import small
+from conftest import small
 
 from lib import configuration
 from lib.artefacts import files, run_record
