@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     if not made:
         print(f"{args.out} already holds this demo, complete: left as it is")
     for corpus in corpora:
-        place = args.out / corpus.folder
-        print(f"{place}: {corpus.recordings} recordings, {corpus.minutes:.2f} minutes")
+        place = args.out / corpus["folder"]
+        print(f"{place}: {corpus['recordings']} recordings, {corpus['minutes']:.2f} minutes")
     return 0
 
 

@@ -19,6 +19,7 @@ from lib.corpora.annotation_tables import AXES, mean_ratings, quadrant_of
 from lib.errors import UserError
 from lib.labels import QUADRANTS
 
+SCALES = {"arousal": "interval", "valence": "interval", "quadrants": "nominal"}
 RESAMPLES = 2000  # of the bootstrap [our choice]
 # The library's arrays have songs x values x values cells (1 GB here). For finer ratings of more
 # songs the closed form that the bootstrap uses gives the same number (tested).
@@ -40,24 +41,23 @@ def analyse(ratings: pd.DataFrame, seed: int = 0) -> dict:
             "agreement needs songs with ratings by two annotators at least; the table has one "
             "rating per song: bring the ratings in long form (song, annotator, arousal, valence)"
         )
-    own = quadrant_of(ratings["arousal"], ratings["valence"])
-    ratings = ratings.assign(quadrants=[QUADRANTS.index(q) for q in own])
+    rated, of_song = _quadrants(ratings)
+    ratings = ratings.assign(quadrants=[QUADRANTS.index(q) for q in rated])
     songs = per_song(ratings)
-    of_song = songs.set_index("song")["quadrant"].loc[ratings["song"]].to_numpy()
-    confusion = pd.crosstab(of_song, own).reindex(index=QUADRANTS, columns=QUADRANTS, fill_value=0)
+    per_quadrant = {}
+    for q in QUADRANTS:
+        shares = songs.loc[songs["quadrant"] == q, "agreement"]
+        mean = float(shares.mean()) if len(shares) else None
+        per_quadrant[q] = {"songs": len(shares), "agreement": mean}
+    confusion = pd.crosstab(of_song, rated)
+    confusion = confusion.reindex(index=QUADRANTS, columns=QUADRANTS, fill_value=0)
     return {
         "songs": len(songs),
         "annotators": int(ratings["annotator"].nunique()),
         "ratings": len(ratings),
         "zeros": int((ratings[list(AXES)] == 0).sum().sum()),
-        "alpha": {what: _alpha(ratings, what, seed) for what in (*AXES, "quadrants")},
-        "per_quadrant": {
-            q: {
-                "songs": int((songs["quadrant"] == q).sum()),
-                "agreement": _mean(songs.loc[songs["quadrant"] == q, "agreement"]),
-            }
-            for q in QUADRANTS
-        },
+        "alpha": {column: _alpha(ratings, column, seed) for column in SCALES},
+        "per_quadrant": per_quadrant,
         "confusion": confusion.to_numpy().tolist(),
     }
 
@@ -70,47 +70,48 @@ def per_song(ratings: pd.DataFrame) -> pd.DataFrame:
     for axis in AXES:
         songs[f"{axis}_sd"] = groups[axis].std().to_numpy()
     songs.insert(1, "annotators", groups.size().to_numpy())
-    of_song = songs.set_index("song")["quadrant"].loc[ratings["song"]].to_numpy()
-    agree = quadrant_of(ratings["arousal"], ratings["valence"]) == of_song
-    songs["agreement"] = pd.Series(agree).groupby(ratings["song"].to_numpy()).mean().to_numpy()
+    rated, of_song = _quadrants(ratings)
+    agree = pd.Series(rated == of_song)
+    songs["agreement"] = agree.groupby(ratings["song"].to_numpy()).mean().to_numpy()
     return songs
 
 
-def report(found: Mapping) -> str:
-    """The agreement as a text for a terminal."""
+def report(agreement: Mapping) -> str:
+    """What `analyse` returns as a text for a terminal."""
     lines = [
-        f"{found['songs']} songs, {found['annotators']} annotators, {found['ratings']} ratings of "
-        "arousal and valence",
-        f"{found['zeros']} ratings are exactly 0 and count as positive",
+        f"{agreement['songs']} songs, {agreement['annotators']} annotators, "
+        f"{agreement['ratings']} ratings of arousal and valence",
+        f"{agreement['zeros']} ratings are exactly 0 and count as positive",
         "",
         "Krippendorff's alpha (95 % interval; 1 full agreement, 0 chance)",
     ]
-    for what, alpha in found["alpha"].items():
-        scale = "nominal" if what == "quadrants" else "interval"
-        lines.append(
-            f"  {what:<9} {alpha['value']:6.3f}  ({alpha['low']:.3f} to {alpha['high']:.3f})"
-            f"  {scale}"
-        )
+    for column, alpha in agreement["alpha"].items():
+        interval = f"({alpha['low']:.3f} to {alpha['high']:.3f})"
+        lines.append(f"  {column:<9} {alpha['value']:6.3f}  {interval}  {SCALES[column]}")
     lines += ["", "share of annotators by the quadrant of their own rating"]
     lines.append("  song's    songs  " + "".join(f"{q:>7}" for q in QUADRANTS))
-    for q, row in zip(QUADRANTS, found["confusion"], strict=True):
+    for q, row in zip(QUADRANTS, agreement["confusion"], strict=True):
         shares = "".join(f"{n / max(sum(row), 1):7.2f}" for n in row)
-        lines.append(f"  {q:<9} {found['per_quadrant'][q]['songs']:5d}  {shares}")
+        lines.append(f"  {q:<9} {agreement['per_quadrant'][q]['songs']:5d}  {shares}")
     return "\n".join(lines) + "\n"
 
 
-def _alpha(ratings: pd.DataFrame, what: str, seed: int) -> dict[str, float]:
+def _quadrants(ratings: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Of each rating its own quadrant, and that of its song."""
+    of_song = mean_ratings(ratings).set_index("song")["quadrant"].loc[ratings["song"]]
+    return quadrant_of(ratings["arousal"], ratings["valence"]), of_song.to_numpy()
+
+
+def _alpha(ratings: pd.DataFrame, column: str, seed: int) -> dict[str, float]:
     """Krippendorff's alpha of a column, with its interval."""
-    table = ratings.pivot(index="annotator", columns="song", values=what).to_numpy(dtype=float)
-    level = "nominal" if what == "quadrants" else "interval"
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(0, table.shape[1], (RESAMPLES, table.shape[1]))
-    resampled = _resampled(table, draws, level)
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    if table.shape[1] * np.unique(table).size ** 2 <= LIBRARY_CELLS:
+    table = ratings.pivot(index="annotator", columns="song", values=column).to_numpy(dtype=float)
+    level, songs = SCALES[column], table.shape[1]
+    draws = np.random.default_rng(seed).integers(0, songs, (RESAMPLES, songs))
+    low, high = np.nanpercentile(_resampled(table, draws, level), [2.5, 97.5])
+    if songs * np.unique(table).size ** 2 <= LIBRARY_CELLS:
         value = krippendorff.alpha(reliability_data=table, level_of_measurement=level)
     else:
-        value = _resampled(table, np.arange(table.shape[1])[None], level)[0]
+        value = _resampled(table, np.arange(songs)[None], level)[0]
     return {"value": float(value), "low": float(low), "high": float(high)}
 
 
@@ -121,27 +122,18 @@ def _resampled(table: np.ndarray, draws: np.ndarray, level: str) -> np.ndarray:
     disagreement is that of pairs of ratings, within songs and of all. For squared differences both
     follow from sums; for "the same or not" they are those of the classes' indicators added up.
     """
-    values = [table]
+    rated = ~np.isnan(table)
+    values = table[None]
     if level == "nominal":
-        classes = np.unique(table[~np.isnan(table)])
-        values = [np.where(np.isnan(table), np.nan, table == c) for c in classes]
-    number = (~np.isnan(table)).sum(axis=0)
+        values = table == np.unique(table[rated])[:, None, None]
+    number = rated.sum(axis=0)
     number = np.where(number > 1, number, 0)  # a song with one rating has no pairs
-    within, sums, squares = np.zeros(len(number)), [], []
-    for v in values:
-        v = np.where(np.isnan(v) | (number == 0), 0.0, v)
-        s, q = v.sum(axis=0), np.square(v).sum(axis=0)
-        within += np.where(number > 0, 2 * (number * q - s**2) / np.maximum(number - 1, 1), 0)
-        sums.append(s)
-        squares.append(q)
+    values = np.where(rated & (number > 0), values, 0.0)
+    sums, squares = values.sum(axis=1), np.square(values).sum(axis=1)
+    within = (2 * (number * squares - sums**2) / np.maximum(number - 1, 1)).sum(axis=0)
     n = number[draws].sum(axis=1)
-    between = sum(
-        2 * (n * q[draws].sum(axis=1) - s[draws].sum(axis=1) ** 2)
-        for s, q in zip(sums, squares, strict=True)
-    )
+    between = 0.0
+    for s, q in zip(sums, squares, strict=True):
+        between += 2 * (n * q[draws].sum(axis=1) - s[draws].sum(axis=1) ** 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         return 1 - within[draws].sum(axis=1) * (n - 1) / between
-
-
-def _mean(values: pd.Series) -> float | None:
-    return float(values.mean()) if len(values) else None

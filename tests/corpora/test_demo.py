@@ -48,7 +48,7 @@ def clips(request) -> dict[str, list[np.ndarray]]:
     """Eight clips of 4 s per quadrant in one style."""
     style = music.STYLES[request.param]
     return {
-        name: [music.clip(style, *point, 4.0, default_rng([5, i])) for i in range(8)]
+        name: [music.Clip(style, *point, 4.0, default_rng([5, i])).sound() for i in range(8)]
         for name, point in QUADRANTS.items()
     }
 

@@ -44,20 +44,12 @@ class Sizes:
     clip_seconds: float
 
 
-@dataclass(frozen=True)
-class Summary:
-    """One corpus of a demo: its folder below the demo's, how many recordings, how long in all."""
-
-    folder: str
-    recordings: int
-    minutes: float
-
-
-def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[Summary], bool]:
+def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[dict], bool]:
     """Write a demo to the folder `out`, or keep the same one if it is there.
 
-    Returns the corpora and whether they were made now. Raises UserError when `out` holds another
-    demo (unless `overwrite`) or anything that this function did not make.
+    Returns the corpora (folder, recordings, minutes) and whether they were made now. Raises
+    UserError when `out` holds another demo (unless `overwrite`) or anything that this function did
+    not make.
     """
     _check(sizes)
     out = out.resolve()
@@ -65,7 +57,7 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[Su
     record = _occupant(out)
     if record and not overwrite:
         _require_same(out, record, arguments)
-        return [Summary(**corpus) for corpus in record["corpora"]], False
+        return record["corpora"], False
     if record:
         _require_unchanged(out, record)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
@@ -77,8 +69,7 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[Su
         ) from error
     try:
         corpora = [write(partial, sizes) for write in (_english, _mandarin, _western, _chinese)]
-        summaries = [asdict(corpus) for corpus in corpora]
-        content = {"arguments": arguments, "corpora": summaries, "files": _digests(partial)}
+        content = {"arguments": arguments, "corpora": corpora, "files": _digests(partial)}
         (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if record:
             retired = out.with_name(f".{out.name}.retired-{os.getpid()}")
@@ -174,12 +165,12 @@ class _Corpus:
         path = self.root / self.folder / name
         table.sort_values(list(table.columns)).to_csv(path, index=False, lineterminator="\n")
 
-    def summary(self) -> Summary:
-        minutes = sum(self.lengths) / SAMPLE_RATE / 60
-        return Summary(self.folder, len(self.lengths), round(minutes, 2))
+    def summary(self) -> dict:
+        minutes = round(sum(self.lengths) / SAMPLE_RATE / 60, 2)
+        return {"folder": self.folder, "recordings": len(self.lengths), "minutes": minutes}
 
 
-def _english(root: Path, sizes: Sizes) -> Summary:
+def _english(root: Path, sizes: Sizes) -> dict:
     """LibriSpeech: speakers have chapters of at most four utterances (our choice)."""
     corpus = _Corpus(root, "speech/LibriSpeech", sizes, key=0)
     speakers = corpus.rng.choice(np.arange(1000, 9000), SPEAKERS, replace=False)
@@ -190,7 +181,7 @@ def _english(root: Path, sizes: Sizes) -> Summary:
     return corpus.summary()
 
 
-def _mandarin(root: Path, sizes: Sizes) -> Summary:
+def _mandarin(root: Path, sizes: Sizes) -> dict:
     """AISHELL-1: one folder per speaker."""
     corpus = _Corpus(root, "speech/data_aishell", sizes, key=1)
     speakers = corpus.rng.choice(np.arange(2, 724), SPEAKERS, replace=False)
@@ -214,7 +205,7 @@ def _utterances(corpus: _Corpus, phrase: Callable) -> Iterator[tuple[int, int, n
         yield who, turn, speech.utterance(phrase, seconds, voices[who], corpus.rng)
 
 
-def _western(root: Path, sizes: Sizes) -> Summary:
+def _western(root: Path, sizes: Sizes) -> dict:
     """4Q-Emotion: a folder per quadrant, annotations and metadata."""
     corpus = _Corpus(root, "MER_audio_taffc_dataset", sizes, key=2)
     total = 4 * sizes.clips_per_quadrant
@@ -231,7 +222,7 @@ def _western(root: Path, sizes: Sizes) -> Summary:
     return corpus.summary()
 
 
-def _chinese(root: Path, sizes: Sizes) -> Summary:
+def _chinese(root: Path, sizes: Sizes) -> dict:
     """CH-818: one folder, ratings in long form whose mean is the clip's place on the plane."""
     corpus = _Corpus(root, "CH818/ch818_mp3", sizes, key=3)
     numbers = corpus.rng.permutation(4 * sizes.clips_per_quadrant) + 1001
@@ -252,4 +243,4 @@ def _clips(corpus: _Corpus, style: str) -> Iterator[tuple[str, np.ndarray, np.nd
     for quadrant in list(PLANE) * corpus.sizes.clips_per_quadrant:
         place = (2 * np.array(PLANE[quadrant]) - 1) * corpus.rng.uniform(*EDGE, size=2)
         seconds, rng = corpus.sizes.clip_seconds, corpus.rng
-        yield quadrant, place, music.clip(music.STYLES[style], *place, seconds, rng)
+        yield quadrant, place, music.Clip(music.STYLES[style], *place, seconds, rng).sound()

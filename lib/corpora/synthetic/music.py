@@ -28,7 +28,6 @@ class Instrument(NamedTuple):
     """A timbre; all values our choice, by ear and spectrogram."""
 
     tilt: float = 0.0  # dB per octave of the partials, added to the clip's
-    even: float = 1.0  # level of even partials (a clarinet has few)
     decay: float = 0.0  # nepers per second; above 0 the string is plucked
     vibrato: float = 0.0  # semitones
     scoop: float = 0.0  # semitones below from which a note slides
@@ -50,9 +49,7 @@ STYLES = {
         minor=(0, 2, 3, 5, 7, 8, 10),
         lead=(
             Instrument(vibrato=0.15),
-            Instrument(tilt=1.0, even=0.25, vibrato=0.1),
-            Instrument(decay=1.5),
-            Instrument(tilt=2.0, vibrato=0.05, scoop=0.5),
+            Instrument(tilt=1.0, decay=1.5),
         ),
         chords=Instrument(tilt=-2.0, decay=0.4),
         drums=(55.0, 190.0),
@@ -62,7 +59,6 @@ STYLES = {
         minor=(0, 3, 5, 7, 10),
         lead=(
             Instrument(tilt=2.0, decay=2.5, scoop=0.4),
-            Instrument(tilt=3.0, decay=6.0),
             Instrument(tilt=2.0, vibrato=0.4, scoop=1.5),
         ),
         chords=Instrument(tilt=1.0, decay=2.0),
@@ -71,15 +67,11 @@ STYLES = {
 }
 
 
-def clip(
-    style: Style, arousal: float, valence: float, seconds: float, rng: Generator
-) -> np.ndarray:
-    """A clip at a point of the plane, arousal and valence each in [-1, 1]."""
-    return _Clip(style, arousal, valence, seconds, rng).sound()
+class Clip:
+    """A clip in the making: the cues that its place on the plane gives it, and its players.
 
-
-class _Clip:
-    """A clip in the making: the cues that its place on the plane gives it, and its players."""
+    arousal, valence : each in [-1, 1]
+    """
 
     def __init__(
         self, style: Style, arousal: float, valence: float, seconds: float, rng: Generator
@@ -177,7 +169,7 @@ class _Clip:
         f0 = 440 * 2 ** ((pitch - 69 + bend) / 12)
         partials = np.arange(1, max(2, int(TOP_HZ / f0.max()) + 1))
         slope = (self.tilt + instrument.tilt) / 20
-        level = 10 ** (slope * np.log2(partials)) * np.where(partials % 2, 1, instrument.even)
+        level = 10 ** (slope * np.log2(partials))
         turn = np.exp(2j * np.pi * self.rng.random(len(partials)))
         size = 2048  # points of one period, which is read at the phase of f0
         period = fft.irfft(np.append(0, level * turn), size) * (size / 2 / np.linalg.norm(level))

@@ -5,10 +5,9 @@ harmonics, fricatives, stop gaps and bursts, nasals, pauses; for English the alt
 and reduced syllables at even stresses (Abercrombie 1967) under falling pitch (Pierrehumbert 1979);
 for Mandarin syllables of even length, each with one of four tones (Chao 1968).
 
-The source is a band-limited pulse train with jitter and -6 dB per octave of tilt (Fant 1960), or
-noise; the filter is eight formants in cascade (Klatt 1980), applied to a short-time Fourier
-transform. Levels and durations without a source are our choice, made by looking at spectrograms.
-Formants are Hz, pitch is in semitones from the speaker's mean.
+A pulse train with jitter and -6 dB per octave of tilt (Fant 1960), or noise, goes through eight
+formants in cascade (Klatt 1980). Levels and durations without a source are our choice, made by
+looking at spectrograms. Formants are Hz, pitch is in semitones from the speaker's mean.
 """
 
 from __future__ import annotations
@@ -77,50 +76,38 @@ PLACES = {  # formant loci near Delattre, Liberman & Cooper 1955, Hz of the fric
     "palatal": ((300, 2150, 2900), 4000),
     "retroflex": ((330, 1650, 2300), 3000),
 }
-STOPS = "labial alveolar velar"
+OBSTRUENTS = {  # seconds of closure, friction and aspiration (Lisker & Abramson 1964)
+    "fricative": (0.0, 0.1, 0.0),
+    "lenis": (0.055, 0.012, 0.01),
+    "fortis": (0.055, 0.012, 0.065),
+    "affricate": (0.055, 0.05, 0.0),
+}
 
 
-def _obstruents(places: str, closure: float, friction: float, breath: float) -> list[list[Phone]]:
-    """Consonants of so many seconds of closure, friction and aspiration, one at each place."""
-    return [
-        [
-            Phone(closure, locus, locus),
-            Phone(friction, locus, locus, breath=0.05, noise=0.6, noise_hz=hz),
-            Phone(breath, locus, locus, breath=0.5),
-        ]
-        for locus, hz in (PLACES[place] for place in places.split())
-    ]
+def _onsets(places: str, kinds: str) -> list[list[Phone]]:
+    """Sonorants, and obstruents of every kind at every place."""
+    onsets = [[Phone(0.065, formants, formants, voiced=0.4)] for formants in SONORANTS]
+    for place, kind in itertools.product(places.split(), kinds.split()):
+        (locus, hz), (closure, friction, aspiration) = PLACES[place], OBSTRUENTS[kind]
+        noise = Phone(friction, locus, locus, breath=0.05, noise=0.6, noise_hz=hz)
+        breath = Phone(aspiration, locus, locus, breath=0.5)
+        onsets.append([Phone(closure, locus, locus), noise, breath])
+    return onsets
 
 
-# stops differ in seconds from burst to voice (Lisker & Abramson 1964); Mandarin has affricates
-SHARED_ONSETS = [[Phone(0.065, formants, formants, voiced=0.4)] for formants in SONORANTS]
-SHARED_ONSETS += _obstruents("labial alveolar palatal", 0.0, 0.1, 0.0)
-ENGLISH_ONSETS = [
-    *SHARED_ONSETS,
-    *_obstruents(STOPS, 0.055, 0.012, 0.008),
-    *_obstruents(STOPS, 0.055, 0.012, 0.055),
-]
-MANDARIN_ONSETS = [
-    *SHARED_ONSETS,
-    *_obstruents(STOPS, 0.055, 0.012, 0.012),
-    *_obstruents(STOPS, 0.055, 0.012, 0.075),
-    *_obstruents("retroflex", 0.0, 0.1, 0.0),
-    *_obstruents("alveolar retroflex palatal", 0.055, 0.05, 0.0),
-]
+ENGLISH_ONSETS = _onsets("labial alveolar velar palatal", "fricative lenis fortis")
+MANDARIN_ONSETS = _onsets(" ".join(PLACES), " ".join(OBSTRUENTS))
 
 
 def voices(count: int, rng: Generator) -> list[Voice]:
-    """`count` speakers, men and women in turn, each with a pitch and a vocal tract of their own.
-
-    Mean pitch and the ratio of formants after Hillenbrand et al. 1995 (women about 1.16).
-    """
+    """Men and women in turn; mean pitch and ratio of formants after Hillenbrand et al. 1995."""
     return [
         Voice(
-            pitch=(205.0 if index % 2 else 120.0) * 2 ** rng.uniform(-0.2, 0.2),
-            tract=(1.16 if index % 2 else 1.0) * rng.uniform(0.95, 1.05),
+            pitch=hz * 2 ** rng.uniform(-0.2, 0.2),
+            tract=tract * rng.uniform(0.95, 1.05),
             floor=rng.uniform(-70, -58),
         )
-        for index in range(count)
+        for hz, tract in itertools.islice(itertools.cycle([(120, 1), (205, 1.16)]), count)
     ]
 
 
