@@ -54,12 +54,8 @@ def write(
 ) -> str:
     """Write a data set file recording by recording; returns its hash.
 
-    Parameters
-    ----------
-    table : the recordings, with `length` in frames and `digest`
-    frames : of each recording in turn, packed : uint16 (length, n_mels)
-    features : the feature settings
-    attributes : split, corpus, language, seed
+    table : the recordings, with `length` in frames and `digest`; frames : of each recording in
+    turn, packed : uint16 (length, n_mels); attributes : split, corpus, language, seed
     """
     packing = Packing.of(features)
     attributes = {"format": FORMAT, "version": VERSION, **attributes}
@@ -105,9 +101,8 @@ def read_folder(
 ) -> dict[str, Windows]:
     """Read the splits `names` of a data set; each file must say that it is what is asked for.
 
-    kind : "speech" or "music"; language : "english", "mandarin" or "mix"; memory : bytes of frames
-    to hold per split, more stay on disk; errors as of `read`. The authors' processed files do not
-    say what they are and are taken for it.
+    kind : "speech" or "music"; language : "english", "mandarin" or "mix"; memory : bytes per split,
+    as of `read`. The authors' processed files do not say what they are and are taken for it.
     """
     path = folder / file_name(names[0])
     if not path.exists() and (folder / authors_files.file_name(names[0])).exists():
@@ -137,8 +132,6 @@ def read(
 ) -> Windows:
     """Read a data set file.
 
-    Parameters
-    ----------
     features : the feature settings that the caller works with
     make : the command that makes this file, for the messages
     expected : attributes that the file must have, {language, corpus, split: str}

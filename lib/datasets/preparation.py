@@ -38,8 +38,7 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
         raise UserError(f"-ps {folder}: name a folder below it")
     if request.agreement:
         return preparation_report.report_agreement(request, data, folder)
-    given = split_assignment.read_split(request.split) if request.split else None
-    recordings = _recordings(request, data, given)
+    recordings = _recordings(request, data)
     inputs = _inputs(request)
     with_recordings = inputs | {"recordings": _fingerprint(recordings)}
     work_folder = folder.with_name(f".work-{folder.name}")
@@ -50,7 +49,7 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
             return folder
         artefacts_files.check_replaceable(folder)
         # what cannot be divided is refused before the extraction
-        split_assignment.divide(request, given, recordings, recordings["recording"])
+        split_assignment.divide(request, recordings, recordings["recording"])
         with Work(work_folder, inputs, settings["features"]["n_mels"], request.overwrite) as work:
             entries = extract(
                 recordings,
@@ -63,12 +62,12 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
             _check_losses(request, entries, listing)
             # files of splits go where the new data set lacks them
             with artefacts_files.whole_folder(folder, SPLIT_FILES) as new:
-                table = _divided(request, given, recordings, entries)
+                table = _divided(request, recordings, entries)
                 hashes = _write(request, table, entries, work, new)
                 record = {"inputs": with_recordings, "files": hashes}
                 record["packages"] = run_record.packages()
                 artefacts_files.write_json(new / "dataset.json", record)
-                split_assignment.report_division(request, given, table)
+                split_assignment.report_division(request, table)
             work.remove()
         listing.unlink(missing_ok=True)  # of a failed attempt
         drawn = recordings["seconds"].sum() / 3600 if request.total_hours else 0.0
@@ -94,16 +93,14 @@ def _inputs(request: Request) -> dict:
     }
 
 
-def _divided(
-    request: Request, given: pd.DataFrame | None, recordings: pd.DataFrame, entries: pd.DataFrame
-) -> pd.DataFrame:
+def _divided(request: Request, recordings: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
     """The usable recordings with length, digest, same_as, split and, where asked for, fold."""
     table = recordings.merge(entries[["recording", "length", "digest"]], on="recording")
     table = table[table["digest"].notna()].reset_index(drop=True)
     table["length"] = table["length"].astype("int64")
     first = table.groupby("digest")["recording"].transform("min")
     table["same_as"] = first.where(first != table["recording"], "")
-    return table.join(split_assignment.divide(request, given, table, table["digest"]))
+    return table.join(split_assignment.divide(request, table, table["digest"]))
 
 
 def _write(
@@ -129,12 +126,13 @@ def _write(
     return hashes | {name: artefacts_files.file_hash(folder / name) for name in TABLES}
 
 
-def _recordings(request: Request, data: Path, given: pd.DataFrame | None) -> pd.DataFrame:
+def _recordings(request: Request, data: Path) -> pd.DataFrame:
     """The recordings of the data set, those of a given split or drawn by duration; their files."""
+    given = request.given  # a split that is wrong is refused first
     languages = [LANGUAGES[letter] for letter in request.language.replace("x", "em")]
     corpora = [_corpus(request, language, data) for language in languages]
     if given is not None:
-        table = split_assignment.recordings_of(corpora, given, request.split)
+        table = split_assignment.recordings_of(request, corpora)
     else:
         table = _drawn(request, dict(zip(languages, corpora, strict=True)))
     stamps = pd.DataFrame([stamp(path) for path in table["path"]])

@@ -21,12 +21,10 @@ LABELS = ("language", "group", "quadrant", "arousal", "valence")
 
 
 def report_agreement(request: Request, data: Path, folder: Path) -> Path:
-    """Write how far the annotators of a music corpus agree, to a folder of its own.
+    """Write how far the annotators of a music corpus agree, to <folder>.agreement/.
 
-    data : folder of the corpora
-    folder : of the data set, beside which <folder>.agreement/ goes; what was there is replaced
-
-    Returns the folder with agreement.txt, agreement.json, songs.csv, confusion.csv, agreement.png.
+    data : folder of the corpora; folder : of the data set. Returns the folder with agreement.txt,
+    agreement.json, songs.csv, confusion.csv and agreement.png; what was there is replaced.
     """
     from lib.figures import agreement
 
@@ -48,11 +46,7 @@ def report_agreement(request: Request, data: Path, folder: Path) -> Path:
 
 
 def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
-    """Say what a new data set holds.
-
-    entries : of the extraction, as of lib.features.extraction.extract
-    drawn : hours that the headers of its files promised; 0 where that does not matter
-    """
+    """Say what a new data set holds; drawn : hours that the headers of its files promised, or 0."""
     table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     length, hop = features["window_frames"], features["window_hop"]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from lib.configuration import Settings
+from lib.corpora.csv_tables import read_csv, refuse, require
 from lib.datasets import splits
 from lib.errors import UserError
 
@@ -56,6 +60,11 @@ class Request:
         if self.kind == "speech" and (self.agreement or self.min_agreement):
             raise UserError("speech has no annotators: --agreement goes with music (--dataset m)")
 
+    @cached_property
+    def given(self) -> pd.DataFrame | None:
+        """The split to reproduce, as of `read_split`."""
+        return read_split(self.split) if self.split else None
+
     @property
     def seed(self) -> int:
         """The seed of all draws."""
@@ -82,3 +91,23 @@ class Request:
     def shares(self) -> dict[str, float]:
         """The share of all recordings of each split."""
         return splits.shares_of(self.test_share, self.settings["dataset"]["val"])
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """A split.csv: recording, split, and if there are quadrant and fold."""
+    table = read_csv(path, strip=False)
+    require(table, ["recording", "split"], path)
+    if "fold" in table:
+        wrong = table.loc[~table["fold"].str.fullmatch(r"[1-9]\d*"), "fold"]
+        refuse(list(wrong), f"{path} has folds that are no numbers", "legal are 1, 2, …")
+    wrong = table[~table["split"].isin(splits.SPLITS)]
+    refuse(
+        list(wrong["recording"] + " (" + wrong["split"] + ")"),
+        f"{path} has splits that do not exist",
+        f"legal are {', '.join(splits.SPLITS)}",
+    )
+    twice = table.loc[table["recording"].duplicated(), "recording"]
+    refuse(list(twice), f"{path} names recordings more than once", "keep one row of each")
+    if table.empty:
+        raise UserError(f"{path} names no recording")
+    return table

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
 from lib.console import say
-from lib.corpora.csv_tables import read_csv, refuse, require
+from lib.corpora.csv_tables import refuse
 from lib.datasets import splits
 from lib.datasets.request import Request
-from lib.errors import UserError
 
 
-def divide(
-    request: Request, given: pd.DataFrame | None, table: pd.DataFrame, same: pd.Series
-) -> pd.DataFrame:
+def divide(request: Request, table: pd.DataFrame, same: pd.Series) -> pd.DataFrame:
     """The columns split and, where asked for, fold of the recordings of `table`.
 
-    given : a split.csv as of `read_split`, or None
     same : equal values for recordings with the same samples
     """
     classes = table[request.stratify]
     together = splits.kept_together(table, "group" if request.groups else None, same)
     columns = pd.DataFrame(index=table.index)
-    if given is None:
+    if request.given is None:
         columns["split"] = splits.assign(classes, together, request.shares, request.seed)
     else:
-        rows = given.set_index("recording").loc[table["recording"]]
+        rows = request.given.set_index("recording").loc[table["recording"]]
         columns["split"] = rows["split"].to_numpy()
         if "fold" in rows and not request.folds:
             columns["fold"] = rows["fold"].to_numpy()
@@ -46,18 +40,18 @@ def divide(
     return columns
 
 
-def report_division(request: Request, given: pd.DataFrame | None, table: pd.DataFrame) -> None:
+def report_division(request: Request, table: pd.DataFrame) -> None:
     """Say which recordings are the same, what stays together, and how far shares are off."""
     copies = table[table["same_as"] != ""]
     if len(copies):
         shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
         shown += ", …" if len(copies) > 3 else ""
-        kept = ", kept on one side" if given is None else ""
+        kept = ", kept on one side" if request.given is None else ""
         say(f"{len(copies)} recordings have the samples of another{kept}: {shown}")
         torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
         if torn:
             say(f"  {torn} of these sounds have more than one quadrant: mend that")
-    if given is not None:
+    if request.given is not None:
         groups, sounds = (
             (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()
             for column in ("group", "digest")
@@ -73,7 +67,7 @@ def report_division(request: Request, given: pd.DataFrame | None, table: pd.Data
             f"{known.nunique()} {request.groups}s, each on one side"
             + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
         )
-    drawn = {} if given is not None else {"split": request.shares}
+    drawn = {} if request.given is not None else {"split": request.shares}
     if request.folds:
         drawn["fold"] = splits.fold_shares(request.folds, len(table))
     for column, shares in drawn.items():
@@ -84,28 +78,9 @@ def report_division(request: Request, given: pd.DataFrame | None, table: pd.Data
         )
 
 
-def read_split(path: Path) -> pd.DataFrame:
-    """A split.csv: recording, split, and if there are quadrant and fold."""
-    table = read_csv(path, strip=False)
-    require(table, ["recording", "split"], path)
-    if "fold" in table:
-        wrong = table.loc[~table["fold"].str.fullmatch(r"[1-9]\d*"), "fold"]
-        refuse(list(wrong), f"{path} has folds that are no numbers", "legal are 1, 2, …")
-    wrong = table[~table["split"].isin(splits.SPLITS)]
-    refuse(
-        list(wrong["recording"] + " (" + wrong["split"] + ")"),
-        f"{path} has splits that do not exist",
-        f"legal are {', '.join(splits.SPLITS)}",
-    )
-    twice = table.loc[table["recording"].duplicated(), "recording"]
-    refuse(list(twice), f"{path} names recordings more than once", "keep one row of each")
-    if table.empty:
-        raise UserError(f"{path} names no recording")
-    return table
-
-
-def recordings_of(corpora: list[pd.DataFrame], given: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """The recordings that the split in `path` names, in its corpus or corpora."""
+def recordings_of(request: Request, corpora: list[pd.DataFrame]) -> pd.DataFrame:
+    """The recordings that a given split names, in its corpus or corpora."""
+    given, path = request.given, request.split
     table = pd.concat(corpora, ignore_index=True)
     if len(corpora) > 1:
         table["recording"] = table["language"] + "/" + table["recording"]

@@ -28,13 +28,11 @@ def draw_hours(
 ) -> pd.DataFrame:
     """Draw recordings in seeded random order until `hours` are reached; 0 takes all.
 
-    Parameters
-    ----------
     table : recordings, as of lib.corpora.catalogue
     seconds_of : path -> duration in seconds; 0 still draws a file
     seed : of the order; a draw of fewer hours with the same seed lies inside one of more
     by : column of groups (speakers) that are covered evenly: the next recording is always of the
-        group of which the fewest seconds are drawn. None draws without regard to groups
+        group of which the fewest seconds are drawn
 
     Returns the drawn rows with a column `seconds`, in the table's order.
     """
