@@ -143,12 +143,12 @@ def read(
     if not path.is_file():
         raise UserError(f"no data set {path}: run first\n  {make}")
     faults_named = partial(_faults_named, path, f"make it again with\n  {make} --overwrite")
-    length, hop = features["window_frames"], features["window_hop"]
     with faults_named():
         file = open_plain(path)
         attributes, table = _read_table(file)
         _check(attributes, features, expected or {})
         frames = _read_frames(file, table, features["n_mels"], memory, faults_named)
+        length, hop = features["window_frames"], features["window_hop"]
         lengths = table["length"].to_numpy()
         recording, local = positions(((lengths - length) // hop + 1).clip(0), hop)
         if len(local) == 0:

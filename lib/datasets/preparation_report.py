@@ -74,7 +74,7 @@ def changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
     tables = []
     for name in TABLES:
         if not (folder / name).is_file():
-            return f"recordings: others, or with other labels ({name}, which named them, is gone)"
+            return f"recordings: others, or with other labels ({name} is gone)"
         table = read_csv(folder / name, strip=False)
         require(table, ["recording"], folder / name)
         tables.append(table.drop_duplicates("recording").set_index("recording"))
