@@ -38,7 +38,7 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
         raise UserError(f"-ps {folder}: name a folder below it")
     if request.agreement:
         return preparation_report.report_agreement(request, data, folder)
-    recordings = _recordings(request, data)
+    recordings = _read_recordings(request, data)
     inputs = _inputs(request)
     with_recordings = inputs | {"recordings": _fingerprint(recordings)}
     work_folder = folder.with_name(f".work-{folder.name}")
@@ -62,12 +62,12 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
             _check_losses(request, entries, listing)
             # files of splits go where the new data set lacks them
             with artefacts_files.whole_folder(folder, SPLIT_FILES) as new:
-                table = _divided(request, recordings, entries)
+                table = _divide(request, recordings, entries)
                 hashes = _write(request, table, entries, work, new)
                 record = {"inputs": with_recordings, "files": hashes}
                 record["packages"] = run_record.packages()
                 artefacts_files.write_json(new / "dataset.json", record)
-                split_assignment.report_division(request, table)
+                preparation_report.report_division(request, table)
             work.remove()
         listing.unlink(missing_ok=True)  # of a failed attempt
         drawn = recordings["seconds"].sum() / 3600 if request.total_hours else 0.0
@@ -93,7 +93,7 @@ def _inputs(request: Request) -> dict:
     }
 
 
-def _divided(request: Request, recordings: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
+def _divide(request: Request, recordings: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
     """The usable recordings with length, digest, same_as, split and, where asked for, fold."""
     table = recordings.merge(entries[["recording", "length", "digest"]], on="recording")
     table = table[table["digest"].notna()].reset_index(drop=True)
@@ -126,20 +126,20 @@ def _write(
     return hashes | {name: artefacts_files.file_hash(folder / name) for name in TABLES}
 
 
-def _recordings(request: Request, data: Path) -> pd.DataFrame:
+def _read_recordings(request: Request, data: Path) -> pd.DataFrame:
     """The recordings of the data set, those of a given split or drawn by duration; their files."""
     given = request.given  # a split that is wrong is refused first
     languages = [LANGUAGES[letter] for letter in request.language.replace("x", "em")]
-    corpora = [_corpus(request, language, data) for language in languages]
+    corpora = [_read_corpus(request, language, data) for language in languages]
     if given is not None:
         table = split_assignment.recordings_of(request, corpora)
     else:
-        table = _drawn(request, dict(zip(languages, corpora, strict=True)))
+        table = _draw(request, dict(zip(languages, corpora, strict=True)))
     stamps = pd.DataFrame([stamp(path) for path in table["path"]])
     return pd.concat([table.reset_index(drop=True), stamps], axis=1)
 
 
-def _corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
+def _read_corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
     """The recordings of a corpus, without songs on whose quadrant too few annotators agree."""
     corpus = catalogue.read_corpus(request.kind, language, data, request.table)
     if not request.min_agreement:
@@ -156,7 +156,7 @@ def _corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
     return corpus[kept].reset_index(drop=True)
 
 
-def _drawn(request: Request, corpora: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _draw(request: Request, corpora: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """The recordings that are drawn from {language: corpus}, with their seconds."""
     by = "group" if request.kind == "speech" else None
     mixed = len(corpora) > 1

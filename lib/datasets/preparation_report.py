@@ -1,4 +1,4 @@
-"""What a data set holds, how it differs from what is asked for, and how its annotators agree."""
+"""What the stage says of a data set: its content and division, what changed, its annotators."""
 
 from __future__ import annotations
 
@@ -43,6 +43,43 @@ def report_agreement(request: Request, data: Path, folder: Path) -> Path:
         agreement.agreement(measures, new / "agreement.png", f"{language} music")
     say(text, f"{target}: agreement.txt, .json and .png, songs.csv, confusion.csv")
     return target
+
+
+def report_division(request: Request, table: pd.DataFrame) -> None:
+    """Say which recordings are the same, what stays together, and how far shares are off."""
+    copies = table[table["same_as"] != ""]
+    if len(copies):
+        pairs = _join_first(list(copies["recording"] + " = " + copies["same_as"]))
+        kept = ", kept on one side" if request.given is None else ""
+        say(f"{len(copies)} recordings have the samples of another{kept}: {pairs}")
+        torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
+        if torn:
+            say(f"  {torn} of these sounds have more than one quadrant: mend that")
+    if request.given is not None:
+        groups, sounds = (
+            (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()
+            for column in ("group", "digest")
+        )
+        say(
+            f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are on more "
+            "than one side"
+        )
+    elif request.groups:
+        known = table.loc[table["group"] != "", "group"]
+        alone = len(table) - len(known)
+        say(
+            f"{known.nunique()} {request.groups}s, each on one side"
+            + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
+        )
+    drawn = {} if request.given is not None else {"split": request.shares}
+    if request.folds:
+        drawn["fold"] = splits.fold_shares(request.folds, len(table))
+    for column, shares in drawn.items():
+        off, name, part = splits.deviation(table[request.stratify], table[column], shares)
+        where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
+        say(
+            f"{column}s: off their shares by at most {off:.1f} of {len(table)} recordings ({where})"
+        )
 
 
 def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
@@ -90,7 +127,7 @@ def changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
         "of another size": _differing(sources, now, ["bytes"]),
     }
     lines = [
-        f"{len(names)} {change} ({_first(names)})"
+        f"{len(names)} {change} ({_join_first(names)})"
         for change, names in changes.items()
         if len(names)
     ]
@@ -114,7 +151,7 @@ def changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
         if row.bytes < 0 or artefacts_files.file_hash(Path(row.path)) != row.sha256
     ]
     about = f"the content of {len(changed)} recordings changed"
-    return [f"{about}: {_first(changed)}"] if changed else []
+    return [f"{about}: {_join_first(changed)}"] if changed else []
 
 
 def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> pd.Index:
@@ -124,5 +161,5 @@ def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> p
     return both[(now.loc[both, columns] != before.loc[both, columns]).any(axis=1).to_numpy()]
 
 
-def _first(names: Sequence[str]) -> str:
+def _join_first(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

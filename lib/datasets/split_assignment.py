@@ -40,44 +40,6 @@ def divide(request: Request, table: pd.DataFrame, same: pd.Series) -> pd.DataFra
     return columns
 
 
-def report_division(request: Request, table: pd.DataFrame) -> None:
-    """Say which recordings are the same, what stays together, and how far shares are off."""
-    copies = table[table["same_as"] != ""]
-    if len(copies):
-        shown = ", ".join(f"{r.recording} = {r.same_as}" for r in copies[:3].itertuples())
-        shown += ", …" if len(copies) > 3 else ""
-        kept = ", kept on one side" if request.given is None else ""
-        say(f"{len(copies)} recordings have the samples of another{kept}: {shown}")
-        torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
-        if torn:
-            say(f"  {torn} of these sounds have more than one quadrant: mend that")
-    if request.given is not None:
-        groups, sounds = (
-            (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()
-            for column in ("group", "digest")
-        )
-        say(
-            f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are on more "
-            "than one side"
-        )
-    elif request.groups:
-        known = table.loc[table["group"] != "", "group"]
-        alone = len(table) - len(known)
-        say(
-            f"{known.nunique()} {request.groups}s, each on one side"
-            + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
-        )
-    drawn = {} if request.given is not None else {"split": request.shares}
-    if request.folds:
-        drawn["fold"] = splits.fold_shares(request.folds, len(table))
-    for column, shares in drawn.items():
-        off, name, part = splits.deviation(table[request.stratify], table[column], shares)
-        where = f"{name} in {'fold ' if column == 'fold' else ''}{part}"
-        say(
-            f"{column}s: off their shares by at most {off:.1f} of {len(table)} recordings ({where})"
-        )
-
-
 def recordings_of(request: Request, corpora: list[pd.DataFrame]) -> pd.DataFrame:
     """The recordings that a given split names, in its corpus or corpora."""
     given, path = request.given, request.split
