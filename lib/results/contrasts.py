@@ -20,6 +20,7 @@ from lib.results.finished_runs import KEYS, LEVELS, MODES, Cell, named
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
 SEED = 0  # of the bootstrap
+OTHER = "{} was tested on other clips, or other labels, than the baseline: no difference from it"
 ESTIMATE = ["difference", "low", "high", "all_low", "all_high", "p"]
 DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", *ESTIMATE]
 CONTRAST = ["level", "question", "model", "mode", "music", *ESTIMATE, "published"]
@@ -44,12 +45,7 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
         if base is None:
             notes.append(f"no {BASELINE} of {music} music: no differences from it")
             continue
-        notes += [
-            f"{named(cell.key)} was tested on other clips, or other labels, than the baseline: no "
-            "difference from it"
-            for cell in here
-            if cell.clips != base.clips
-        ]
+        notes += [OTHER.format(named(cell.key)) for cell in here if cell.clips != base.clips]
         transfers = [cell for cell in here if cell is not base and cell.clips == base.clips]
         for level, task in product(LEVELS, TASKS):
             base_f1 = _macro_f1([base], level, task, SEED)
@@ -57,9 +53,8 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
             about["baseline_runs"] = len(base.iterations)
             estimates = []
             for cell in transfers:
-                row = (
-                    about | dict(zip(KEYS, cell.key, strict=True)) | {"runs": len(cell.iterations)}
-                )
+                row = about | dict(zip(KEYS, cell.key, strict=True))
+                row["runs"] = len(cell.iterations)
                 estimates.append((row, _macro_f1([cell], level, task, SEED) - base_f1))
             rows += _with_intervals(estimates)
     return pd.DataFrame(rows, columns=DIFFERENCE), notes
@@ -76,7 +71,7 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     rows = []
     for level in LEVELS:
         estimates = []
-        for question, compared in questions.items():
+        for compared in questions.values():
             samples = []
             for about, sides in compared:
                 # each music has draws of its own; those of its cells are paired
@@ -84,10 +79,9 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
                 plus, minus = (_macro_f1(side, level, "quadrants", seed) for side in sides)
                 samples.append((about | {"level": level}, plus - minus))
             if len(samples) > 1:
-                mean = np.mean([sample for _, sample in samples], axis=0)
-                row = {"level": level, "question": question, "model": "all", "mode": "all"}
-                published = np.mean([about["published"] for about, _ in compared])
-                samples.append((row | {"music": "all", "published": published}, mean))
+                row = samples[0][0] | dict.fromkeys(("model", "mode", "music"), "all")
+                row["published"] = np.mean([about["published"] for about, _ in compared])
+                samples.append((row, np.mean([sample for _, sample in samples], axis=0)))
             estimates += samples
         rows += _with_intervals(estimates)
     return pd.DataFrame(rows, columns=CONTRAST), notes

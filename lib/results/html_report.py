@@ -27,12 +27,8 @@ QUALITY = 60  # of WebP
 def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
     """The page, as HTML.
 
-    Parameters
-    ----------
-    models : below it lie models/ and models_trans/
-    out : folder with table.png, and study.md and study.png where there is a study
-    tables : the tables of results as Markdown
-    runs : the runs behind them, as of lib.results.provenance; "run" is read
+    models : folder of models/ and models_trans/; out : folder of table.png, study.md and study.png,
+    none of which has to be there; tables : as Markdown; runs : as of lib.results.provenance
     """
     study = out / "study.md"
     to_html = MarkdownIt("js-default").render

@@ -15,9 +15,10 @@ from lib.evaluation import predictions_table
 from lib.evaluation.predictions_table import PREDICTIONS
 from lib.figures import results_table
 from lib.models.catalogue import BASELINE, title, titles
-from lib.results import html_report, provenance, typesetting
+from lib.results import html_report, provenance
 from lib.results.finished_runs import LEVELS, MODES
 from lib.results.table2 import Results, gather
+from lib.results.typesetting import latex, markdown, terminal
 
 AGAIN = "train that run again with --overwrite"
 SHOWN = 30  # mismatches that are named one by one
@@ -38,7 +39,7 @@ def results(models: Path, out: Path) -> str:
         results_table.table(computed.cells, MODES, names, out / "table.png", BASELINE)
     page = html_report.page(models, out, texts["table.md"], computed.runs)
     files.write_text(out / "report.html", page)
-    return typesetting.terminal(computed)
+    return terminal(computed)
 
 
 def check(models: Path, out: Path) -> str:
@@ -70,21 +71,13 @@ def check(models: Path, out: Path) -> str:
 
 def _texts(computed: Results) -> dict[str, str]:
     """The content of all files but those that are drawn."""
-    tables = {
-        "runs": computed.runs,
-        "table": computed.cells,
-        "differences": computed.differences,
-        "contrasts": computed.contrasts,
-        "folds": computed.folds,
-    }
-    texts = {
-        f"{name}.csv": table.to_csv(index=False, float_format="%.6g")
-        for name, table in tables.items()
-    }
-    return texts | {
-        "table.md": typesetting.markdown(computed),
-        "table.tex": typesetting.latex(computed),
-    }
+    tables = {"runs": computed.runs, "table": computed.cells, "folds": computed.folds}
+    tables |= {"differences": computed.differences, "contrasts": computed.contrasts}
+    texts = {}
+    for name, table in tables.items():
+        texts[f"{name}.csv"] = table.to_csv(index=False, float_format="%.6g")
+    texts["table.md"], texts["table.tex"] = markdown(computed), latex(computed)
+    return texts
 
 
 def _other_metrics(runs: Path, names: Collection[str]) -> Iterator[str]:

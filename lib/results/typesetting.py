@@ -141,14 +141,10 @@ def _grid(cells: pd.DataFrame, level: str, music: str, cell: str) -> pd.DataFram
 
 def _runs(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The runs with the number of their packages; and these, a line each."""
-    packages = list(dict.fromkeys(table["packages"]))
-    columns = ["run", "finished", "commit", "settings", "data", "predictions", "packages"]
-    runs = table[
-        columns
-    ].assign(
-        commit=table["commit"].str[:10] + table["commit"].str[40:],  # with -dirty
-        predictions=table["predictions"].str[:12],
-        packages=[packages.index(text) + 1 for text in table["packages"]],
-    )
+    runs = table[["run", "finished", "commit", "settings", "data", "predictions"]].copy()
+    runs["commit"] = runs["commit"].str[:10] + runs["commit"].str[40:]  # with -dirty
+    runs["predictions"] = runs["predictions"].str[:12]
+    codes, packages = pd.factorize(table["packages"])
+    runs["packages"] = codes + 1
     lines = [f"packages {number}: {text or NONE}" for number, text in enumerate(packages, 1)]
     return runs.replace("", NONE), lines
