@@ -71,8 +71,8 @@ mask = dict(  # model_over_mask: hidden patches of the spectrogram (He 2022)
 )
 
 network = dict(
-    maps=32,  # of the first block or convolution [paper]; the second has twice, the third four times
-    #   as many. Fewer make a small network for a first look
+    maps=32,  # of the first block or convolution [paper]; the second has twice and the third four
+    #   times as many. Fewer make a small network for a first look
     dropout=0.25,  # after every block and between the dense layers [code]
     momentum=0.7,  # of batch norm's moving statistics [ours]: with Keras's 0.99 they lag behind the
     #   weights for the first hundreds of steps, so that validation judges another network
