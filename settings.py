@@ -151,7 +151,7 @@ training = dict(
 
 # What a model name changes of the above, before --set: the recipes of the models that are ours. An
 # edit above does not change what stands here for a model; a line of the stage tells what does.
-# Measured one by one in docs/RESULTS.md.
+# Measured one by one in docs/results.md.
 _light = {
     "heads.units": 128,
     "heads.shared": 1,

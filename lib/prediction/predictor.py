@@ -31,7 +31,7 @@ from lib.labels import QUADRANTS, TASKS
 from lib.models import saved_models
 from lib.models.saved_models import Classifier
 
-SIZE = 32  # windows per step: as fast as more (docs/RESULTS.md); a clip of 30 s fills one
+SIZE = 32  # windows per step: as fast as more (docs/benchmarks.md); a clip of 30 s fills one
 POINTS = 1500  # of the waveform in a figure
 
 
