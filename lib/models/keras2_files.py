@@ -41,16 +41,15 @@ LAYERS |= {f"shared_fc{i}": f"b9_fc{i}" for i in (1, 2, 3)}
 for number, task in enumerate(TASKS, 10):
     LAYERS |= {f"{task}_fc{i}": f"b{number}_fc{i}" for i in (1, 2)}
 
+Layers = dict[str, dict[str, h5py.Dataset]]  # {layer: {variable: its values in the file}}
+
 
 @dataclass(frozen=True)
 class _Released:
-    """What a file holds.
-
-    layers : {layer: {variable: its values in the file}}
-    """
+    """A file, and the values in it by layer and variable."""
 
     path: Path
-    layers: dict[str, dict[str, h5py.Dataset]]
+    layers: Layers
 
     @property
     def is_cpc(self) -> bool:
@@ -142,9 +141,9 @@ def _only(folder: Path, pattern: str) -> Path | None:
     return files[0] if files else None
 
 
-def _read_layers(file: h5py.File) -> dict[str, dict[str, h5py.Dataset]]:
+def _read_layers(file: h5py.File) -> Layers:
     """All variables of all layers; a layer that occurs twice must hold the same."""
-    layers: dict[str, dict[str, h5py.Dataset]] = {}
+    layers: Layers = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
         parts = name.split("/")
@@ -169,11 +168,8 @@ def _flattened_channels_first(file: h5py.File, path: Path) -> bool:
     Keras's Flatten moves the channels last if it is told that they come first, as all released
     models are.
     """
-    text = _model_config(file, path)
-    if text is None:
-        return False
     formats = set()
-    for item in architecture.objects(architecture.parse(text, path)):
+    for item in architecture.objects(_architecture(file, path)):
         if item.get("class_name") == "Flatten":
             config = item.get("config")
             config = config if isinstance(config, Mapping) else {}
@@ -183,17 +179,17 @@ def _flattened_channels_first(file: h5py.File, path: Path) -> bool:
     return formats == {"channels_last"}
 
 
-def _model_config(file: h5py.File, path: Path) -> str | bytes | None:
-    """The architecture in a file, or in the .json beside it; None where there is none."""
+def _architecture(file: h5py.File, path: Path) -> dict:
+    """The architecture in a file, or in the .json beside it; {} where there is none."""
     if "model_config" in file.attrs:
         if file.attrs.get_id("model_config").shape != ():
             raise UserError(f"{path} has a model_config that is no text: get it again")
-        return file.attrs["model_config"]
+        return architecture.parse(file.attrs["model_config"], path)
     sibling = path.with_suffix(".json")
     if not sibling.is_file():
-        return None
+        return {}
     architecture.check_size(sibling.stat().st_size, sibling)
-    return sibling.read_text(encoding="utf-8")
+    return architecture.parse(sibling.read_text(encoding="utf-8"), path)
 
 
 def _network(released: _Released, flat_first: bool) -> keras.Model:
