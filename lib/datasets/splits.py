@@ -112,7 +112,7 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
     where groups do not matter; same : per row, equal values for recordings with the same samples
     """
     groups = _groups(table, by)
-    # sets that share a recording's samples are one: follow each to its oldest member
+    # sets that share a recording's samples are one: follow each to the first of its names
     parent: dict[str, str] = {}
 
     def root(item: str) -> str:
