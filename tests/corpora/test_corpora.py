@@ -105,6 +105,7 @@ def test_the_authors_table_is_found_and_read(tmp_path):
         (f"Songs,Quads\n{'x' * 300}.mp3,Q1\n", "a file that cannot exist|not there"),
         ("Song,Quadrant\n./a.mp3,Q1\n", "lacks the columns Songs, Quads; it has Song, Quadrant"),
         ("Songs,Quads\n", "holds no recordings"),
+        ("song,arousal,valence\n", "holds no recordings"),
         ("", "not a table"),
     ],
 )
