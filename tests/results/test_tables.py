@@ -321,6 +321,7 @@ def test_points_of_the_figure_keep_to_their_language_pair(tmp_path, monkeypatch)
         for model in names
         for mode in MODES
     ]
+    rows.append(rows[0] | {"model": "chance", "mode": "chance", "speech": "none"})
     drawn = []
     monkeypatch.setattr(
         results_table, "save_figure", lambda figure, path, pdf: drawn.append(figure)
