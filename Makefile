@@ -1,4 +1,5 @@
-# make demo    synthetic corpora -> every stage -> table of results        make test   lint and tests
+# make demo    synthetic corpora -> every stage -> tables: some minutes
+# make test    lint and the fast tests: minutes        make test-all   lint and all tests
 # make table2  every combination of the paper, with the corpora of path_to_data (EPOCHS=2 for a look)
 # make study   does pretraining pay, and with how many labels? Hours; stop and start as you like
 # Every target makes its own .venv from requirements.txt with the Python that PYTHON names.
@@ -9,7 +10,7 @@ PY := $(VENV)/bin/python
 EPOCHS ?=
 ITERATIONS ?=
 
-.PHONY: demo test lint format table2 study clean
+.PHONY: demo test test-all lint format table2 study clean
 
 $(VENV)/runtime: requirements.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,8 +30,7 @@ SNAKEMAKE := $(VENV)/bin/snakemake --cores all
 CONFIG := $(if $(EPOCHS),epochs=$(EPOCHS)) $(if $(ITERATIONS),iterations=$(ITERATIONS))
 
 demo: $(VENV)/workflow
-	$(SNAKEMAKE) demo
-	MER_PATH_TO_MODELS=demo $(PY) results_table.py
+	$(PY) demo.py
 
 table2: $(VENV)/workflow
 	$(SNAKEMAKE) table2 $(if $(strip $(CONFIG)),--config $(CONFIG))
@@ -42,8 +42,13 @@ study: $(VENV)/runtime
 	$(PY) study.py
 
 # each file of tests in one process, as many at a time as there are cores, in conftest.py's order
+PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: lint
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow and not browser and not slurm"
+
+test-all: lint
+	$(PYTEST)
 
 lint: $(VENV)/dev
 	$(PY) -m ruff check .

@@ -72,10 +72,12 @@ PAPER = [
     for mode in ("feat_ext", "full")
 ]
 DEMO = [(of, "full", s, m) for s in "emx" for m, of in (("e", "model_over"), ("m", "model_cpc"))]
-# the demo is small and quickly learnt: small batches, few epochs, larger steps when releasing
-DEMO_PRETRAIN = "--epochs 2 --set pretrain.batch_windows=32"
-DEMO_TRANSFER = "--set transfer.epochs=7 --set transfer.batch_windows=32 --set release.epochs=4 "
-DEMO_TRANSFER += "--set release.batch_windows=32 --set release.learning_rate=0.0001"
+# the demo is small and quickly learnt: narrow networks, small batches, few epochs, larger steps
+DEMO_NARROW = "--set network.maps=8 --set heads.units=64"
+DEMO_PRETRAIN = f"{DEMO_NARROW} --epochs 2 --set pretrain.batch_windows=32"
+DEMO_TRANSFER = f"{DEMO_NARROW} --set transfer.epochs=12 --set transfer.batch_windows=16 "
+DEMO_TRANSFER += "--set release.epochs=6 --set release.batch_windows=16 "
+DEMO_TRANSFER += "--set release.learning_rate=0.0005"
 
 HERE = folder(SETTINGS["paths"]["models"])
 ROOT, SPEECH = (f"{HERE}hours_{HOURS}/", f"speech_{HOURS}h") if HOURS else (HERE, "speech")
@@ -210,7 +212,8 @@ rule demo_data:
     log:
         "demo/logs/make_demo_data.txt",
     shell:
-        "{sys.executable:q} make_demo_data.py --out demo/data >> {log} 2>&1"
+        "{sys.executable:q} make_demo_data.py --out demo/data --speech-minutes 1 --clips-per-quadrant 15 --clip-seconds 4 "
+        ">> {log} 2>&1"
 
 
 rule speech:

@@ -149,8 +149,8 @@ training = dict(
     codes_gb=4.0,  # GB of frozen encoders' codes kept beside a data set [ours]; 0: none
 )
 
-# What a model name changes of the above, before --set: the recipes of the models that are ours. An
-# edit above does not change what stands here for a model; a line of the stage tells what does.
+# The recipes of the models that are ours: what stands here for a model counts before the sections
+# above, and --set before both. The stage prints which of these values it takes.
 # Measured one by one in docs/results.md.
 _light = {
     "heads.units": 128,

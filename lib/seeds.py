@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+BOOTSTRAP = 0  # seed of the intervals of results, which are of many runs
 # part of what a stream is made from, so that no two purposes share one
 _PURPOSES = ("order", "batch", "dropout", "figure")
 
@@ -31,7 +32,7 @@ class Seeds:
         """The weights that a network starts with, and its dropout (keras.utils.set_random_seed)."""
         return int(np.random.SeedSequence([self.run, self.iteration]).generate_state(1)[0])
 
-    def labels(self, split: int) -> np.random.Generator:
+    def labelled_clips(self, split: int) -> np.random.Generator:
         """Which clips keep their labels; `split` 0: of the training, 1: of the validation."""
         return np.random.default_rng([self.run, self.iteration, split])
 

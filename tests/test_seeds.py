@@ -10,7 +10,7 @@ from lib.seeds import Seeds
 def draws(seeds):
     """The first number of every draw of a run, in its first three epochs and batches."""
     first = {"weights": seeds.weights, "figure": seeds.figure().integers(2**62)}
-    first |= {f"labels {split}": seeds.labels(split).integers(2**62) for split in (0, 1)}
+    first |= {f"labels {split}": seeds.labelled_clips(split).integers(2**62) for split in (0, 1)}
     for epoch in range(3):
         first[f"order {epoch}"] = seeds.order(epoch).integers(2**62)
         first[f"dropout {epoch}"] = seeds.dropout(epoch)

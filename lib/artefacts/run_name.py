@@ -110,7 +110,7 @@ class RunName:
 
 
 def transfers(models: Path) -> list[Path]:
-    """All that lies where transfer runs do: whatever is not named as a run too."""
+    """Everything in the folders of transfer runs, also what is not named as a run."""
     return sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*"))
 
 

@@ -10,8 +10,8 @@ Format (version 2)
     attributes  format, version, split, corpus, language, seed, features (JSON), scale_factor,
                 add_offset, sha256 of all other attributes and columns, and so of the frames
 Windows are cut when read: nothing is stored twice. What is read is checked against the hashes, and
-the file's structure by the checksums that HDF5 has had for it since 1.10; strings are of fixed
-length, since those of variable length lie where it has none (damaged, they can hang the library).
+the file's structure by the checksums that HDF5 has had for it since 1.10; strings have a
+fixed length: those of variable length lie outside the checksums, and damaged ones can hang HDF5.
 """
 
 from __future__ import annotations

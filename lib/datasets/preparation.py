@@ -60,7 +60,7 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
                 scheduler=request.scheduler,
             )
             _check_losses(request, entries, listing)
-            # files of splits go where the new data set lacks them
+            # a split that the new data set lacks is removed with the old one
             with artefacts_files.whole_folder(folder, SPLIT_FILES) as new:
                 table = _divide(request, recordings, entries)
                 hashes = _write(request, table, entries, work, new)

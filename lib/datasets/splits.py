@@ -60,8 +60,8 @@ def mixture(
 ) -> pd.DataFrame:
     """Equal durations of each table (already drawn, with `seconds`), `hours` in all.
 
-    Each part lies inside its table as a shorter draw would. With `hours` 0, or more than there is,
-    each gives as much as the shortest holds.
+    Each part is a shorter draw from its table. With `hours` 0, or more than there is, each table
+    gives as much as the shortest one holds.
     """
     share = min(float(table["seconds"].sum()) for table in tables)
     if hours:

@@ -148,7 +148,9 @@ class Windows:
         first, length = self.first[number], self.table["length"].iloc[number]
         if self.on_disk:
             place = int(np.searchsorted(self.frames.offsets, first, "right")) - 1
-            return self.frames.load(place)[:length]  # one without frames is followed by another
+            return self.frames.load(place)[
+                :length
+            ]  # recordings without frames share a place with the next
         return self.frames[first : first + length]
 
     def windows_of(self, numbers: np.ndarray) -> np.ndarray:
@@ -173,7 +175,8 @@ class Windows:
         )
 
     def stretches(self, length: int) -> Windows:
-        """The same frames in windows of another length, end to end; what is shorter has none."""
+        """The same frames in windows of `length` frames, one behind the other; a recording of fewer
+        frames has none."""
         counts = self.table["length"].to_numpy() // length
         counts[np.bincount(self.recording, minlength=len(counts)) == 0] = 0
         recording, local = positions(counts, length)

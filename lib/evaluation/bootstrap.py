@@ -19,8 +19,8 @@ from functools import lru_cache
 import numpy as np
 
 DRAWS = 10_000  # our choice: the ends of an interval move by some thousandths between seeds
-LEVEL = 0.95
-ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+CONFIDENCE = 0.95
+ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
@@ -73,7 +73,7 @@ def simultaneous(values: Sequence[float], samples: Sequence[np.ndarray]) -> list
     spread = drawn.std(axis=1, ddof=1, keepdims=True)
     scale = np.where(spread < 1e-12, np.inf, spread)  # inf: the same predictions in both runs
     largest = (np.abs(drawn - value) / scale).max(axis=0)
-    reach = np.quantile(largest, LEVEL) * spread
+    reach = np.quantile(largest, CONFIDENCE) * spread
     beyond = (largest >= np.abs(value) / scale).sum(axis=1)
     low, high = np.quantile(drawn, ENDS, axis=1)
     p = (1 + beyond) / (1 + len(largest))

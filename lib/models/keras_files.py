@@ -80,7 +80,7 @@ def load(path: Path, advice: str) -> keras.Model:
 
 
 def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
-    """The archive in `file`, of the members that Keras writes, each once and as large as it says.
+    """The archive in `file`: the members that Keras writes, each once, of the size it names.
 
     What is checked is then what Keras reads: it, too, asks `zipfile` for these names.
     """

@@ -37,13 +37,13 @@ class Classifier:
 
 
 def load_encoder(
-    run: Path, model: str, iteration: int, features: Mapping, make: str
+    run: Path, model: str, iteration: int, features: Mapping, command: str
 ) -> tuple[keras.Model, Path]:
     """The encoder of a finished pretraining run, or the authors' in its place, and its file.
 
     run : directory of the pretraining; model, iteration : of it
     features : the feature settings of the music
-    make : the command that makes the run, for the messages
+    command : that makes the run, for the messages
 
     Raises UserError, naming the command to run, when the run is not there or not finished, when the
     file is damaged or no encoder, or when it was pretrained on other features.
@@ -56,15 +56,15 @@ def load_encoder(
     record = files.read_json(run / "run.json")
     if record is None or not path.is_file():
         state = "is not finished" if run.is_dir() else "does not exist"
-        raise UserError(f"the pretraining run {run} {state}: run first\n  {make}")
+        raise UserError(f"the pretraining run {run} {state}: run first\n  {command}")
     run_record.check_files(run, record, [path.name])
     _check_features(path, record.get("inputs", {}).get("features", {}), features)
-    encoder = load_model(path, f"run again\n  {make} --overwrite")
+    encoder = load_model(path, f"run again\n  {command} --overwrite")
     size = (None, features["n_mels"], features["window_frames"], 1)
     if encoder.input_shape != size or len(encoder.output_shape) != 2:
         raise UserError(
             f"{path} maps {encoder.input_shape} to {encoder.output_shape}; an "
-            f"encoder maps {size} to (None, d): run again\n  {make} --overwrite"
+            f"encoder maps {size} to (None, d): run again\n  {command} --overwrite"
         )
     return encoder, path
 

@@ -137,7 +137,7 @@ def _pretrain_once(
     model, encoder = spec.pretraining(settings, part.train.mean_and_deviation)
     metric = objective.measure() if objective.measure else None
     measure = metric.name if metric else None
-    plan = fit.Plan(
+    plan = fit.TrainingPlan(
         settings,
         step="pretrain",
         inputs=inputs,

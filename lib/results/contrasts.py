@@ -17,14 +17,16 @@ from lib.evaluation import bootstrap
 from lib.labels import SHORT, TASKS
 from lib.models.catalogue import BASELINE, title
 from lib.results.finished_runs import KEYS, LEVELS, MODES, Cell, named
+from lib.seeds import BOOTSTRAP
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
-SEED = 0  # of the bootstrap
+SEED = BOOTSTRAP  # the same in every call, so that --check computes the same
 OTHER = "{} was tested on other clips, or other labels, than the baseline: no difference from it"
 ESTIMATE = ["difference", "low", "high", "all_low", "all_high", "p"]
 DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", *ESTIMATE]
 CONTRAST = ["level", "question", "model", "mode", "music", *ESTIMATE, "published"]
-# question -> speech with +, with -, by the language of the music and the other one
+# question -> (speech that is added, speech that is subtracted), of `same`, the language of the
+# music, and `other`
 QUESTIONS = {
     "intra- minus cross-linguistic": lambda same, other: ([same], [other]),
     "mixture minus single language": lambda same, other: (["mix"], [same, other]),

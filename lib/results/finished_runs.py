@@ -65,7 +65,8 @@ class FinishedRuns:
 
 @dataclass(frozen=True)
 class _Run:
-    """A finished run: its predictions, what it shares with its cell, its row of `behind`."""
+    """A finished run: its predictions, what it shares with its cell ("" for a cross-validation), and
+    its row of `behind`."""
 
     table: pd.DataFrame
     shared: str
@@ -146,7 +147,7 @@ def _read(path: Path, name: RunName | None) -> _Run:
     run_record.check_files(path, record, [predictions.name])
     table = predictions_table.read(predictions)
     row = provenance.row(_below(path), record, files.file_hash(predictions))
-    return _Run(table, _shared(record, table), row)
+    return _Run(table, "" if name.folds else _shared(record, table), row)
 
 
 def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:

@@ -1,10 +1,10 @@
-"""Saved states of an unfinished training, from which the same line goes on.
+"""Saved states of an unfinished training, from which the same command goes on.
 
     <run>/checkpoint/epoch_<n>.npz    arrays by name, and `state` (JSON); the last two epochs' files
     <run>/checkpoint/history.csv      the epochs so far, to look at
 
 A file is written beside the training, while the next epoch runs, and gets its name when it is whole
-and on the disk. Of two files, the older is for a newer one that was damaged later.
+and on the disk. The older file is read when the newer one is damaged.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Checkpoints:
         self.writer = ThreadPoolExecutor(1)
         self.pending: Future | None = None
 
-    def kept(self, epochs: int) -> str:
-        """What is on the disk of at most so many epochs, for a message; "" if nothing is."""
+    def kept_message(self, epochs: int) -> str:
+        """A message on the last saved epoch, of at most `epochs`; "" if none is saved."""
         self.wait()
         last = max(self._states(), default=0)
         return f"epoch {last} of at most {epochs} is saved in {self.folder}" if last else ""

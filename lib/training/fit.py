@@ -14,12 +14,18 @@ from lib.training.batches import Batches
 from lib.training.checkpoints import Checkpoints
 from lib.training.hardware import Machine
 from lib.training.optimizer import optimizer
-from lib.training.progress import DUTIES, Course, Plan, SavedStates, State
+from lib.training.progress import DUTIES, Course, SavedStates, State, TrainingPlan
 from lib.training.tensorflow_feeding import feed
 
 
 def fit(
-    model: keras.Model, train: Batches, valid: Batches, plan: Plan, *, run: Path, machine: Machine
+    model: keras.Model,
+    train: Batches,
+    valid: Batches,
+    plan: TrainingPlan,
+    *,
+    run: Path,
+    machine: Machine,
 ) -> tuple[dict, list[dict]]:
     """Train, and leave the weights in `model` that the plan keeps.
 
@@ -54,7 +60,7 @@ def fit(
     return outcome, state.history
 
 
-def _compile(model: keras.Model, train: Batches, plan: Plan, machine: Machine) -> None:
+def _compile(model: keras.Model, train: Batches, plan: TrainingPlan, machine: Machine) -> None:
     """Compile, and create the variables of optimiser, loss and metrics now: a step that creates
     them on its first call is traced twice, which costs seconds in every short run."""
     steps = len(train) * plan.section["epochs"]
@@ -88,7 +94,7 @@ def _train(model: keras.Model, course: Course, callbacks: list) -> None:
             verbose=0,
         )
     except KeyboardInterrupt as stop:
-        kept = checkpoints.kept(epochs)
+        kept = checkpoints.kept_message(epochs)
         begun = f"{kept}; the same line goes on from there"
         none = "no epoch was finished; the same line begins anew"
         raise type(stop)(begun if kept else none) from stop

@@ -27,7 +27,7 @@ LINE_SECONDS = 60  # between lines about epochs where nobody watches
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What a training is to do."""
 
     settings: Mapping  # of the run
@@ -66,7 +66,7 @@ class State:
 class Course:
     """A training under way, as its callbacks share it."""
 
-    plan: Plan
+    plan: TrainingPlan
     train: Batches
     valid: Batches
     checkpoints: Checkpoints
@@ -113,7 +113,7 @@ class Steps(Duty):
             return
         self.bar.close()
         plan, state = self.course.plan, self.course.state
-        kept = self.course.checkpoints.kept(plan.section["epochs"])
+        kept = self.course.checkpoints.kept_message(plan.section["epochs"])
         kept = kept or "no epoch was finished before"
         rate = f"{plan.step}.learning_rate={plan.section['learning_rate'] / 10:g}"
         raise UserError(
@@ -137,7 +137,7 @@ class History(Duty):
         for name, value in logs.items():  # losses are means over what was served
             served = (course.valid if name.startswith("val_") else course.train).served
             row[name] = value * (served if name.endswith("loss") else 1.0)
-        # the counter of steps has left the last one behind
+        # the optimiser has counted the last step already
         share = optimiser.share(keras.ops.cast(optimiser.iterations, "float32") - 1.0)
         row["learning_rate"] = float(optimiser.learning_rate) * float(share)
         windows = course.train.items * course.train.windows

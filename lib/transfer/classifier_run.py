@@ -115,7 +115,7 @@ def _fit(
     train, val = _batches(job, step, takes, settings[section]["batch_windows"])
     # the weights of the batches balance the classes, in the loss and here
     accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
-    plan = fit.Plan(
+    plan = fit.TrainingPlan(
         settings,
         step=section,
         inputs=step.inputs,

@@ -112,7 +112,7 @@ def few_labels(
     quadrants, kept = windows.table["quadrant"].to_numpy(), dict(rows)
     for number, name in enumerate(("train", "val")):
         if share < 1 and name in rows:
-            order = seeds.labels(number).permutation(rows[name])
+            order = seeds.labelled_clips(number).permutation(rows[name])
             classes = [order[quadrants[order] == q] for q in TASKS["quadrants"]]
             few = [r[: max(1, round(share * len(r)))] for r in classes]
             kept[name] = np.sort(np.concatenate(few))

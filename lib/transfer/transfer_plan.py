@@ -19,7 +19,7 @@ class Pretrained:
     """The pretraining that an encoder comes from: its run, and the command that makes it."""
 
     name: RunName
-    make: str
+    command: str
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,17 @@ class TransferPlan:
         """The pretraining number `iteration` that the plan starts from; None: random weights."""
         if self.speech == "n" or catalogue.spec(self.model).probe:
             return None
-        make = f"python3 pretrain_{catalogue.spec(self.model).script}.py "
+        command = f"python3 pretrain_{catalogue.spec(self.model).script}.py "
         if self.speech == "u":
             folds = self.folds.name if self.folds else ""
             name = RunName(
                 self.model, "pretrain", "", self.music, iteration, folds=folds, fold=fold
             )
-            make += f"-m {self.music} -mod {self.model}"
-            make += f" --folds {self.folds.count}" if self.folds else ""
-            make += f" --groups {self.folds.groups}" if self.folds and self.folds.groups else ""
+            command += f"-m {self.music} -mod {self.model}"
+            command += f" --folds {self.folds.count}" if self.folds else ""
+            command += f" --groups {self.folds.groups}" if self.folds and self.folds.groups else ""
         else:
             name = RunName(self.model, "pretrain", self.speech, iteration=iteration)
-            make += f"-s {self.speech} -mod {self.model}"
-        make += f" --iterations {iteration + 1}" if iteration else ""
-        return Pretrained(name, make)
+            command += f"-s {self.speech} -mod {self.model}"
+        command += f" --iterations {iteration + 1}" if iteration else ""
+        return Pretrained(name, command)

@@ -120,7 +120,7 @@ def _feat_ext(job: Job, iteration: int) -> Step:
     encoder, identity, parents = _encoder(job, iteration)
     name = job.name("feat_ext", iteration)
     inputs = job.inputs("feat_ext", iteration) | {"encoder": identity}
-    if job.plan.steps[-1] == "full":  # --epochs then speaks of the released step alone
+    if job.plan.steps[-1] == "full":  # then --epochs is meant for the released step alone
         same = inputs | {"transfer": inputs["transfer"] | _epochs(job.path(name))}
         if run_record.finished(job.path(name), same, job.overwrite, keep_same=True):
             inputs = same  # else it is trained, with the epochs asked for
@@ -173,7 +173,7 @@ def _load(job: Job, pretrained: Pretrained) -> tuple[keras.Model, str, dict]:
     run, name = job.path(pretrained.name), pretrained.name
     features = job.settings["features"]
     encoder, path = saved_models.load_encoder(
-        run, name.model, name.iteration, features, pretrained.make
+        run, name.model, name.iteration, features, pretrained.command
     )
     inputs = (files.read_json(run / "run.json") or {}).get("inputs")
     return encoder, files.file_hash(path), {"pretraining": inputs}

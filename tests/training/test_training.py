@@ -14,7 +14,7 @@ from lib.training import batches, optimizer, progress
 from lib.training import fit as training_fit
 from lib.training.checkpoints import Checkpoints
 from lib.training.hardware import Machine
-from lib.training.progress import Plan
+from lib.training.progress import TrainingPlan
 
 TRAINING = dict(defaults.training, plateau_epochs=1)
 SECTION = dict(defaults.pretrain, epochs=5, learning_rate=0.02, decay=0.01)
@@ -47,7 +47,7 @@ def model(statistics=True):
 
 def fit_to(data, net, folder, section=SECTION, machine=None, training=TRAINING, **wishes):
     wishes = {"inputs": {"model": "a"}, "loss": "mse"} | wishes
-    plan = Plan({"pretrain": section, "training": training}, "pretrain", **wishes)
+    plan = TrainingPlan({"pretrain": section, "training": training}, "pretrain", **wishes)
     machine = machine or Machine(TRAINING)
     return training_fit.fit(net, *data, plan, run=folder, machine=machine)
 
@@ -200,7 +200,7 @@ def test_a_state_that_is_no_table_is_damaged_and_other_files_are_no_states(tmp_p
     printed = capsys.readouterr().out
     assert "epoch_00003.npz is damaged" in printed and "resuming after epoch 2" in printed
     assert (folder / "epoch_last.npz").exists()
-    assert Checkpoints(tmp_path).kept(9).startswith("epoch 5 of at most 9 is saved in")
+    assert Checkpoints(tmp_path).kept_message(9).startswith("epoch 5 of at most 9 is saved in")
 
 
 def test_the_best_weights_are_saved_whole_though_the_next_are_there_before(tmp_path, monkeypatch):
