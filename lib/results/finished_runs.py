@@ -65,8 +65,10 @@ class FinishedRuns:
 
 @dataclass(frozen=True)
 class _Run:
-    """A finished run: its predictions, what it shares with its cell ("" for a cross-validation), and
-    its row of `behind`."""
+    """A finished run: its predictions, what it shares with its cell, its row of `behind`.
+
+    A cross-validation is no part of a cell: it shares "".
+    """
 
     table: pd.DataFrame
     shared: str
