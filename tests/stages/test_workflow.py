@@ -185,6 +185,36 @@ def test_a_changed_setting_runs_again_what_it_touches(suite):
     assert jobs(suite("-n", "demo").said) == {"pretrain": 2, "feat_ext": 2, "full": 2} | after
 
 
+def test_the_demo_says_how_far_it_is_and_where_to_look(suite):
+    clip = suite.folder / "demo/data/MER_audio_taffc_dataset/Q1/a.wav"
+    clip.parent.mkdir(parents=True)
+    clip.touch()
+    shutil.copy(ROOT / "demo.py", suite.folder)
+    predict = "def main(argv):\n    print('predicted', *argv)\n    return 0\n"
+    (suite.folder / "predict.py").write_text(predict)
+    line = [sys.executable, "demo.py"]
+    (suite.folder / "fail").write_text("model_cpc.full")
+    failed = subprocess.run(line, cwd=suite.folder, capture_output=True, text=True)
+    assert failed.returncode == 2 and "demo/logs/snakemake.txt says why" in failed.stderr
+    (suite.folder / "fail").unlink()
+    done = subprocess.run(line, cwd=suite.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    finished = [line for line in lines if "min left" in line]
+    total = finished[-1].split()[2]
+    assert [line.split()[:3] for line in finished][-1] == [total, "of", total]
+    assert any(
+        " full eng " in line and "model_over" in line
+        for line in finished + failed.stdout.splitlines()
+    )
+    assert (
+        "predicted --model demo/models_trans/speech_eng_2_music_eng/model_over.full.it_0"
+        in done.stdout
+    )
+    assert lines[-2].split()[0] == "demo/results/report.html"
+    assert "rule full" in (suite.folder / "demo/logs/snakemake.txt").read_text()
+
+
 def test_every_line_is_legal(suite, monkeypatch, tmp_path):
     """The scripts themselves take what the Snakefile gives them."""
     import importlib
