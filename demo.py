@@ -8,21 +8,18 @@ transfer, tables. It prints a line per finished stage, and predicts a clip at th
 same line goes on. All of it lies in demo/; the log of the graph is demo/logs/snakemake.txt.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
+from lib.command_line import flags
 from lib.errors import guard
 
 
 @guard
 def main(argv=None) -> int:
-    p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    p.parse_args(argv)
+    flags.plain_parser(__doc__).parse_args(argv)
 
     from lib.experiments import demo
 

@@ -8,17 +8,15 @@
 
 Writes per file <name>.csv (a row per window: start, end, every probability), <name>.json (the whole
 file: quadrant; arousal and valence from -1 to 1) and <name>.png (both over time), for a folder also
-summary.csv. What cannot be read is told at the end, and the exit status is then 2.
+summary.csv. What cannot be read is named at the end, and the exit status is then 2.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
 from lib import configuration, keras_backend
-from lib.artefacts.run_name import RunName
 from lib.command_line import flags
 from lib.errors import UserError, guard
 from lib.models import catalogue
@@ -26,11 +24,7 @@ from lib.transfer.transfer_plan import TransferPlan
 
 
 def parse_args(argv=None):
-    p = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    p = flags.plain_parser(__doc__)
     add = p.add_argument
     add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
@@ -48,8 +42,8 @@ def parse_args(argv=None):
     args = p.parse_args(argv)
     if args.out is None and not args.json:
         p.error("name a folder for the results with -o, or print them with --json")
-    flags_of_run = (args.music, args.model_name, args.release, args.iteration)
-    named = args.speech or any(value is not None for value in flags_of_run)
+    run = (args.speech, args.music, args.model_name, args.release, args.iteration)
+    named = any(value is not None for value in run)
     if args.model and named:
         p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
     args.model_name = args.model_name or models[0]
@@ -67,7 +61,6 @@ def main(argv=None) -> int:
     args = parse_args(argv)
     if args.out and args.out.exists() and not args.out.is_dir():
         raise UserError(f"-o {args.out} is a file: name a folder")
-    models = configuration.models_folder()
     keras_backend.import_keras()
 
     from lib.models import saved_models
@@ -75,7 +68,11 @@ def main(argv=None) -> int:
 
     path = args.model
     if args.music:
-        path = saved_models.find(models, _name(args))
+        release = args.release and args.release == "y"
+        speech = args.speech or "n"
+        plan = TransferPlan.from_flags(args.model_name, speech, args.music, release=release)
+        name = plan.name(plan.steps[-1], args.iteration or 0)
+        path = saved_models.find(configuration.models_folder(), name)
     paths = [path] if path else []
     if args.ensemble:
         paths = saved_models.members(path or saved_models.SHIPPED)
@@ -90,15 +87,6 @@ def main(argv=None) -> int:
     if failed:
         raise UserError(f"{len(failed)} could not be predicted:\n  " + "\n  ".join(failed))
     return 0
-
-
-def _name(args) -> RunName:
-    """The run that the flags name: the last step of their transfer."""
-    full = args.release is None and not catalogue.spec(args.model_name).baseline
-    plan = TransferPlan.from_flags(
-        args.model_name, args.speech or "n", args.music, release=full or args.release == "y"
-    )
-    return plan.name(plan.steps[-1], args.iteration or 0)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,18 @@ table.tex is for a paper, table.png and .pdf the figure; the .csv files have all
 runs.csv the commit, settings, data and packages of every run behind them.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
 from lib import configuration, console
+from lib.command_line import flags
 from lib.errors import guard
 
 
 def parse_args(argv=None):
-    p = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    p = flags.plain_parser(__doc__)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: results/")
     p.add_argument("--check", action="store_true", help="compute all again, and compare")
     return p.parse_args(argv)

@@ -12,7 +12,6 @@ study_runs.csv (a row per finished run), study.csv (per cell), study_differences
 than what), both as tables in study.md, and study.png.
 """
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -25,11 +24,7 @@ from lib.errors import guard
 
 
 def parse_args(argv=None):
-    p = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    p = flags.plain_parser(__doc__)
     p.add_argument("--seeds", type=flags.at_least(1), default=3, metavar="N", help="(3)")
     p.add_argument(
         "--hours", type=flags.number(0, 10_000), metavar="H", help="begin no run after H"

@@ -28,12 +28,12 @@ import keras
 from lib.evaluation import predictions_table
 from lib.labels import PLANE, TASKS
 from lib.models import emotion_heads
+from lib.training.hardware import Machine
 
-# one core for each process of the tests: threads that share cores slow each other down
-WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
-if WORKER and hasattr(os, "sched_setaffinity"):
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # a thread for each process of the tests: those that share cores slow each other down
+    defaults.training["threads"] = 1
+    Machine(defaults.training)
 
 # a job in the background of a shell ignores Ctrl-C, and so would the stages that tests begin
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,13 +18,18 @@ _EPOCHS = "at most so many epochs (1, 2, …)"
 _SET = "any line of settings.py, for this run; may be repeated"
 
 
-def parser(docstring: str | None) -> argparse.ArgumentParser:
-    """A parser with the flags that every stage takes; `docstring` becomes the help text."""
-    p = argparse.ArgumentParser(
+def plain_parser(docstring: str | None) -> argparse.ArgumentParser:
+    """A parser without flags; `docstring` becomes the help text, as it stands."""
+    return argparse.ArgumentParser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def parser(docstring: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that every stage takes."""
+    p = plain_parser(docstring)
     p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
     p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")

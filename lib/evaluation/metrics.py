@@ -43,10 +43,10 @@ def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -
     for average in ("macro", "weighted"):
         for name, value in zip(MEASURES, measure(average=average), strict=False):
             result[f"{average}_{name}"] = float(value)
-    columns = [column.tolist() for column in measure()]
+    *columns, items = (column.tolist() for column in measure())
     result["per_class"] = {
-        name: dict(zip((*MEASURES, "items"), values, strict=True))
-        for name, *values in zip(classes, *columns, strict=True)
+        name: dict(zip(MEASURES, values, strict=True)) | {"items": int(number)}
+        for name, number, *values in zip(classes, items, *columns, strict=True)
     }
     result["confusion"] = confusion().tolist()
     result["confusion_normalised"] = confusion(normalize="true").tolist()

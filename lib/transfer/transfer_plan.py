@@ -50,13 +50,18 @@ class TransferPlan:
         speech: str,
         music: str,
         *,
-        release: bool,
+        release: bool | None,
         probe: bool = False,
         folds: Folds | None = None,
     ) -> TransferPlan:
-        """The plan of -mod, -s, -m, -rel, --probe and --folds; UserError where they do not fit."""
+        """The plan of -mod, -s, -m, -rel, --probe and --folds; UserError where they do not fit.
+
+        release : None releases what can be released
+        """
         spec = catalogue.spec(model)
         probe = probe or spec.probe
+        if release is None:
+            release = not (probe or spec.baseline)
         if probe and release:
             raise UserError("a probe is of the frozen encoder: use -rel n")
         if spec.baseline and release:

@@ -341,12 +341,12 @@ def test_what_folds_give_is_written_again_where_it_was_changed(tmp_path):
         record = {"inputs": {"seed": number}, "outcome": {}, "execution": {}}
         artefacts_files.write_json(part / "run.json", record)
     run = tmp_path / "run"
-    levels = cross_validation.summarise(run, parts, {"model": "m"}, 0.0)
+    levels = cross_validation.summarise(run, parts, {"model": "m"}, "title", 0.0)
     times = {name: (run / name).stat().st_mtime_ns for name in ("predictions.csv", "metrics.json")}
-    cross_validation.summarise(run, parts, {"model": "m"}, 0.0)
+    cross_validation.summarise(run, parts, {"model": "m"}, "title", 0.0)
     assert times == {name: (run / name).stat().st_mtime_ns for name in times}
     whole = (run / "predictions.csv").read_bytes()
     for name in times:
         (run / name).write_text((run / name).read_text()[:500])
-        assert cross_validation.summarise(run, parts, {"model": "m"}, 0.0) == levels
+        assert cross_validation.summarise(run, parts, {"model": "m"}, "title", 0.0) == levels
         assert (run / "predictions.csv").read_bytes() == whole
