@@ -26,7 +26,9 @@ from lib.transfer.transfer_plan import TransferPlan
 def parse_args(argv=None):
     p = flags.plain_parser(__doc__)
     add = p.add_argument
-    add("-i", "--input", nargs="+", required=True, metavar="PATH", help=_INPUT)
+    add(
+        "-i", "--input", nargs="+", required=True, metavar="PATH", help="files, folders; - is stdin"
+    )
     add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
     flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech", required=False)
     flags.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
@@ -36,7 +38,7 @@ def parse_args(argv=None):
     add("--iteration", type=flags.at_least(0), metavar="N", help="which run (default: 0)")
     add("--model", type=Path, metavar="PATH", help="a run directory, .keras or .hdf5 file")
     add("--ensemble", action="store_true", help="average all iterations (or folds) of the model")
-    add("--hop", type=flags.number(0.01, 3600), metavar="S", help=_HOP)
+    add("--hop", type=flags.number(0.01, 3600), metavar="S", help="seconds between windows (1)")
     add("--json", action="store_true", help="print a line of JSON per file, with its windows")
     add("--overwrite", action="store_true", help="replace results that stand there")
     args = p.parse_args(argv)
@@ -52,10 +54,6 @@ def parse_args(argv=None):
     return args
 
 
-_INPUT = "sound files, folders of them, or - for standard input"
-_HOP = "seconds between windows (default: as long as a window, about 1)"
-
-
 @guard
 def main(argv=None) -> int:
     args = parse_args(argv)
@@ -68,9 +66,8 @@ def main(argv=None) -> int:
 
     path = args.model
     if args.music:
-        release = args.release and args.release == "y"
-        speech = args.speech or "n"
-        plan = TransferPlan.from_flags(args.model_name, speech, args.music, release=release)
+        names = (args.model_name, args.speech or "n", args.music)
+        plan = TransferPlan.from_flags(*names, release=args.release and args.release == "y")
         name = plan.name(plan.steps[-1], args.iteration or 0)
         path = saved_models.find(configuration.models_folder(), name)
     paths = [path] if path else []

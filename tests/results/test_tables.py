@@ -47,7 +47,7 @@ def models(tmp_path):
 def test_cells_are_mean_and_standard_deviation_over_iterations(models):
     found = table2.gather(models)
     assert any("model_cpc.full.it_0 is left out: it is unfinished" in note for note in found.notes)
-    assert any("it_0 (copy) is not named as a run" in note for note in found.notes)
+    assert any("it_0 (copy) is left out: it is not named as a run" in note for note in found.notes)
     cells = found.cells.set_index(["level", "model", "mode", "speech", "music", "task"])
     for level in ("window", "clip"):
         values = [

@@ -157,4 +157,5 @@ def test_probes_stand_in_the_tables(place, capsys):
     assert cpc("-s n -m e -rel y --probe") == 2
     assert results_table.main([]) == 0
     text = (place / "results" / "table.md").read_text()
-    assert "| log-mel statistics | SVM |" in text and "| CPC-NCE | from scratch |" in text
+    for row in (r"\| log-mel statistics +\| SVM +\|", r"\| CPC-NCE +\| from scratch +\|"):
+        assert re.search(row, text)

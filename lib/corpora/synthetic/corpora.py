@@ -29,7 +29,7 @@ VERSION = 2  # of the sounds: another version is another demo
 SPEAKERS = 6  # three men, three women per language (our choice)
 UTTERANCE = (6.0, 12.0)  # seconds, shortest and longest
 EDGE = (0.35, 0.95)  # distance of a clip from each axis of the plane (our choice: no doubtful ones)
-SONGS_PER_ARTIST = 3
+SONGS_PER_ARTIST = 2
 ANNOTATORS = 3  # as in CH-818 (Hu & Yang 2017)
 SCATTER = 1.5  # standard deviation of a rating in [-10, 10] about the clip's place (our choice)
 
