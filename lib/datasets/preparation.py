@@ -12,7 +12,7 @@ import pandas as pd
 from lib.artefacts import files as artefacts_files
 from lib.artefacts import run_record
 from lib.console import say
-from lib.corpora import annotator_agreement, catalogue
+from lib.corpora import annotator_agreement, catalogue, synthetic
 from lib.datasets import dataset_file, preparation_report, split_assignment, splits
 from lib.datasets.preparation_report import LABELS, TABLES
 from lib.datasets.request import Request
@@ -64,8 +64,7 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
             with artefacts_files.whole_folder(folder, SPLIT_FILES) as new:
                 table = _divide(request, recordings, entries)
                 hashes = _write(request, table, entries, work, new)
-                record = {"inputs": with_recordings, "files": hashes}
-                record["packages"] = run_record.packages()
+                record = _record(with_recordings, hashes, data)
                 artefacts_files.write_json(new / "dataset.json", record)
                 preparation_report.report_division(request, table)
             work.remove()
@@ -73,6 +72,12 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
         drawn = recordings["seconds"].sum() / 3600 if request.total_hours else 0.0
         preparation_report.report(folder, entries, settings["features"], drawn)
     return folder
+
+
+def _record(inputs: Mapping, hashes: Mapping, data: Path) -> dict:
+    """The content of dataset.json; it says so where the sound is that of make_demo_data.py."""
+    record = {"inputs": inputs, "files": hashes, "packages": run_record.packages()}
+    return record | ({"synthetic": True} if (data / synthetic.RECORD).is_file() else {})
 
 
 def _inputs(request: Request) -> dict:

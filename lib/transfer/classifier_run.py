@@ -91,7 +91,7 @@ def _write(
     run_record.write_run(
         folder,
         step.inputs,
-        outcome,
+        {**outcome, **({"synthetic": True} if job.synthetic else {})},
         execution=job.machine.execution,
         began=began,
         parents=step.parents,

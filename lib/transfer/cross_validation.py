@@ -42,7 +42,7 @@ def summarise(run: Path, parts: Sequence[Path], common: Mapping, title: str, beg
         run_record.write_run(
             run,
             whole,
-            {"folds": [record["outcome"] for record in records]},
+            _outcome([record["outcome"] for record in records]),
             execution=records[0]["execution"],
             began=began,
             parents={"folds": [record.get("parents") for record in records]},
@@ -51,6 +51,12 @@ def summarise(run: Path, parts: Sequence[Path], common: Mapping, title: str, beg
     shown = ", ".join(f"{task} {v['mean']:.3f} ± {v['sd']:.3f}" for task, v in f1.items())
     say(f"{len(parts)} folds, macro F1 per clip: {shown} (more in {run / 'report.txt'})")
     return levels
+
+
+def _outcome(folds: Sequence[Mapping]) -> dict:
+    """The outcome of a run from those of its folds, which are all synthetic or none is."""
+    synthetic = any(outcome.get("synthetic") for outcome in folds)
+    return {"folds": folds, **({"synthetic": True} if synthetic else {})}
 
 
 def _written(run: Path, inputs: dict) -> dict | None:

@@ -23,7 +23,7 @@ from lib.transfer.transfer_plan import TransferPlan
 
 @dataclass(frozen=True)
 class Job:
-    """A plan with its data; `folder` is that of the music's data set.
+    """A plan with its data; `folder` is that of the music's data set, whose sound may be synthetic.
 
     In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`. `codes` are
     those of the pool by the encoder used last, {its identity: what gives them}, for all folds.
@@ -35,6 +35,7 @@ class Job:
     data: dict[str, Windows]
     machine: Machine
     overwrite: bool
+    synthetic: bool = False
     pool: Windows | None = None
     part: Part | None = None
     codes: dict[str, Take] = field(default_factory=dict)

@@ -47,11 +47,18 @@ def transfer(
     )
     sizes = [f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items()]
     say(f"{LANGUAGES[plan.music]} music: {', '.join(sizes)}")
-    job = Job(plan, settings, folder, data, Machine(settings["training"]), overwrite)
+    machine = Machine(settings["training"])
+    job = Job(plan, settings, folder, data, machine, overwrite, synthetic=_synthetic(folder))
     walk = _walk_labelled
     if plan.folds:
         job, walk = replace(job, pool=pooled(list(data.values()))), _cross_validate
     return [walk(job, iteration)[-1] for iteration in configuration.iterations(settings)]
+
+
+def _synthetic(folder: Path) -> bool:
+    """Whether a data set is of synthetic sound; one that does not say so is real."""
+    record = files.read_json(folder / "dataset.json", datasets_folds.AGAIN) or {}
+    return record.get("synthetic") is True
 
 
 def _walk_labelled(job: Job, iteration: int) -> list[Path]:

@@ -65,7 +65,10 @@ def test_a_data_set_is_complete_and_reproducible(corpus, tmp_path, capsys):
     assert len(split) == len(songs(corpus)) == 32 and split["recording"].is_unique
     assert "32 recordings written, 0 skipped" in capsys.readouterr().out
     again = tmp_path / "again"
+    (corpus.data / "demo.json").write_text("{}")  # now it counts as the sound of make_demo_data.py
     assert generate_dataset.main([*MUSIC, "-ps", str(again), "--set", "dataset.workers=1"]) == 0
+    real, demo = (json.loads((path / "dataset.json").read_text()) for path in (written, again))
+    assert demo == real | {"synthetic": True} and "synthetic" not in real
     for name in ("train_dataset.h5", "val_dataset.h5", "test_dataset.h5"):
         a, b = content(written / name), content(again / name)
         assert a.keys() == b.keys()

@@ -53,6 +53,7 @@ def test_run_json_says_how_the_run_was_made(pipeline):
     run = json.loads((pipeline.models / TRANSFERS[0] / "run.json").read_text())
     assert run["inputs"]["heads"] == defaults.heads | {"units": 32}
     assert run["inputs"]["seed"] == 0 and run["outcome"]["epoch"] == 2
+    assert run["outcome"]["synthetic"] is True
     assert {"keras", "tensorflow", "numpy", "python"} <= run["packages"].keys()
     assert len(run["inputs"]["encoder"]) == len(run["inputs"]["dataset"]["test"]) == 64
 

@@ -339,10 +339,12 @@ def test_what_folds_give_is_written_again_where_it_was_changed(tmp_path):
     for number, part in enumerate(parts):
         part.mkdir(parents=True)
         predictions(0.9, number).to_csv(part / "predictions.csv", index=False)
-        record = {"inputs": {"seed": number}, "outcome": {}, "execution": {}}
+        record = {"inputs": {"seed": number}, "outcome": {"synthetic": True}, "execution": {}}
         artefacts_files.write_json(part / "run.json", record)
     run = tmp_path / "run"
     levels = cross_validation.summarise(run, parts, {"model": "m"}, "title", 0.0)
+    outcome = artefacts_files.read_json(run / "run.json")["outcome"]
+    assert outcome == {"folds": [{"synthetic": True}] * 2, "synthetic": True}
     times = {name: (run / name).stat().st_mtime_ns for name in ("predictions.csv", "metrics.json")}
     cross_validation.summarise(run, parts, {"model": "m"}, "title", 0.0)
     assert times == {name: (run / name).stat().st_mtime_ns for name in times}

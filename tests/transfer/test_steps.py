@@ -139,3 +139,15 @@ def test_models_that_were_changed_since_are_not_loaded(tmp_path, features):
         (run / name).write_bytes(before)
     small(features).save(run / "mine.keras")  # has no record there
     saved_models.classifier(run / "mine.keras", features)
+
+
+@pytest.mark.parametrize("content, synthetic", [
+    (None, False), ("{}", False), ('{"synthetic": false}', False), ('{"synthetic": true}', True),
+])  # fmt: skip
+def test_a_data_set_that_does_not_say_that_it_is_synthetic_is_real(tmp_path, content, synthetic):
+    if content:
+        (tmp_path / "dataset.json").write_text(content)
+    assert transfer_stage._synthetic(tmp_path) is synthetic
+    (tmp_path / "dataset.json").write_text("[]")
+    with pytest.raises(UserError, match="dataset.json is damaged: make the data set again"):
+        transfer_stage._synthetic(tmp_path)

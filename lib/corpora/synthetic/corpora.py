@@ -20,11 +20,10 @@ import pandas as pd
 import soundfile
 from numpy.random import default_rng
 
-from lib.corpora.synthetic import SAMPLE_RATE, music, speech
+from lib.corpora.synthetic import RECORD, SAMPLE_RATE, music, speech
 from lib.errors import UserError
 from lib.labels import PLANE
 
-RECORD = "demo.json"
 VERSION = 2  # of the sounds: another version is another demo
 SPEAKERS = 6  # three men, three women per language (our choice)
 UTTERANCE = (6.0, 12.0)  # seconds, shortest and longest
