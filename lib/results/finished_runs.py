@@ -51,21 +51,26 @@ class Cell:
 class FinishedRuns:
     """All that tables are made from.
 
-    cells  : in the order of the tables
-    folds  : the cross-validations in long form, with FOLD_COLUMNS
-    behind : the runs behind both, as of lib.results.provenance
-    notes  : on what is left out, and why
+    cells     : in the order of the tables
+    folds     : the cross-validations in long form, with FOLD_COLUMNS
+    behind    : the runs behind both, as of lib.results.provenance
+    tested    : a row per run behind: music, folds (whether cross-validated), clips
+    synthetic : whether any of them is of synthetic sound
+    notes     : on what is left out, and why
     """
 
     cells: list[Cell]
     folds: pd.DataFrame
     behind: pd.DataFrame
+    tested: pd.DataFrame
+    synthetic: bool
     notes: list[str]
 
 
 @dataclass(frozen=True)
 class _Run:
-    """A finished run: its predictions, what it shares with its cell, its row of `behind`.
+    """A finished run: its predictions, what it shares with its cell, its rows of `behind` and of
+    `tested`, and whether its sound is synthetic.
 
     A cross-validation is no part of a cell: it shares "".
     """
@@ -73,6 +78,8 @@ class _Run:
     table: pd.DataFrame
     shared: str
     provenance: dict
+    tested: tuple[str, bool, int]
+    synthetic: bool
 
 
 def collect(models: Path) -> FinishedRuns:
@@ -85,7 +92,7 @@ def collect(models: Path) -> FinishedRuns:
             run = _read(path, name)
             if name.folds:
                 folds += _folds(name, run.table)
-                behind.append(run.provenance)
+                behind.append(run)
             else:
                 runs.setdefault(key_of(name), {})[name.iteration] = run
         except UserError as error:
@@ -106,11 +113,23 @@ def collect(models: Path) -> FinishedRuns:
                 f"{_listed(kept)} and are left out"
             )
         cells.append(_cell(key, {number: by_iteration[number].table for number in kept}))
-        behind += [by_iteration[number].provenance for number in kept]
+        behind += [by_iteration[number] for number in kept]
     order = [*titles(), *sorted({cell.key[0] for cell in cells} - set(titles()))]
     cells.sort(key=lambda cell: (order.index(cell.key[0]), cell.key))
-    table = pd.DataFrame(behind, columns=provenance.COLUMNS).sort_values("run")
-    return FinishedRuns(cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), table, notes)
+    return _together(cells, pd.DataFrame(folds, columns=FOLD_COLUMNS), behind, notes)
+
+
+def _together(
+    cells: list[Cell], folds: pd.DataFrame, behind: list[_Run], notes: list[str]
+) -> FinishedRuns:
+    """All of it; with a note where only some of the runs are of synthetic sound."""
+    table = pd.DataFrame([run.provenance for run in behind], columns=provenance.COLUMNS)
+    tested = pd.DataFrame([run.tested for run in behind], columns=["music", "folds", "clips"])
+    synthetic = sum(run.synthetic for run in behind)
+    if 0 < synthetic < len(behind):
+        text = f"{synthetic} of {len(behind)} runs are of synthetic sound, so all count as such"
+        notes = [*notes, text]
+    return FinishedRuns(cells, folds, table.sort_values("run"), tested, synthetic > 0, notes)
 
 
 def key_of(name: RunName) -> Key:
@@ -149,7 +168,11 @@ def _read(path: Path, name: RunName | None) -> _Run:
     run_record.check_files(path, record, [predictions.name])
     table = predictions_table.read(predictions)
     row = provenance.row(_below(path), record, files.file_hash(predictions))
-    return _Run(table, "" if name.folds else _shared(record, table), row)
+    shared = "" if name.folds else _shared(record, table)
+    tested = (SHORT[name.music], bool(name.folds), table["recording"].nunique())
+    outcome = record.get("outcome")
+    synthetic = isinstance(outcome, dict) and outcome.get("synthetic") is True
+    return _Run(table, shared, row, tested, synthetic)
 
 
 def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:

@@ -27,13 +27,16 @@ SHOWN |= {measure: measure for measure in ("weighted_f1", "accuracy", "ece")}
 
 @dataclass(frozen=True)
 class Results:
-    """All that the tables show, each as a table in long form."""
+    """All that the tables show, each as a table in long form; `tested` and `synthetic` as of
+    lib.results.finished_runs."""
 
     cells: pd.DataFrame
     differences: pd.DataFrame
     contrasts: pd.DataFrame
     folds: pd.DataFrame
     runs: pd.DataFrame
+    tested: pd.DataFrame
+    synthetic: bool
     notes: list[str]
 
 
@@ -82,9 +85,29 @@ def _chance(cells: Sequence[Cell]) -> Iterator[dict]:
 
 
 def gather(models: Path) -> Results:
-    """All tables, from the finished runs below <models>/models_trans."""
+    """All tables, from the finished runs below <models>/models_trans.
+
+    Beside synthetic sound there are no published figures.
+    """
     runs = collect(models)
+    cells = summarise(runs.cells)
     from_baseline, uncompared = differences(runs.cells)
     questions, unanswered = contrasts(runs.cells)
-    notes = [*runs.notes, *uncompared, *unanswered]
-    return Results(summarise(runs.cells), from_baseline, questions, runs.folds, runs.behind, notes)
+    if runs.synthetic:
+        cells, questions = _without_published(cells), _without_published(questions)
+    return Results(
+        cells=cells,
+        differences=from_baseline,
+        contrasts=questions,
+        folds=runs.folds,
+        runs=runs.behind,
+        tested=runs.tested,
+        synthetic=runs.synthetic,
+        notes=[*runs.notes, *uncompared, *unanswered],
+    )
+
+
+def _without_published(table: pd.DataFrame) -> pd.DataFrame:
+    """The same columns, those of published figures empty."""
+    published = [column for column in table if column.startswith("published")]
+    return table.assign(**dict.fromkeys(published, np.nan))

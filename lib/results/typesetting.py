@@ -7,7 +7,7 @@ theirs are left out, so that a single run is "0.57 [1]" and not "0.57 ± nan [1]
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -25,8 +25,9 @@ TEMPLATES = Environment(
 )
 NONE = "–"  # a cell without any run: never filled
 LATEX = {"±": "$\\pm$", "→": "$\\rightarrow$", NONE: "--"}
-CAPTION = """Macro F1 per window on {} music, mean ± standard deviation over [n] runs; in \
-parentheses, that of the released run of experiment 2 on its own test clips."""
+CAPTION = "Macro F1 per window on {} music, mean ± standard deviation over [n] runs"
+IN_PARENTHESES = """; in parentheses, that of the released run of experiment 2 on its own test \
+clips"""
 
 # columns of the tables: their heads and the formats of their cells
 F1 = "{f1_mean:.2f} ± {f1_sd:.2f} [{runs}] ({published_2:.2f})"
@@ -56,14 +57,15 @@ def markdown(results: Results) -> str:
     grids = [
         (level, music, _text(_grid(cells, level, music, SCORES)))
         for level in LEVELS
-        for music in _musics(cells)
+        for music in musics(cells)
     ]
     return TEMPLATES.get_template("table.md").render(
         grids=grids,
-        published=_text(_filled(windows, PUBLISHED)),
-        differences=_text(_filled(results.differences, DIFFERENCES)),
-        contrasts=_text(_filled(results.contrasts, CONTRASTS)),
-        folds=_text(_filled(results.folds, FOLDS)),
+        synthetic=results.synthetic,
+        published=_text(filled(windows, PUBLISHED)),
+        differences=_text(filled(results.differences, DIFFERENCES)),
+        contrasts=_text(_contrasts(results, LEVELS)),
+        folds=_text(filled(results.folds, FOLDS)),
         runs=_text(runs),
         packages=packages,
         notes=results.notes,
@@ -72,13 +74,13 @@ def markdown(results: Results) -> str:
 
 def terminal(results: Results) -> str:
     """Macro F1 per window, and the contrasts and cross-validations per clip, as plain tables."""
-    contrasts, folds = (t[t["level"] == "clip"] for t in (results.contrasts, results.folds))
+    folds = results.folds[results.folds["level"] == "clip"]
     tables = {
-        CAPTION.format(music): _grid(results.cells, "window", music, F1)
-        for music in _musics(results.cells)
+        _caption(results, music): _grid(results.cells, "window", music, F1)
+        for music in musics(results.cells)
     }
-    tables["Contrasts of macro F1, 95 % intervals"] = _filled(contrasts, CONTRASTS)
-    tables["Cross-validation, mean ± standard deviation over the folds"] = _filled(folds, FOLDS)
+    tables["Contrasts of macro F1, 95 % intervals"] = _contrasts(results, ["clip"])
+    tables["Cross-validation, mean ± standard deviation over the folds"] = filled(folds, FOLDS)
     plain = {head: table.replace(r"\*\*", "", regex=True) for head, table in tables.items()}
     texts = {head: _text(table, "simple") for head, table in plain.items() if len(table)}
     return "\n".join(f"{head}\n\n{text}\n" for head, text in texts.items())
@@ -89,17 +91,28 @@ def latex(results: Results) -> str:
     runs, packages = _runs(results.runs)
     comments = ["needs \\usepackage{booktabs}", *_text(runs).splitlines(), *packages]
     text = "".join(f"% {line}\n" for line in comments)
-    for music in _musics(results.cells):
+    for music in musics(results.cells):
         grid = _grid(results.cells, "window", music, F1)
         text += "\n" + grid.style.hide(axis="index").format(escape="latex").to_latex(
             hrules=True,
             column_format="lll" + "c" * (grid.shape[1] - 3),
             position_float="centering",
-            caption=CAPTION.format(music),
+            caption=_caption(results, music),
         )
     for sign, command in LATEX.items():
         text = text.replace(sign, command)
     return text
+
+
+def _caption(results: Results, music: str) -> str:
+    return CAPTION.format(music) + ("" if results.synthetic else IN_PARENTHESES) + "."
+
+
+def _contrasts(results: Results, levels: Collection[str]) -> pd.DataFrame:
+    """The contrasts as texts, beside the published ones unless the sound is synthetic."""
+    left_out = {"published"} if results.synthetic else set()
+    columns = {head: form for head, form in CONTRASTS.items() if head not in left_out}
+    return filled(results.contrasts[results.contrasts["level"].isin(levels)], columns)
 
 
 def _text(table: pd.DataFrame, style: str = "github") -> str:
@@ -108,7 +121,7 @@ def _text(table: pd.DataFrame, style: str = "github") -> str:
     return table.to_markdown(index=False, tablefmt=style, disable_numparse=True)
 
 
-def _filled(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+def filled(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     """A table of texts : columns {head: format}, by the names of the paper."""
     texts = []
     for row in table.to_dict("records"):
@@ -126,14 +139,14 @@ def _pair(speech: str | None, music: str) -> str:
     return f"(no speech) {music}" if speech == "none" else f"{speech} → {music}"
 
 
-def _musics(cells: pd.DataFrame) -> list[str]:
+def musics(cells: pd.DataFrame) -> list[str]:
     return [music for music in SHORT.values() if len(cells) and music in set(cells["music"])]
 
 
 def _grid(cells: pd.DataFrame, level: str, music: str, cell: str) -> pd.DataFrame:
     """A row per encoder, mode and task, a column per language pair, of one level and music."""
     part = cells[(cells["level"] == level) & (cells["music"] == music)]
-    texts = _filled(part, ENCODER | TASK | PAIR | {"cell": cell}).set_index([*ENCODER, *TASK])
+    texts = filled(part, ENCODER | TASK | PAIR | {"cell": cell}).set_index([*ENCODER, *TASK])
     pairs = [_pair(speech, music) for speech in SHORT.values() if speech in set(part["speech"])]
     grid = texts.pivot(columns=[*PAIR], values="cell").reindex(texts.index.unique())[pairs]
     return grid.rename_axis(columns=None).fillna(NONE).reset_index()

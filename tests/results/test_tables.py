@@ -21,13 +21,13 @@ from lib.transfer import test_scores
 CLIPS = 40
 
 
-def run(models, pair, name, right, finished=True, inputs="{}", seed=0, **kwargs):
+def run(models, pair, name, right, finished=True, inputs="{}", outcome="{}", seed=0, **kwargs):
     folder = models / "models_trans" / pair / name
     folder.mkdir(parents=True)
     table = predictions(right, seed, **kwargs)
     table.to_csv(folder / "predictions.csv", index=False)
     if finished:
-        (folder / "run.json").write_text(f'{{"inputs": {inputs}}}')
+        (folder / "run.json").write_text(f'{{"inputs": {inputs}, "outcome": {outcome}}}')
     return table
 
 
