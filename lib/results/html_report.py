@@ -1,4 +1,5 @@
-"""report.html: the tables, the figures and every run on one page that needs no other file."""
+"""report.html: what was found, the figure, the tables and every run, on one page that needs no
+other file. Its text and its looks stand in templates/report.html and report.css."""
 
 from __future__ import annotations
 
@@ -17,29 +18,60 @@ from lib.artefacts.run_name import RunName, pretrainings
 from lib.errors import UserError
 from lib.labels import LANGUAGES, TASKS
 from lib.models.catalogue import title
+from lib.results.findings import findings, tested
 from lib.results.finished_runs import key_of, named
+from lib.results.main_table import main_table
+from lib.results.table2 import Results
 from lib.results.typesetting import TEMPLATES
 
 WIDTH = 1200  # of a figure in pixels: sharp on a phone, and a tenth of the PNG
 QUALITY = 60  # of WebP
+LEAST = 0.48  # CSS pixels per pixel of a figure: its text, 10 points at 150 dpi, has 10 pixels
+BOX = '<div class="box" tabindex="0" role="group" aria-label="{}">'  # scrolls what is too wide
 
 
-def page(models: Path, out: Path, tables: str, runs: pd.DataFrame) -> str:
+def page(models: Path, out: Path, results: Results, tables: str) -> str:
     """The page, as HTML.
 
     models : folder of models/ and models_trans/; out : folder of table.png, study.md and study.png,
-    none of which has to be there; tables : as Markdown; runs : as of lib.results.provenance
+    none of which has to be there; tables : table.md, whose sections can be unfolded
     """
     study = out / "study.md"
-    to_html = MarkdownIt("js-default").render
     return TEMPLATES.get_template("report.html").render(
+        results=results,
+        tested=tested(results.tested),
+        findings=findings(results),
+        table=main_table(results.cells),
+        box=BOX.format,
         image=image,
         out=out,
-        tables=to_html(tables.removeprefix("# Results")),
-        study=to_html(study.read_text(encoding="utf-8")) if study.is_file() else "",
-        transfers=list(_transfers(models, runs["run"])),
+        sections=[(head, text) for head, text in _sections(tables) if head],
+        study=_sections(study.read_text(encoding="utf-8")) if study.is_file() else [],
+        transfers=list(_transfers(models, results.runs["run"])),
         pretrainings=list(_pretrainings(models)),
     )
+
+
+def _sections(text: str) -> list[tuple[str, str]]:
+    """(heading, HTML) of each section of a Markdown text; "" is the heading of what is above.
+
+    Tables stand in a box that scrolls, named by the heading.
+    """
+    markdown, sections = MarkdownIt("js-default"), [("", [])]
+    tokens = iter(markdown.parse(text))
+    for token in tokens:
+        if token.type == "heading_open" and token.tag == "h2":
+            sections.append((next(tokens).content, []))
+            next(tokens)  # its end
+        else:
+            sections[-1][1].append(token)
+    pages = []
+    for head, parts in sections:
+        content = markdown.renderer.render(parts, markdown.options, {})
+        box = BOX.format(html.escape(head or "table"))
+        content = content.replace("<table>", f"{box}<table>").replace("</table>", "</table></div>")
+        pages.append((head, content))
+    return pages
 
 
 def _transfers(models: Path, runs: pd.Series) -> Iterator[dict]:
@@ -71,7 +103,8 @@ def _pretrainings(models: Path) -> Iterator[dict]:
 
 
 def image(path: Path, alt: str) -> str:
-    """An <img> that carries its picture, no wider than WIDTH; "" where there is no file."""
+    """An <img> that carries its picture, no wider than WIDTH, in a box that scrolls where the
+    screen is too narrow to read it; "" where there is no file."""
     if not path.is_file():
         return ""
     try:
@@ -79,8 +112,11 @@ def image(path: Path, alt: str) -> str:
             small, buffer = picture.convert("RGB"), io.BytesIO()
     except OSError as error:  # cut off, say: all else can still be shown
         return f"<p>{html.escape(f'{path} cannot be read: {error}')}</p>"
+    least = round(LEAST * small.width)
     small.thumbnail((WIDTH, 10 * WIDTH))
     small.save(buffer, "WEBP", quality=QUALITY)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data, alt = base64.b64encode(buffer.getvalue()).decode(), html.escape(alt)
     size = f'width="{small.width}" height="{small.height}"'
-    return f'<img src="data:image/webp;base64,{data}" alt="{html.escape(alt)}" {size}>'
+    size += f' style="min-width: {min(least, small.width)}px"'
+    figure = f'<img src="data:image/webp;base64,{data}" alt="{alt}" {size}>'
+    return f"{BOX.format(alt).replace('box', 'box figure')}{figure}</div>"

@@ -37,7 +37,7 @@ def results(models: Path, out: Path) -> str:
     if len(computed.cells):
         names = {model: title(model) for model in (*titles(), *computed.cells["model"])}
         results_table.table(computed.cells, MODES, names, out / "table.png", BASELINE)
-    page = html_report.page(models, out, texts["table.md"], computed.runs)
+    page = html_report.page(models, out, computed, texts["table.md"])
     files.write_text(out / "report.html", page)
     return terminal(computed)
 

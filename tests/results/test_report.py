@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from PIL import Image
 
 import results_table
 from lib.results import html_report
+from lib.results.table2 import Results
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 # no window, no calls home
@@ -25,17 +27,25 @@ RUN = "speech_none_2_music_eng/model_cnn.it_0"
 PROBE = """
 <script>
 onload = () => {
-  for (const run of document.querySelectorAll("details")) run.open = true;
-  document.body.style.width = "360px";  // a phone
-  const seen = [...document.images].map((i) => [i.alt, i.complete, i.naturalWidth, i.width]);
+  const all = (selector) => [...document.body.querySelectorAll(selector)];
+  const closed = all("main > section > details").filter((e) => !e.open).length;
+  for (const part of all("details")) part.open = true;
+  document.body.style.width = "WIDTHpx";
+  const seen = all("img").map((i) => [i.alt, i.complete, i.naturalWidth, i.width]);
   const wide = document.documentElement.scrollWidth > innerWidth;
   const right = (e) => e.getBoundingClientRect().right;
-  const parts = [...document.body.querySelectorAll("p, h1, h2, summary, img, table")];
-  const beyond = parts.filter((e) => right(e) > right(document.body)).length;
-  const links = [...document.querySelectorAll("nav a")];
-  const lead = links.map((a) => !!document.querySelector(a.hash));
-  const told = { seen, wide, beyond, lead, cells: document.querySelectorAll("td").length };
-  document.title = JSON.stringify(told);
+  const cut = (e) => right(e) > right(document.body);
+  const beyond = all("p, li, h1, h2, h3, summary, .box").filter(cut);
+  const unboxed = all("img, table").filter((e) => !e.closest(".box"));
+  const lines = (e) => Math.round(e.offsetHeight / parseFloat(getComputedStyle(e).lineHeight));
+  const longest = Math.max(...all("p, li").map((e) => e.textContent.trim().length / lines(e)));
+  const levels = all("h1, h2, h3").map((e) => +e.tagName[1]);
+  const color = (e) => getComputedStyle(e).backgroundColor;
+  const colors = [color(document.body), color(document.querySelector(".figure"))];
+  document.title = JSON.stringify({
+    seen, wide, beyond: beyond.length, unboxed: unboxed.length, longest, levels, colors, closed,
+    lines: document.body.innerText.split("\\n"), cells: all("td").length,
+  });
 };
 </script>
 """
@@ -56,7 +66,7 @@ def test_every_run_has_its_curves_and_confusions(page, pipeline):
     finished = list(pipeline.models.glob("models_trans/*/*/run.json"))
     assert len(finished) == 5  # SCAE and CPC frozen and released, and the CNN
     for what, count in (("curves", 5 + 2), ("confusion", 5), ("macro F1", 2)):
-        assert len(re.findall(f'alt="{what}', text)) == count, what
+        assert len(re.findall(f'<img[^>]* alt="{what}', text)) == count, what
     metrics = json.loads((finished[0].parent / "metrics.json").read_text())
     f1 = metrics["clip"]["quadrants"]["macro_f1"]
     own = text.split(html.escape(str(finished[0].parent)))[0].rsplit("<summary>", 1)[1]
@@ -65,20 +75,39 @@ def test_every_run_has_its_curves_and_confusions(page, pipeline):
     assert not re.search(r'(src|href)="(?!data:image/webp|#)', text)  # needs no other file
 
 
-def test_a_browser_loads_every_figure_and_nothing_is_cut_off_on_a_phone(page, tmp_path):
+def opened(page, folder, width, *flags):
+    """What a browser says of a page that is `width` pixels wide, all parts unfolded."""
     if BROWSER is None:
         pytest.skip("no Chromium to open results/report.html with: apt-get install chromium")
-    (tmp_path / "page.html").write_text(page.read_text().replace("</body>", f"{PROBE}</body>"))
-    line = [BROWSER, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"]
-    line += ["--window-size=500,900", f"file://{tmp_path / 'page.html'}"]
+    probe = PROBE.replace("WIDTH", str(width))
+    (folder / "page.html").write_text(page.read_text().replace("</body>", f"{probe}</body>"))
+    line = [BROWSER, *FLAGS.split(), f"--user-data-dir={folder / 'profile'}", *flags]
+    # a window is no narrower than 500
+    line += [f"--window-size={max(500, width)},900", f"file://{folder / 'page.html'}"]
     found = subprocess.run(line, capture_output=True, text=True, timeout=120, check=True).stdout
     title = re.search("<title>(.*?)</title>", found, re.DOTALL).group(1)
-    told = json.loads(html.unescape(title))
+    return json.loads(html.unescape(title))
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_browser_loads_every_figure_and_nothing_is_cut_off(page, tmp_path, width):
+    told = opened(page, tmp_path, width)
     assert len(told["seen"]) == 5 + 2 + 5 + 2
-    for alt, complete, width, shown in told["seen"]:
-        assert alt and complete and width > 300 and 0 < shown <= 360, alt
-    assert not told["wide"] and told["beyond"] == 0
-    assert told["lead"] == [True] * 4 and told["cells"] > 100
+    for alt, complete, natural, shown in told["seen"]:
+        assert alt and complete and natural > 300 and 300 < shown <= natural, alt
+    assert not told["wide"] and told["beyond"] == told["unboxed"] == 0
+    assert told["longest"] <= 80 and told["cells"] > 100
+    levels = told["levels"]
+    assert levels[0] == 1 and levels.count(1) == 1 and max(np.diff(levels)) == 1
+    assert told["closed"] == levels.count(3)  # all but findings, figure and table
+    assert told["lines"][0].startswith("This page is from synthetic sound: ")
+
+
+def test_in_a_dark_browser_the_page_is_dark_and_figures_stand_on_white(page, tmp_path):
+    dark = opened(page, tmp_path, 1200, "--blink-settings=preferredColorScheme=0")["colors"]
+    light = opened(page, tmp_path, 1200)["colors"]
+    assert light == ["rgb(255, 255, 255)"] * 2
+    assert dark == ["rgb(20, 23, 27)", "rgb(255, 255, 255)"]
 
 
 def test_a_figure_is_made_small_and_a_missing_one_is_left_out(tmp_path):
@@ -89,7 +118,9 @@ def test_a_figure_is_made_small_and_a_missing_one_is_left_out(tmp_path):
     data = base64.b64decode(re.search('base64,(.*?)"', tag).group(1))
     assert Image.open(io.BytesIO(data)).size == (1200, 450)
     assert html_report.image(tmp_path / "b.png", "b") == ""
-    page = html_report.page(tmp_path, tmp_path, "# Results", pd.DataFrame({"run": [RUN]}))
+    nothing = dict.fromkeys((field.name for field in fields(Results)), pd.DataFrame())
+    results = Results(**nothing | {"runs": pd.DataFrame({"run": [RUN]}), "synthetic": False})
+    page = html_report.page(tmp_path, tmp_path, results, "# Results")
     assert page.count("no figures") == 1 and "<img" not in page
 
 

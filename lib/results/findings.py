@@ -1,0 +1,89 @@
+"""What the tables say, in sentences: how much was tested, and which differences stand.
+
+Every word follows from numbers; where there is no number there is no sentence. Macro F1 is that of
+the quadrants per clip; intervals are corrected for the number of comparisons (all_low, all_high).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lib.labels import LANGUAGES, SHORT
+from lib.models.catalogue import title
+from lib.results.finished_runs import KEYS, MODES, named
+from lib.results.table2 import Results
+
+MUSIC = {SHORT[letter]: f"{name.capitalize()} music" for letter, name in LANGUAGES.items()}
+
+
+def tested(runs: pd.DataFrame) -> list[str]:
+    """How many clips and runs there are of each kind of music.
+
+    runs : a row per run: music, folds, clips; as of lib.results.finished_runs
+    """
+    texts = []
+    for (music, folds), part in runs.groupby(["music", "folds"]):
+        low, high = part["clips"].min(), part["clips"].max()
+        number = f"{low}" if low == high else f"{low} to {high}"
+        kind = f"{number} clips in cross-validation" if folds else f"{number} test clips"
+        texts.append(f"{MUSIC[music]}: {kind}, {_counted(len(part), 'run')}")
+    return texts
+
+
+def findings(results: Results) -> list[tuple[str, str]]:
+    """(what it is about, sentence) of each finding."""
+    tables = (results.differences, results.contrasts)
+    differences, contrasts = (table[table["level"] == "clip"] for table in tables)
+    return [*_against_scratch(differences), *_contrasts(contrasts)]
+
+
+def _against_scratch(differences: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Of each music, how its transfers do against the CNN from scratch."""
+    transfers = differences[differences["speech"] != "none"]
+    for music, part in transfers[transfers["task"] == "quadrants"].groupby("music"):
+        better, worse = (part["all_low"] > 0).sum(), (part["all_high"] < 0).sum()
+        largest = part.loc[part["difference"].abs().idxmax()]
+        yield (
+            MUSIC[music],
+            f"of {_counted(len(part), 'transfer')}, {_do(better)} better than training from "
+            f"scratch and {_do(worse)} worse by a margin that stands after correction; the "
+            f"largest difference is {_estimate(largest)}, of {named(tuple(largest[KEYS]))}.",
+        )
+
+
+def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Of each question the mean of its contrasts, or the only one."""
+    for question, part in contrasts.groupby("question", sort=False):
+        row, single = part.iloc[-1], part[part["model"] != "all"]
+        verdict = "no difference that stands"
+        if _stands(row):
+            verdict = "better" if row["difference"] > 0 else "worse"
+        where = MUSIC.get(row["music"])  # None: of all music
+        if where is None:
+            count = sum(_stands(contrast) for _, contrast in single.iterrows())
+            where = f"the mean of {len(single)} contrasts, of which {count or 'none'} stand"
+            where += "s" if count < 2 else ""
+        else:
+            where = f"{title(row['model'])} {MODES[row['mode']]}, {where}"
+        topic = question.replace(" minus ", " against ").capitalize()
+        yield topic, f"{verdict}, {_estimate(row)}, {where}."
+
+
+def _stands(row: pd.Series) -> bool:
+    return row["all_low"] > 0 or row["all_high"] < 0
+
+
+def _do(count: int) -> str:
+    return f"{count or 'none'} {'do' if count > 1 else 'does'}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _estimate(row: pd.Series) -> str:
+    """A difference and its interval, with minus signs; the interval stands in one line."""
+    text = "{difference:+.3f} [{all_low:+.3f},\u00a0{all_high:+.3f}]".format_map(row)
+    return text.replace("-", "−")
