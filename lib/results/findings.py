@@ -18,7 +18,7 @@ from lib.results.table2 import Results
 MUSIC = {SHORT[letter]: f"{name.capitalize()} music" for letter, name in LANGUAGES.items()}
 
 
-def tested(runs: pd.DataFrame) -> list[str]:
+def clips_and_runs(runs: pd.DataFrame) -> list[str]:
     """How many clips and runs there are of each kind of music.
 
     runs : a row per run: music, folds, clips; as of lib.results.finished_runs

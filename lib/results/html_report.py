@@ -18,7 +18,7 @@ from lib.artefacts.run_name import RunName, pretrainings
 from lib.errors import UserError
 from lib.labels import LANGUAGES, TASKS
 from lib.models.catalogue import title
-from lib.results.findings import findings, tested
+from lib.results.findings import clips_and_runs, findings
 from lib.results.finished_runs import key_of, named
 from lib.results.main_table import main_table
 from lib.results.table2 import Results
@@ -39,7 +39,7 @@ def page(models: Path, out: Path, results: Results, tables: str) -> str:
     study = out / "study.md"
     return TEMPLATES.get_template("report.html").render(
         results=results,
-        tested=tested(results.tested),
+        tested=clips_and_runs(results.tested),
         findings=findings(results),
         table=main_table(results.cells),
         box=BOX.format,

@@ -9,7 +9,7 @@ from test_tables import run
 
 from lib.figures import results_table
 from lib.results import results_stage
-from lib.results.findings import findings, tested
+from lib.results.findings import clips_and_runs, findings
 from lib.results.finished_runs import collect
 from lib.results.main_table import main_table
 from lib.results.table2 import gather
@@ -76,7 +76,7 @@ def test_where_some_runs_are_synthetic_all_count_as_such(tmp_path):
 
 def test_how_much_was_tested():
     rows = [("eng", False, 90), ("eng", False, 80), ("eng", True, 400), ("man", False, 60)]
-    assert tested(pd.DataFrame(rows, columns=["music", "folds", "clips"])) == [
+    assert clips_and_runs(pd.DataFrame(rows, columns=["music", "folds", "clips"])) == [
         "English music: 80 to 90 test clips, 2 runs",
         "English music: 400 clips in cross-validation, 1 run",
         "Mandarin music: 60 test clips, 1 run",
