@@ -123,6 +123,7 @@ def test_the_corpora_are_read_by_the_suite(demo):
             assert len(table) == (2 if kind == "speech" else 8)
 
 
+@pytest.mark.slow
 def test_arousal_is_heard_in_onsets_level_and_spectrum(clips):
     measures = {"onsets": onsets_per_second, "level": np.std, "centroid": centroid}
     for name, measure in measures.items():
@@ -218,6 +219,7 @@ def test_a_folder_that_is_no_demo_is_never_touched(tmp_path, capsys, overwrite):
     assert contents(tmp_path) == {"mine.txt": b"mine"}
 
 
+@pytest.mark.slow
 def test_overwrite_spares_files_of_others_and_a_lost_file_is_noticed(tmp_path, capsys):
     out = tmp_path / "data"
     assert make(out) == 0

@@ -147,6 +147,7 @@ def export(source, target, splits, features, speech=False):
         (target / "table.csv").write_text("Songs,Quads\n" + "".join(songs), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_every_later_stage_reads_them(pipeline, tmp_path, features, monkeypatch, capsys):
     import settings as defaults
 

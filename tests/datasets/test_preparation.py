@@ -49,6 +49,7 @@ def content(path):
         return found | dict(file.attrs)
 
 
+@pytest.mark.slow
 def test_a_data_set_is_complete_and_reproducible(corpus, tmp_path, capsys):
     assert generate_dataset.main(MUSIC) == 0
     written = folder(corpus)
@@ -183,6 +184,7 @@ def files(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there(corpus):
     """A file-size limit stands for the full disk: it fails in the same call of the system."""
     assert generate_dataset.main(MUSIC) == 0
@@ -213,6 +215,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_and_goes_on_when_there_is_room(corpus, small_disk, tmp_path):
     ballast = small_disk / "ballast"
     line = [*MUSIC, "-pl", corpus.data, "-ps", small_disk / "out"]
@@ -271,6 +274,7 @@ def wait_until(stage, condition):
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed, workers", [(0, 2), (1, 1), (2, 3)])
 def test_killed_at_random_moments_the_same_line_gives_the_same_bytes(
     long_corpus, uninterrupted, tmp_path, seed, workers
@@ -305,6 +309,7 @@ def test_killed_at_random_moments_the_same_line_gives_the_same_bytes(
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_frames_that_the_disk_lost_are_extracted_again(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
@@ -333,6 +338,7 @@ def test_a_worker_that_is_killed_is_told(long_corpus, uninterrupted, tmp_path):
     assert files(out) == files(uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_unfinished_work_of_other_settings_is_refused_or_begun_anew(long_corpus, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out]
@@ -345,6 +351,7 @@ def test_unfinished_work_of_other_settings_is_refused_or_begun_anew(long_corpus,
     assert result.returncode == 0 and "extracted already" not in result.stdout
 
 
+@pytest.mark.slow
 def test_of_two_stages_on_the_same_output_the_second_stops(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
@@ -359,6 +366,7 @@ def test_of_two_stages_on_the_same_output_the_second_stops(long_corpus, uninterr
     assert files(out) == files(uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_extracted(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
@@ -372,6 +380,7 @@ def test_ctrl_c_keeps_what_is_extracted(long_corpus, uninterrupted, tmp_path):
     assert files(out) == files(uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_on_dask_workers_one_of_which_dies(long_corpus, uninterrupted, tmp_path):
     """A real scheduler and two worker processes on loopback."""
     pytest.importorskip("distributed")

@@ -107,6 +107,7 @@ def fake(models, monkeypatch, failing=()):
     return called
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_goes_on_with_the_run_that_was_missing(
     paths, tmp_path, monkeypatch
 ):

@@ -267,6 +267,7 @@ def test_sizes_in_the_archive_that_are_not_true_are_told(tmp_path, good):
         keras_files.load(tmp_path / "secret.keras", "")
 
 
+@pytest.mark.slow
 def test_a_refusal_takes_little_memory(tmp_path, good):
     """Less than 150 MB over what the packages take, of a network of 1.2 GB in 20 kB."""
     config = json.loads(good["config.json"])

@@ -154,6 +154,7 @@ def test_pretrained_encoders_agree_with_keras_2(tmp_path, x, kind):
     close(path, reference, x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["scae", "cpc"])
 def test_maps_flattened_one_after_the_other_are_put_in_order(tmp_path, x, kind):
     path = tmp_path / "model.hdf5"
@@ -165,6 +166,7 @@ def test_batch_norm_over_channels_is_known_by_its_size(tmp_path, x):
     close(path, write(path, "scae", transferred=True, axis=1), x)
 
 
+@pytest.mark.slow
 def test_weights_alone_are_read_as_released_or_as_the_json_beside_says(tmp_path, x):
     path = tmp_path / "model.hdf5"
     close(path, write(path, "scae", transferred=True, weights=True), x)
@@ -314,6 +316,7 @@ def test_an_architecture_beside_a_file_is_bounded_too(tmp_path):
         keras2_files.load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_heads", [True, False])
 def test_conversion_makes_a_run_directory(tmp_path, x, capsys, has_heads):
     path, out = tmp_path / "model.hdf5", tmp_path / "run"
@@ -331,6 +334,7 @@ def test_conversion_makes_a_run_directory(tmp_path, x, capsys, has_heads):
     assert "is there already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_authors_files_are_used_where_their_archives_put_them(
     pipeline, tmp_path, monkeypatch, capsys
 ):

@@ -154,6 +154,7 @@ def test_models_that_want_to_execute_code_are_refused(tmp_path, features, monkey
             saved_models.classifier(tmp_path / f"{name}.keras", features)
 
 
+@pytest.mark.slow
 def test_every_model_of_the_suite_passes_that_check(pipeline):
     paths = [*pipeline.models.rglob("*.keras")]
     assert len(paths) >= 8

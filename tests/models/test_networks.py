@@ -87,6 +87,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_save_and_load_give_the_same_outputs(name, tmp_path):
     build, shape = MODELS[name]

@@ -387,6 +387,7 @@ def test_a_long_file_is_predicted_in_little_memory(tmp_path, monkeypatch):
     assert peaks[1] < peaks[0] + 3e6
 
 
+@pytest.mark.slow
 def test_the_model_of_the_suite_works_in_a_fresh_process(clips, tmp_path):
     """Right after the clone: no settings, no training, another folder to start from."""
     line = [sys.executable, str(ROOT / "predict.py"), "-i", str(clips[0]), "-o", "out"]

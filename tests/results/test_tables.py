@@ -182,6 +182,7 @@ def test_other_labels_of_the_same_clips_are_not_paired(models):
     assert any("other labels, than the baseline" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_left_out_with_a_note(models):
     folder = models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
     path = folder / "predictions.csv"
@@ -219,6 +220,7 @@ def test_where_no_run_can_be_used_it_is_told_why(tmp_path):
         table2.gather(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_tables_are_checked_against_the_predictions(models):
     for path in (models / "models_trans").glob("speech_*/*.it_[0-9]/"):
         if (path / "run.json").exists():
@@ -286,6 +288,7 @@ def test_a_clip_may_be_called_na(models):
     assert "NA" in set(predictions_table.read(path)["recording"])
 
 
+@pytest.mark.slow
 def test_tables_of_others_are_not_replaced(models, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()

@@ -84,6 +84,7 @@ def other(request, pipeline, tmp_path_factory):
     return SimpleNamespace(backend=request.param, models=ours, printed=printed)
 
 
+@pytest.mark.slow
 def test_every_stage_trains(other):
     for run in [*SPEECH, *TRANSFERS]:
         folder = other.models / run
@@ -98,6 +99,7 @@ def test_every_stage_trains(other):
     assert f"computing with {other.backend} on cpu" in other.printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trained", ["theirs", "ours"])
 def test_the_same_weights_give_the_same_outputs(other, pipeline, trained):
     """Of models trained here and loaded there ("theirs" to the other process), and the reverse."""
@@ -108,6 +110,7 @@ def test_the_same_weights_give_the_same_outputs(other, pipeline, trained):
             np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_training_goes_on_as_on_tensorflow(backend):
     """Resuming, order, plateaus, stopping: tests of training themselves, on the other backend."""

@@ -44,6 +44,7 @@ print(keras.backend.backend(), keras.config.floatx(), keras.config.image_data_fo
 """
 
 
+@pytest.mark.slow
 def test_a_keras_json_of_another_project_changes_nothing(tmp_path):
     theirs = {"floatx": "float64", "epsilon": 0.1, "image_data_format": "channels_first"}
     theirs["backend"] = "theano"
@@ -75,6 +76,7 @@ def test_a_backend_that_is_not_installed_is_one_message(monkeypatch):
         keras_backend.import_keras()
 
 
+@pytest.mark.slow
 def test_figures_need_no_backend_of_a_notebook_and_leave_a_callers_alone():
     result = run("predict.py", "-i", "none.wav", "--json", MPLBACKEND=NOTEBOOK)
     assert result.returncode == 2
@@ -83,6 +85,7 @@ def test_figures_need_no_backend_of_a_notebook_and_leave_a_callers_alone():
     assert run("-c", code, MPLBACKEND="svg").stdout == "svg\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_are_no_failure(shell):
     result = run("study.py", "--lines", shell=shell)

@@ -78,6 +78,7 @@ def same(run, other):
     return True
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_same_line_ends_the_same(uninterrupted, pipeline, tmp_path):
     """SIGKILL and SIGTERM, each at a moment drawn anew in every run of the tests."""
     seed = random.SystemRandom().randrange(10**6)
@@ -105,6 +106,7 @@ def test_killed_at_random_moments_the_same_line_ends_the_same(uninterrupted, pip
     assert not hidden
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_saved_and_two_at_once_are_refused(uninterrupted, pipeline, tmp_path):
     run = tmp_path / "out" / RUNS[uninterrupted.script]
     first = begin(uninterrupted.script, pipeline, tmp_path / "out", "--set", "run.seed=3")
@@ -122,6 +124,7 @@ def test_ctrl_c_says_what_is_saved_and_two_at_once_are_refused(uninterrupted, pi
     assert (run / "checkpoint/history.csv").is_file() and not (run / "run.json").exists()
 
 
+@pytest.mark.slow
 def test_deterministic_runs_are_the_same_bit_for_bit(pipeline, tmp_path):
     weights = []
     for name in "ab":

@@ -50,6 +50,7 @@ def toy(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_new_encoder_is_one_record(pipeline, toy, tmp_path, monkeypatch):
     monkeypatch.setattr(defaults, "path_to_models", str(tmp_path))
     assert pretrain_denoise.main(["-s", "e", "-mod", "model_toy", *SMALL]) == 0

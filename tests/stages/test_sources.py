@@ -44,6 +44,7 @@ def inputs(run):
     return json.loads((run / "run.json").read_text())["inputs"]
 
 
+@pytest.mark.slow
 def test_nothing_as_source_is_random_weights_frozen_or_from_scratch(place, capsys):
     assert cpc("-s n -m e -rel n") == 0
     assert cpc("-s n -m e -rel y") == 0
@@ -89,6 +90,7 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
     assert "--folds goes with -m" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place, capsys):
     assert pretrain_denoise.main(["-s", "e", "-mod", "model_over_mask", *TINY]) == 0
     run = place / "models" / "speech" / "english" / "model_over_mask.it_0"
@@ -122,6 +124,7 @@ def test_light_encoders_have_a_recipe_of_their_own_for_transfer_alone():
         )
 
 
+@pytest.mark.slow
 def test_weights_of_the_last_epoch_are_kept_when_asked_for(place):
     line = [*"-s n -m e -mod model_cpc_nce -rel y".split(), *TINY, "--epochs", "3"]
     line += ["--set", "transfer.learning_rate=0.05"]  # which makes later epochs worse
@@ -138,6 +141,7 @@ def test_weights_of_the_last_epoch_are_kept_when_asked_for(place):
     assert same == (best == 3)
 
 
+@pytest.mark.slow
 def test_probes_stand_in_the_tables(place, capsys):
     assert cpc("-s n -m e -rel n --probe") == 0
     line = "-s e -m e -mod model_svm -rel n".split()

@@ -89,6 +89,7 @@ def jobs(said):
     return {name: int(count) for name, count in (line.split() for line in table if line.strip())}
 
 
+@pytest.mark.slow
 def test_the_graph_of_the_paper(suite):
     expected = {"music": 2, "speech": 3, "pretrain": 6, "feat_ext": 12, "full": 12, "scratch": 2}
     assert jobs(suite("-n", "table2").said) == expected | {"table": 1, "table2": 1}
@@ -115,6 +116,7 @@ def test_folders_may_have_blanks_in_their_names(suite):
     assert (suite.folder / "my corpora/features/speech/english/dataset.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["my {x}", "my {", "my }"])
 def test_folders_with_braces_in_their_names_are_named_at_once(suite, name):
     for place in ("data", "models"):
@@ -156,6 +158,7 @@ def test_a_cell_runs_what_it_needs_and_goes_on_where_it_failed(suite):
     assert suite(cell).lines == []
 
 
+@pytest.mark.slow
 def test_a_changed_setting_runs_again_what_it_touches(suite):
     assert suite("demo").status == 0
     assert (suite.folder / "demo/results/table.md").exists()
@@ -215,6 +218,7 @@ def test_the_demo_says_how_far_it_is_and_where_to_look(suite):
     assert "rule full" in (suite.folder / "demo/logs/snakemake.txt").read_text()
 
 
+@pytest.mark.slow
 def test_every_line_is_legal(suite, monkeypatch, tmp_path):
     """The scripts themselves take what the Snakefile gives them."""
     import importlib
@@ -317,6 +321,7 @@ def wait_for(condition, seconds=60):
         time.sleep(0.5)
 
 
+@pytest.mark.slurm
 def test_on_slurm_a_killed_job_is_told_and_the_same_line_goes_on(suite, slurm):
     cell = "models/speech/english/model_cpc.it_0/run.json"
     line = [cell, "--profile", "profiles/slurm", "--slurm-status-command", "squeue"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from conftest import ROOT
 
 import settings as defaults
@@ -25,6 +26,7 @@ def test_predictions_in_bfloat16_are_those_in_float32_roughly():
     assert hardware.for_prediction(encoder, "float32") is encoder
 
 
+@pytest.mark.slow
 def test_threads_are_those_asked_for(pipeline, tmp_path):
     code = (
         "import sys; sys.path.insert(0, '.')\n"
