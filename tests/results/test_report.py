@@ -7,23 +7,21 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import fields
 
 import numpy as np
-import pandas as pd
 import pytest
 from conftest import ROOT
 from PIL import Image
+from test_tables import run
 
 import results_table
 from lib.results import html_report
-from lib.results.table2 import Results
+from lib.results.table2 import gather
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 # no window, no calls home
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
 FLAGS += "--disable-background-networking --disable-component-update --dump-dom"
-RUN = "speech_none_2_music_eng/model_cnn.it_0"
 PROBE = """
 <script>
 onload = () => {
@@ -118,9 +116,8 @@ def test_a_figure_is_made_small_and_a_missing_one_is_left_out(tmp_path):
     data = base64.b64decode(re.search('base64,(.*?)"', tag).group(1))
     assert Image.open(io.BytesIO(data)).size == (1200, 450)
     assert html_report.image(tmp_path / "b.png", "b") == ""
-    nothing = dict.fromkeys((field.name for field in fields(Results)), pd.DataFrame())
-    results = Results(**nothing | {"runs": pd.DataFrame({"run": [RUN]}), "synthetic": False})
-    page = html_report.page(tmp_path, tmp_path, results, "# Results")
+    run(tmp_path, "speech_none_2_music_eng", "model_cnn.it_0", 0.5)
+    page = html_report.page(tmp_path, tmp_path, gather(tmp_path), "# Results")
     assert page.count("no figures") == 1 and "<img" not in page
 
 
