@@ -87,6 +87,7 @@ def opened(page, folder, width, *flags):
     return json.loads(html.unescape(title))
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [400, 1200])
 def test_a_browser_loads_every_figure_and_nothing_is_cut_off(page, tmp_path, width):
     told = opened(page, tmp_path, width)
@@ -101,6 +102,7 @@ def test_a_browser_loads_every_figure_and_nothing_is_cut_off(page, tmp_path, wid
     assert told["lines"][0].startswith("This page is from synthetic sound: ")
 
 
+@pytest.mark.browser
 def test_in_a_dark_browser_the_page_is_dark_and_figures_stand_on_white(page, tmp_path):
     dark = opened(page, tmp_path, 1200, "--blink-settings=preferredColorScheme=0")["colors"]
     light = opened(page, tmp_path, 1200)["colors"]
