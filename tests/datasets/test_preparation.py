@@ -325,6 +325,7 @@ def test_frames_that_the_disk_lost_are_extracted_again(long_corpus, uninterrupte
     assert files(out) == files(uninterrupted[0])
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told(long_corpus, uninterrupted, tmp_path):
     out = tmp_path / "out"
     line = ["-d", "s", "-l", "e", "-pl", long_corpus, "-ps", out, "--groups", "speaker"]
@@ -618,6 +619,7 @@ def test_files_of_two_data_sets_do_not_mix(corpus, tmp_path, capsys, features):
     assert "lacks split.csv" in capsys.readouterr().out and (one / "split.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_test_split_of_before_does_not_stay(long_corpus, tmp_path):
     out, table = tmp_path / "out", tmp_path / "split.csv"
     line = ["-d", "s", "-l", "e", "-pl", str(long_corpus), "-ps", str(out)]

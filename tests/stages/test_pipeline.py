@@ -89,6 +89,7 @@ def test_predictions_score_every_test_window_once(pipeline):
         assert (table["valence"] == "positive").eq(table["quadrants"].isin(["Q1", "Q4"])).all()
 
 
+@pytest.mark.slow
 def test_models_load_in_a_fresh_process_without_this_project(pipeline, tmp_path):
     code = (
         "import sys, numpy, keras\n"
@@ -210,6 +211,7 @@ def test_scripts_are_thin():
             assert len(script.read_text().splitlines()) <= 90, script.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("negatives", ["order", "elsewhere"])
 def test_data_sets_larger_than_memory_train_too(pipeline, tmp_path, monkeypatch, capsys, negatives):
     """With 20 KB for frames, recordings are read as they are needed."""

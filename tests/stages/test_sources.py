@@ -68,6 +68,7 @@ def test_nothing_as_source_is_random_weights_frozen_or_from_scratch(place, capsy
     assert scratch.joinpath("model.keras").stat().st_size < 3e6
 
 
+@pytest.mark.slow
 def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, capsys):
     assert cpc("-s u -m e -rel n", *FOLDS) == 2
     told = capsys.readouterr().err

@@ -254,6 +254,7 @@ def transferred(pipeline, tmp_path, monkeypatch):
     return once
 
 
+@pytest.mark.slow
 def test_every_window_is_encoded_once_ever(transferred):
     first, predicted = transferred()
     assert first == sum(
@@ -267,6 +268,7 @@ def test_every_window_is_encoded_once_ever(transferred):
     assert other == 0
 
 
+@pytest.mark.slow
 def test_without_room_on_disk_codes_are_in_memory_and_else_made_in_every_step(transferred, capsys):
     _, expected = transferred()
     kept, predicted = transferred("--set", "training.codes_gb=0")

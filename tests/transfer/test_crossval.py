@@ -187,6 +187,7 @@ def test_a_released_fold_starts_from_its_own_frozen_one(validated):
         assert json.loads(full.read_text())["inputs"]["feat_ext"] == file_hash(frozen)
 
 
+@pytest.mark.slow
 def test_a_cross_validation_goes_on_with_the_fold_that_is_missing(validated, capsys):
     run = validated / "models_trans/speech_eng_2_music_eng/model_cpc.full.artist_folds_2.it_0"
     before = (run / "metrics.json").read_text()
@@ -203,6 +204,7 @@ def test_a_cross_validation_goes_on_with_the_fold_that_is_missing(validated, cap
     )
 
 
+@pytest.mark.slow
 def test_the_baseline_is_cross_validated_and_stands_in_the_table(validated, capsys, tmp_path):
     line = [*"-s e -m e -mod model_cnn -rel n --folds 2".split(), *SMALL]
     assert trans_train_denoise_multi.main(line) == 0
