@@ -273,7 +273,7 @@ def test_without_room_on_disk_codes_are_in_memory_and_else_made_in_every_step(tr
     _, expected = transferred()
     kept, predicted = transferred("--set", "training.codes_gb=0")
     assert kept > 100 and predicted == expected
-    little = ["--set", "training.codes_gb=0", "--set", "training.memory_gb=0.0006"]
+    little = ["--set", "training.codes_gb=0", "--set", "training.memory_gb=0.00005"]
     encoded, predicted = transferred(*little)
     assert encoded == 0 and "computed in every epoch" in capsys.readouterr().out
     tables = [pd.read_csv(io.StringIO(text)).filter(like="p_") for text in (expected, predicted)]
