@@ -220,7 +220,8 @@ def test_all_folds_share_what_one_encoder_made(tmp_path, windows, encoder, monke
         assert len(asked) == number and list(job.codes) == [identity]
 
 
-LINE = "-s e -m e -mod model_over -rel n --epochs 1 --overwrite".split()
+# of full width: its codes take more room than the frames
+LINE = "-s n -m e -mod model_over -rel n --epochs 1 --overwrite".split()
 LINE += ["--set", "heads.units=32", "--set", "transfer.batch_windows=24"]
 
 
@@ -243,7 +244,7 @@ def transferred(pipeline, tmp_path, monkeypatch):
             yield block
 
     monkeypatch.setattr(frozen_codes, "_blocks", counted)
-    run = tmp_path / "out/models_trans/speech_eng_2_music_eng/model_over.feat_ext.it_0"
+    run = tmp_path / "out/models_trans/speech_none_2_music_eng/model_over.feat_ext.it_0"
 
     def once(*more):
         encoded.clear()
@@ -273,7 +274,7 @@ def test_without_room_on_disk_codes_are_in_memory_and_else_made_in_every_step(tr
     _, expected = transferred()
     kept, predicted = transferred("--set", "training.codes_gb=0")
     assert kept > 100 and predicted == expected
-    little = ["--set", "training.codes_gb=0", "--set", "training.memory_gb=0.00005"]
+    little = ["--set", "training.codes_gb=0", "--set", "training.memory_gb=0.0006"]
     encoded, predicted = transferred(*little)
     assert encoded == 0 and "computed in every epoch" in capsys.readouterr().out
     tables = [pd.read_csv(io.StringIO(text)).filter(like="p_") for text in (expected, predicted)]
