@@ -66,8 +66,8 @@ def main(argv=None) -> int:
 
     path = args.model
     if args.music:
-        names = (args.model_name, args.speech or "n", args.music)
-        plan = TransferPlan.from_flags(*names, release=args.release and args.release == "y")
+        speech, release = args.speech or "n", args.release and args.release == "y"
+        plan = TransferPlan.from_flags(args.model_name, speech, args.music, release=release)
         name = plan.name(plan.steps[-1], args.iteration or 0)
         path = saved_models.find(configuration.models_folder(), name)
     paths = [path] if path else []

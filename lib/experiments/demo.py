@@ -30,8 +30,9 @@ def run() -> None:
     began = time.monotonic()
     say(f"synthetic corpora, every stage for e, m and x: log in {LOG}")
     with open(ROOT / LOG, "w", encoding="utf-8") as log:
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        with subprocess.Popen(line, cwd=ROOT, **pipe) as graph:
+        with subprocess.Popen(
+            line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as graph:
             for text in progress(_logged(graph.stdout, log), began):
                 say(text)
     if graph.returncode:
