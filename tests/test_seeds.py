@@ -25,6 +25,19 @@ def test_no_two_draws_share_a_stream():
     assert len(numbers) == len(set(numbers)) == 25 * 19
 
 
+def test_no_two_purposes_are_made_from_the_same_numbers(monkeypatch):
+    """An integer and a generator of one stream differ, and share it all the same."""
+    made, original = [], Seeds._stream
+
+    def recorded(self, *key):
+        made.append(key)
+        return original(self, *key)
+
+    monkeypatch.setattr(Seeds, "_stream", recorded)
+    draws(Seeds(0))
+    assert len(made) == len(set(made)) == 1 + 3 + 3 + 9
+
+
 def test_a_draw_is_the_same_again_and_another_in_another_run():
     assert draws(Seeds(7, 3)) == draws(Seeds(7, 3))
     for other in (Seeds(3, 7), Seeds(7, 4), Seeds(8, 3)):
