@@ -92,7 +92,9 @@ def test_killed_at_random_moments_the_same_line_ends_the_same(uninterrupted, pip
         process.send_signal(how)
         said = process.communicate(timeout=60)[0]
         print(said)
-        if how == signal.SIGTERM and process.returncode != 0:
+        if how == signal.SIGTERM and not said:  # the first had saved this epoch: stopped in imports
+            assert process.returncode == -signal.SIGTERM
+        elif how == signal.SIGTERM and process.returncode != 0:
             assert process.returncode == 143
             assert "the same line goes on" in said  # what is saved, if it was training still
             assert "Traceback" not in said
