@@ -12,7 +12,7 @@ ITERATIONS ?=
 
 .PHONY: demo test test-all lint format table2 study clean
 
-$(VENV)/runtime: requirements.txt
+$(VENV)/runtime: requirements.txt requirements/predict.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@

@@ -37,6 +37,7 @@ run = dict(
     first=0,  # number of the first of them: a workflow runs each on its own [ours]
     seed=0,  # of every random draw; run n uses a seed derived from (seed, n) [ours]
     tag="",  # in the names of transfer runs (--tag): runs of other settings side by side
+    onnx=True,  # a classifier also as model.onnx, by which predict.py starts in a second [ours]
 )
 
 scae = dict(

@@ -77,7 +77,8 @@ LEGAL_VALUES = {  # legal values: the settings that have them
     Legal(float, "a number above 0, at most 1", lambda x: 0 < x <= 1): """
         transfer.labels release.encoder_rate""",
     Legal(bool, "True or False", lambda x: True): """
-        scae.output_from_data training.amsgrad training.deterministic training.tensorboard""",
+        scae.output_from_data training.amsgrad training.deterministic training.tensorboard
+        run.onnx""",
     Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)): "run.tag",
     _one_of("order", "elsewhere"): "cpc.negatives",
     _one_of("plateau", "cosine"): "pretrain.schedule transfer.schedule release.schedule",

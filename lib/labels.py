@@ -18,3 +18,8 @@ SOUND = (".mp3", ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".aif", ".ai
 SOUND += (".au", ".caf", ".w64", ".mp2", ".m4a", ".aac", ".wma", ".ape", ".wv", ".tta", ".mka")
 # quadrant -> (arousal, valence) as class indices: Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+
 PLANE = {"Q1": (1, 1), "Q2": (1, 0), "Q3": (0, 0), "Q4": (0, 1)}
+
+
+def columns_of(task: str) -> list[str]:
+    """The columns with the probabilities of a task, in tables of predictions."""
+    return [f"p_{task}_{name}" for name in TASKS[task]]

@@ -22,7 +22,7 @@ from lib.errors import UserError, guard
 
 def convert(path: Path, out: Path) -> None:
     """Write a released model as a new run directory `out`; UserError if that exists."""
-    from lib.models import keras2_files
+    from lib.models import keras2_files, released_models
 
     began = time.time()
     if out.exists():
@@ -32,7 +32,7 @@ def convert(path: Path, out: Path) -> None:
     inputs = {
         "legacy": path.name,
         "sha256": files.file_hash(path),
-        "features": keras2_files.FEATURES,
+        "features": released_models.FEATURES,
     }
     with files.whole_folder(out) as new:
         model.save(new / name)

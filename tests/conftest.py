@@ -25,8 +25,7 @@ keras_backend.import_keras()
 
 import keras
 
-from lib.evaluation import predictions_table
-from lib.labels import PLANE, TASKS
+from lib.labels import PLANE, TASKS, columns_of
 from lib.models import emotion_heads
 from lib.training.hardware import Machine
 
@@ -34,6 +33,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # a thread for each process of the tests: those that share cores slow each other down
     defaults.training["threads"] = 1
     Machine(defaults.training)
+
+# two seconds a run: `pipeline` exports one classifier, and tests of ONNX files the others
+defaults.run["onnx"] = False
 
 # a job in the background of a shell ignores Ctrl-C, and so would the stages that tests begin
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,6 +47,8 @@ hypothesis.settings.load_profile("repeatable")
 # two epochs of narrow networks, for tests in which the width does not matter
 SMALL = "--epochs 2 --set network.maps=4 --set heads.units=32 --set pretrain.batch_windows=48"
 SMALL = f"{SMALL} --set transfer.batch_windows=24 --set release.batch_windows=24".split()
+
+ONNX = ["--set", "run.onnx=True"]
 
 PRETRAINED = {"model.keras", "encoder.keras", "history.csv", "run.json", "curves.png"}
 TRANSFERRED = {"model.keras", "history.csv", "run.json", "curves.png", "confusion.png"}
@@ -125,7 +129,7 @@ def run_all_stages():
         (pretrain_cpc, ["-s", "e", "-mod", "model_cpc", *SMALL]),
         (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel n".split(), *SMALL]),
         (trans_train_denoise_multi, [*"-s e -m e -mod model_over -rel y".split(), *SMALL]),
-        (trans_train_cpc_multi, [*"-s e -m e -mod model_cpc -rel y".split(), *SMALL]),
+        (trans_train_cpc_multi, [*"-s e -m e -mod model_cpc -rel y".split(), *SMALL, *ONNX]),
         (trans_train_denoise_multi, [*"-s m -m e -mod model_cnn -rel n".split(), *SMALL]),
     ]
     for script, line in lines:
@@ -171,7 +175,7 @@ def predictions(right, seed=0, clips=40):
         columns[task] = true
         p = np.full((len(index), len(classes)), 0.1 / (len(classes) - 1))
         p[np.arange(len(index)), guess] = 0.9
-        columns |= dict(zip(predictions_table.columns_of(task), p.T, strict=True))
+        columns |= dict(zip(columns_of(task), p.T, strict=True))
     return pd.DataFrame(columns)
 
 

@@ -37,6 +37,7 @@ PACKAGES = (
 )
 # of a run, what a later stage reads: run.json has the hash of each
 READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
+EXPORTED = "model.onnx"  # also in run.json; a run without it is whole: predict.py --export makes it
 
 
 def changed_files(folder: Path, record: Mapping, names: Iterable[str]) -> list[str]:
@@ -249,7 +250,9 @@ def write_run(
         "commit": commit(),
         "packages": packages(),
         "files": {
-            name: file_hash(folder / name) for name in READ_LATER if (folder / name).is_file()
+            name: file_hash(folder / name)
+            for name in (*READ_LATER, EXPORTED)
+            if (folder / name).is_file()
         },
     }
     write_json(folder / "run.json", record)

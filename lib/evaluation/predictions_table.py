@@ -13,14 +13,9 @@ import pandas as pd
 
 from lib.errors import UserError
 from lib.evaluation import metrics
-from lib.labels import TASKS
+from lib.labels import TASKS, columns_of
 
 PREDICTIONS = "predictions.csv"
-
-
-def columns_of(task: str) -> list[str]:
-    """The columns with the probabilities of a task."""
-    return [f"p_{task}_{name}" for name in TASKS[task]]
 
 
 def read(path: Path) -> pd.DataFrame:

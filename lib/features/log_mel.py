@@ -24,6 +24,8 @@ BATCH = 256  # frames transformed at a time, likewise
 # is above this share of the norm, the logarithm is off by less than 6e-4; other frames (loud
 # bass, empty treble) are transformed again in float64 (benchmarks/bench_features.py, tests).
 FLOAT32_LEVEL = 5e-5
+# Slaney's mel scale: Hz per mel up to BREAK (Hz), above it the logarithm of Hz per mel
+LINEAR, BREAK, STEP = 200 / 3, 1000.0, np.log(6.4) / 27
 
 
 def log_mel(samples: np.ndarray, features: Mapping) -> np.ndarray:
@@ -109,8 +111,35 @@ def _bank(features: Mapping, dtype: type = np.float64) -> _Bank:
 
 @lru_cache(maxsize=8)
 def _bank_of(sample_rate: int, n_fft: int, win_length: int, n_mels: int, dtype: type) -> _Bank:
-    import librosa.filters  # only here: half a second, of which training has no need
+    mel = mel_filters(sample_rate=sample_rate, n_fft=n_fft, n_mels=n_mels)
+    return _Bank(hann(win_length).astype(dtype), csr_array(mel.astype(dtype)))
 
-    window = librosa.filters.get_window("hann", win_length)
-    mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)
-    return _Bank(window.astype(dtype), csr_array(mel.astype(dtype)))
+
+def hann(length: int) -> np.ndarray:
+    """The periodic Hann window : float64 (length,), bit for bit as scipy.signal has it."""
+    return (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)))[:-1]
+
+
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
+    """Triangles of Slaney's mel scale, each of area 1 (Auditory Toolbox, 1998).
+
+    Returns weights : float32 (n_mels, 1 + n_fft // 2), bit for bit as `librosa.filters.mel` has
+    them; librosa takes half a second to import, which prediction has not.
+    """
+    edges = _slaney_hz(np.linspace(0, _slaney_mel(sample_rate / 2), n_mels + 2))
+    ramps = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / sample_rate))
+    width = np.diff(edges)[:, None]
+    rising, falling = -ramps[:-2] / width[:-1], ramps[2:] / width[1:]
+    weights = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    weights *= (2 / (edges[2:] - edges[:-2]))[:, None]
+    return weights
+
+
+def _slaney_mel(hz: float) -> float:
+    """Mel of a frequency above BREAK, where the scale is logarithmic."""
+    return BREAK / LINEAR + np.log(hz / BREAK) / STEP if hz >= BREAK else hz / LINEAR
+
+
+def _slaney_hz(mel: np.ndarray) -> np.ndarray:
+    bent = BREAK / LINEAR
+    return np.where(mel < bent, LINEAR * mel, BREAK * np.exp(STEP * (mel - bent)))

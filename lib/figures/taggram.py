@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lib.figures.saving import panels, save_figure
+from lib.labels import columns_of
 
 
 def taggram(
-    envelope: np.ndarray, table: pd.DataFrame, seconds: float, path: Path, title: str
+    envelope: np.ndarray,
+    table: Mapping[str, np.ndarray],
+    seconds: float,
+    path: Path,
+    title: str,
 ) -> None:
     """Waveform, probabilities of the quadrants, and arousal and valence along a recording.
 
     Parameters
     ----------
     envelope : float (points, 2), lowest and highest sample along the recording
-    table : a row per window: start_seconds; p_quadrants_Q1 to _Q4, probabilities; arousal and
-        valence, from -1 to 1
+    table : columns with a value per window: start_seconds; p_quadrants_Q1 to _Q4, probabilities;
+        arousal and valence, from -1 to 1
     seconds : length of the recording
     """
     figure, (wave, tags, lines) = panels(
@@ -29,7 +34,7 @@ def taggram(
     wave.fill_between(x, *envelope.T, color="dimgrey", linewidth=0)
     wave.set(ylim=(-1.05, 1.05), ylabel="amplitude")
     edges = np.append(table["start_seconds"], seconds)
-    quadrants = table.filter(like="p_quadrants_").T
+    quadrants = np.stack([table[name] for name in columns_of("quadrants")])
     image = tags.pcolormesh(edges, np.arange(5), quadrants, vmin=0, vmax=1, cmap="viridis")
     tags.set_yticks(np.arange(4) + 0.5, ("Q1  A+ V+", "Q2  A+ V–", "Q3  A– V–", "Q4  A– V+"))
     tags.invert_yaxis()

@@ -8,7 +8,6 @@ first, with batch norm over time (ICASSP 2021's code); the networks here channel
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,10 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.labels import TASKS
-from lib.models import architecture, cpc, emotion_heads, scae
+from lib.models import architecture, cpc, emotion_heads, released_models, scae
 from lib.models.convolutional_blocks import CHANNELS, PUBLISHED, TIME, Sizes
 from lib.plain_hdf5 import DAMAGE, open_plain
 
-# what the released models were trained on: the same for all, and written in none
-FEATURES = {
-    "sample_rate": 16000,
-    "n_fft": 2048,
-    "win_length": 1024,
-    "hop_length": 512,
-    "n_mels": 128,
-    "window_frames": 31,
-    "window_hop": 15,
-}
 MOST_UNITS = 4096  # of a dense layer [ours]; the released models have 256 and 512
 EXPANSION = 4  # bytes of weights per byte stored [ours]; Keras 2 writes them as they are
 # layer here -> its name in the files, where they differ
@@ -115,32 +104,6 @@ def load(path: Path, classifier: bool | None = None) -> keras.Model:
         ) from error
 
 
-def pretrained(folder: Path, model: str, iteration: int) -> Path | None:
-    """The released file of a pretraining in `folder`, models/speech/<language>/."""
-    return _only(folder, rf"{re.escape(model)}\.it_{iteration}\..*\.hdf5")
-
-
-def transferred(folder: Path, model: str, mode: str, iteration: int) -> Path | None:
-    """The released file of a transfer in `folder`, models_trans/speech_…_2_music_…/.
-
-    Their names tell the frozen from the released step by the learning rate alone.
-    """
-    rate = "5e-05" if mode == "full" else r"0\.001"
-    name = rf"(?=.*\.lr_{rate}\.){re.escape(model)}\.(.*\.)?it_{iteration}\..*\.hdf5"
-    return _only(folder, name)
-
-
-def _only(folder: Path, pattern: str) -> Path | None:
-    """The file whose name matches a regular expression; of the best epoch if there are two."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [path for path in files if re.fullmatch(pattern, path.name)]
-    files = [path for path in files if ".best." in path.name] or files
-    if len(files) > 1:
-        names = ", ".join(path.name for path in files)
-        raise UserError(f"{folder} holds several released models ({names}): keep one there")
-    return files[0] if files else None
-
-
 def _read_layers(file: h5py.File) -> Layers:
     """All variables of all layers; a layer that occurs twice must hold the same."""
     layers: Layers = {}
@@ -205,7 +168,12 @@ def _network(released: _Released, flat_first: bool) -> keras.Model:
         for variable in layer.variables:
             values = released.values(source, variable.name)
             if flat_first and (source, variable.name) == (flat, "kernel"):
-                size = (PUBLISHED.maps[-1], -1, FEATURES["window_frames"], values.shape[-1])
+                size = (
+                    PUBLISHED.maps[-1],
+                    -1,
+                    released_models.FEATURES["window_frames"],
+                    values.shape[-1],
+                )
                 values = values.reshape(size).transpose(1, 2, 0, 3).reshape(values.shape)
             variable.assign(values)
     return model
@@ -213,7 +181,7 @@ def _network(released: _Released, flat_first: bool) -> keras.Model:
 
 def _build(released: _Released) -> keras.Model:
     """The network of a released model, with random weights."""
-    over_time = released.shape("b1_b2", "gamma") == (FEATURES["window_frames"],)
+    over_time = released.shape("b1_b2", "gamma") == (released_models.FEATURES["window_frames"],)
     sizes = Sizes(norm_axis=TIME if over_time else CHANNELS)
     if released.is_cpc:
         encoder = cpc.build_encoder(sizes, released.units("encod"))

@@ -2,7 +2,7 @@
 
     from lib.prediction import Predictor, predict_file
 
-Start with predictor; output_files is the stage behind predict.py.
+Start with predictor; prediction_stage is the stage behind predict.py.
 """
 
 __all__ = ["Predictor", "predict_file"]

@@ -18,20 +18,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from lib import configuration
 from lib.artefacts import run_record
 from lib.errors import UserError
-from lib.evaluation.predictions_table import columns_of
 from lib.features import audio_decoding
-from lib.labels import QUADRANTS, TASKS
-from lib.models import saved_models
-from lib.models.saved_models import Classifier
+from lib.labels import QUADRANTS, TASKS, columns_of
+from lib.models import classifiers
+from lib.models.classifiers import Classifier
 
-SIZE = 32  # windows per step: as fast as more (docs/benchmarks.md); a clip of 30 s fills one
+if TYPE_CHECKING:
+    import pandas as pd
+
 POINTS = 1500  # of the waveform in a figure
 
 
@@ -39,15 +40,30 @@ POINTS = 1500  # of the waveform in a figure
 class Prediction:
     """The prediction for one file.
 
-    table    : a row per window, as the docstring of this module says
+    columns  : {name: array (windows,)}, as the docstring of this module says
     summary  : of the clip, for JSON: seconds (used), promised_seconds (more where the file is cut
                short), windows, quadrant, p_quadrants, arousal, valence
     envelope : float32 (points, 2), lowest and highest sample along the file, in [-1, 1]
     """
 
-    table: pd.DataFrame
+    columns: dict[str, np.ndarray]
     summary: dict
     envelope: np.ndarray
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row per window."""
+        import pandas as pd  # a quarter of a second, of which predict.py has no need
+
+        return pd.DataFrame(self.columns)
+
+    def rows(self, digits: int) -> list[dict]:
+        """A dict per window, for JSON, its numbers rounded."""
+        values = [
+            column.tolist() if column.dtype.kind == "U" else np.round(column, digits).tolist()
+            for column in self.columns.values()
+        ]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -61,7 +77,7 @@ class Predictor:
     def load(
         cls, *models: str | Path, hop: float | None = None, features: Mapping | None = None
     ) -> Predictor:
-        """Load classifiers, as saved_models.classifier does; without any, the one of the suite.
+        """Load classifiers, as classifiers.load does; without any, the one of the suite.
 
         hop : seconds between windows, rounded to frames; None: as long as a window, so that they
             do not overlap (as in the authors' predictor)
@@ -70,15 +86,15 @@ class Predictor:
         Raises UserError when a model cannot be used, or when they are of different features.
         """
         features = features or configuration.load()["features"]
-        paths = [Path(model) for model in models] or [saved_models.SHIPPED]
-        classifiers = tuple(saved_models.classifier(path, features) for path in paths)
-        for classifier in classifiers[1:]:
-            if differ := run_record.differences(classifiers[0].features, classifier.features):
+        paths = [Path(model) for model in models] or [classifiers.SHIPPED]
+        loaded = tuple(classifiers.load(path, features) for path in paths)
+        for classifier in loaded[1:]:
+            if differ := run_record.differences(loaded[0].features, classifier.features):
                 raise UserError(f"{classifier.path} is of other features ({'; '.join(differ)})")
-        predictor = cls(classifiers, hop=classifiers[0].features["window_frames"])
+        predictor = cls(loaded, hop=loaded[0].features["window_frames"])
         if hop is None:
             return predictor
-        return cls(classifiers, hop=max(1, round(hop / predictor.frame)))
+        return cls(loaded, hop=max(1, round(hop / predictor.frame)))
 
     @property
     def features(self) -> Mapping:
@@ -107,38 +123,33 @@ class Predictor:
         """Windows, clip and envelope of a sound file; UnusableRecording when it cannot be used."""
         length = self.features["window_frames"]
         with audio_decoding.decoded(path, self.features["sample_rate"]) as sound:
-            batches = cut(sound.frames(self.features), length, self.hop, size=SIZE)
+            batches = cut(sound.frames(self.features), length, self.hop, size=classifiers.BATCH)
             parts = list(map(self._probabilities, batches))
             envelope = sound.envelope(POINTS)
         windows = {task: np.concatenate([part[task] for part in parts]) for task in TASKS}
         start = np.arange(len(windows["quadrants"])) * self.hop * self.frame
         end = np.minimum(start + length * self.frame, sound.seconds)
-        table = pd.DataFrame({"start_seconds": start.round(3), "end_seconds": end.round(3)})
+        columns = {"start_seconds": start.round(3), "end_seconds": end.round(3)}
         for task in TASKS:
-            table[columns_of(task)] = windows[task]
-        table["quadrant"] = np.array(QUADRANTS)[windows["quadrants"].argmax(axis=1)]
+            columns |= dict(zip(columns_of(task), windows[task].T, strict=True))
+        columns["quadrant"] = np.array(QUADRANTS)[windows["quadrants"].argmax(axis=1)]
         clip = {task: windows[task].mean(axis=0, dtype=np.float64) for task in TASKS}
         summary = {
             "seconds": round(sound.seconds, 3),
             "promised_seconds": round(sound.promised, 3),
-            "windows": len(table),
+            "windows": len(start),
             "quadrant": QUADRANTS[int(clip["quadrants"].argmax())],
             "p_quadrants": dict(zip(QUADRANTS, clip["quadrants"].round(6).tolist(), strict=True)),
         }
         for axis in ("arousal", "valence"):
-            table[axis] = windows[axis][:, 1] - windows[axis][:, 0]
+            columns[axis] = windows[axis][:, 1] - windows[axis][:, 0]
             summary[axis] = round(float(clip[axis][1] - clip[axis][0]), 6)
-        return Prediction(table, summary, envelope)
+        return Prediction(columns, summary, envelope)
 
     def _probabilities(self, windows: np.ndarray) -> dict[str, np.ndarray]:
         """Probabilities : {task: float32 (n, classes)} of windows (n, n_mels, length, 1)."""
-        full = np.zeros((SIZE, *windows.shape[1:]), np.float32)  # one shape: traced once
-        full[: len(windows)] = windows
-        outputs = [classifier.model.predict_on_batch(full) for classifier in self.classifiers]
-        return {
-            task: np.mean([np.asarray(output[task])[: len(windows)] for output in outputs], axis=0)
-            for task in TASKS
-        }
+        outputs = [classifier.predict(windows) for classifier in self.classifiers]
+        return {task: np.mean([output[task] for output in outputs], axis=0) for task in TASKS}
 
 
 def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Iterator[np.ndarray]:

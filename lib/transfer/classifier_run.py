@@ -14,8 +14,10 @@ import pandas as pd
 from lib.artefacts import files, run_record
 from lib.console import say
 from lib.datasets import splits
+from lib.errors import UserError
 from lib.figures import learning_curves
 from lib.labels import MEASURE, TASKS
+from lib.models import onnx_export
 from lib.training import batches, fit, hardware
 from lib.training.labelled_batches import Labelled, balanced_weights
 from lib.transfer import clip_probe, test_scores
@@ -45,6 +47,8 @@ def train(job: Job, step: Step) -> None:
     outcome, history = _fit(job, step, trained, takes)
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
+        if job.settings["run"]["onnx"]:
+            _export(model, new, job.settings["features"], run)
         learning_curves.curves(
             history, new / "curves.png", name.title, outcome["kept_epoch"], MEASURE, before
         )
@@ -80,6 +84,18 @@ def probe(job: Job, step: Step) -> None:
     with files.whole_folder(run) as new:
         levels = _write(job, step, new, by_window, {"C": penalties}, began)
     _say_scores(run, {"clip": levels["clip"]})
+
+
+def _export(model: keras.Model, folder: Path, features: Mapping, run: Path) -> None:
+    """Write model.onnx; say it where that cannot be, since the run is whole without it."""
+    path = folder / run_record.EXPORTED
+    try:
+        onnx_export.export(model, path, features, files.file_hash(folder / "model.keras"))
+    except UserError as error:
+        say(
+            f"{error}; the run goes on without it. With KERAS_BACKEND=tensorflow:\n"
+            f"  python3 predict.py --export {run} {run / path.name}"
+        )
 
 
 def _write(

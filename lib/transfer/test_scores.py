@@ -11,10 +11,10 @@ import pandas as pd
 from lib.artefacts import files
 from lib.datasets.windows import Windows
 from lib.evaluation import metrics
-from lib.evaluation.predictions_table import PREDICTIONS, columns_of, measures
+from lib.evaluation.predictions_table import PREDICTIONS, measures
 from lib.features.log_mel import window_seconds
 from lib.figures import test_figures
-from lib.labels import TASKS
+from lib.labels import TASKS, columns_of
 
 
 def predictions(

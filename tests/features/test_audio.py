@@ -35,6 +35,17 @@ SIGNALS = {
 }
 
 
+@pytest.mark.parametrize(("rate", "n_fft", "n_mels"), [
+    (16000, 2048, 128), (22050, 2048, 96), (44100, 4096, 40), (8000, 512, 64), (1900, 256, 20),
+])  # fmt: skip
+def test_mel_filters_and_window_are_those_of_librosa_bit_for_bit(rate, n_fft, n_mels):
+    expected = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels)
+    np.testing.assert_array_equal(log_mel.mel_filters(rate, n_fft, n_mels), expected)
+    for length in (n_fft // 2, 333):
+        window = librosa.filters.get_window("hann", length)
+        np.testing.assert_array_equal(log_mel.hann(length), window)
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_log_mel_equals_librosa(name, features):
     t = np.arange(3 * 16000 + 123) / 16000

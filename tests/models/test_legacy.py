@@ -22,7 +22,7 @@ from lib import legacy
 from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
-from lib.models import keras2_files, saved_models
+from lib.models import keras2_files, released_models, saved_models
 
 L = tf_keras.layers
 UNITS = 24
@@ -368,4 +368,4 @@ def test_authors_files_are_used_where_their_archives_put_them(
         saved_models.load_encoder(run, "model_cpc", 0, features, "")
     (speech / "model_cpc.it_0.other.best.hdf5").write_bytes(b"")
     with pytest.raises(UserError, match="several released models"):
-        keras2_files.pretrained(speech, "model_cpc", 0)
+        released_models.pretrained(speech, "model_cpc", 0)

@@ -11,7 +11,7 @@ from conftest import small
 from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import TASKS
-from lib.models import saved_models, scae
+from lib.models import classifiers, saved_models, scae
 
 MAKE = "python3 pretrain_cpc.py -s e -mod model_cpc"
 
@@ -44,20 +44,20 @@ def test_a_classifier_is_read_with_its_features(tmp_path, features):
     run.mkdir()
     small(features).save(run / "model.keras")
     with pytest.raises(UserError, match="is not a finished run"):
-        saved_models.classifier(run, features)
+        classifiers.load(run, features)
     recorded = features | {"hop_length": 256}
     (run / "run.json").write_text(json.dumps({"inputs": {"features": recorded}}))
     for path in (run, run / "model.keras"):
-        assert saved_models.classifier(path, features).features == recorded
+        assert classifiers.load(path, features).features == recorded
     alone = tmp_path / "mine.keras"
     small(features).save(alone)
-    assert saved_models.classifier(alone, features).features == features
-    assert len(saved_models.classifier(alone, features).sha256) == 64
+    assert classifiers.load(alone, features).features == features
+    assert len(classifiers.load(alone, features).sha256) == 64
 
 
 def test_the_weights_of_windows_of_an_earlier_classifier_are_left_out(tmp_path, features, capsys):
     small(features, {**TASKS, "attention": ("weight",)}).save(tmp_path / "earlier.keras")
-    assert saved_models.classifier(tmp_path / "earlier.keras", features)
+    assert classifiers.load(tmp_path / "earlier.keras", features)
     assert "no longer done: they count alike" in capsys.readouterr().out
 
 
@@ -71,13 +71,13 @@ def test_what_is_no_classifier_is_refused(tmp_path, features):
         path = tmp_path / f"{name}.keras"
         model.save(path)
         with pytest.raises(UserError, match="a classifier of this suite maps"):
-            saved_models.classifier(path, features)
+            classifiers.load(path, features)
     for path in (tmp_path / "none.keras", tmp_path / "none", tmp_path):
         with pytest.raises(UserError, match="no model|is not a finished run"):
-            saved_models.classifier(path, features)
+            classifiers.load(path, features)
     (tmp_path / "song.mp3").write_bytes(b"ID3")
     with pytest.raises(UserError, match=r"no model .*song.mp3: expected a run directory, a .keras"):
-        saved_models.classifier(tmp_path / "song.mp3", features)
+        classifiers.load(tmp_path / "song.mp3", features)
 
 
 @pytest.mark.parametrize("record", [
@@ -88,7 +88,7 @@ def test_a_damaged_run_json_is_told(tmp_path, features, record):
     small(features).save(tmp_path / "model.keras")
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="is damaged|it is damaged"):
-        saved_models.classifier(tmp_path, features)
+        classifiers.load(tmp_path, features)
 
 
 @pytest.mark.parametrize("change", [
@@ -98,7 +98,7 @@ def test_features_of_a_run_are_checked(tmp_path, features, change):
     small(features).save(tmp_path / "model.keras")
     (tmp_path / "run.json").write_text(json.dumps({"inputs": {"features": features | change}}))
     with pytest.raises(UserError, match=r"features\.(hop_length|sample_rate|win_length) is"):
-        saved_models.classifier(tmp_path, features)
+        classifiers.load(tmp_path, features)
 
 
 def test_damage_of_any_kind_is_one_message(tmp_path, features):
@@ -118,7 +118,7 @@ def test_damage_of_any_kind_is_one_message(tmp_path, features):
         with pytest.raises(
             UserError, match="missing or damaged|not a layer that|expected .*each once|levels"
         ):
-            saved_models.classifier(tmp_path / f"{name}.keras", features)
+            classifiers.load(tmp_path / f"{name}.keras", features)
 
 
 def with_config(path, out, change):
@@ -151,7 +151,7 @@ def test_models_that_want_to_execute_code_are_refused(tmp_path, features, monkey
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("was loaded"))
     for name in ("lambda", "module", "function"):
         with pytest.raises(UserError, match="is not a layer that this suite writes: refused"):
-            saved_models.classifier(tmp_path / f"{name}.keras", features)
+            classifiers.load(tmp_path / f"{name}.keras", features)
 
 
 @pytest.mark.slow
@@ -163,12 +163,12 @@ def test_every_model_of_the_suite_passes_that_check(pipeline):
 
 
 def test_what_exists_is_listed_when_a_model_does_not(pipeline):
-    run = saved_models.find(pipeline.models, RunName("model_cpc", "full", "e", "e"))
+    run = classifiers.find(pipeline.models, RunName("model_cpc", "full", "e", "e"))
     assert run.name == "model_cpc.full.it_0"
-    run = saved_models.find(pipeline.models, RunName("model_cnn", "scratch", "n", "e"))
+    run = classifiers.find(pipeline.models, RunName("model_cnn", "scratch", "n", "e"))
     assert run.parent.name == "speech_none_2_music_eng"
     with pytest.raises(UserError) as caught:
-        saved_models.find(pipeline.models, RunName("model_cpc", "full", "x", "m", 3))
+        classifiers.find(pipeline.models, RunName("model_cpc", "full", "x", "m", 3))
     message = str(caught.value)
     assert "speech_mix_2_music_man/model_cpc.full.it_3 does not exist" in message
     assert "models_trans/speech_none_2_music_eng/model_cnn.it_0" in message
@@ -180,12 +180,12 @@ def test_an_ensemble_is_all_iterations_or_all_folds(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     for number in (10, 2):
         (tmp_path / f"model_over.full.folds_10.it_0/fold_{number}").mkdir()
-    assert {p.name for p in saved_models.members(tmp_path / names[0])} == set(names)
-    folds = saved_models.members(tmp_path / "model_over.full.folds_10.it_0")
+    assert {p.name for p in classifiers.members(tmp_path / names[0])} == set(names)
+    folds = classifiers.members(tmp_path / "model_over.full.folds_10.it_0")
     assert [p.name for p in folds] == ["fold_1", "fold_2", "fold_10"]
     for name in ("shipped", "model_cpc.full.it_0"):  # a mistyped path is no ensemble of none
         with pytest.raises(UserError, match="averages the iterations of a run"):
-            saved_models.members(tmp_path / name)
+            classifiers.members(tmp_path / name)
 
 
 def test_weights_survive_the_way_to_the_disk(tmp_path, features):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import keras
@@ -19,12 +20,11 @@ import predict
 import settings as defaults
 from lib.artefacts import files as artefacts_files
 from lib.errors import UserError
-from lib.evaluation.predictions_table import columns_of
 from lib.features import audio_decoding, log_mel
 from lib.features.audio_decoding import UnusableRecording
-from lib.labels import QUADRANTS, TASKS
-from lib.models import saved_models
-from lib.prediction import predictor
+from lib.labels import QUADRANTS, TASKS, columns_of
+from lib.models import classifiers
+from lib.prediction import output_files, prediction_stage, predictor
 from lib.prediction.predictor import Predictor, predict_file
 
 PAIR = "models_trans/speech_eng_2_music_eng"
@@ -205,6 +205,58 @@ def test_what_is_finished_is_left_alone_and_what_is_yours_too(music, model, tmp_
     assert (mine / "song.csv").read_text() != "my own"
 
 
+def test_files_at_a_time_change_neither_order_nor_answers(music, model, tmp_path, capsys):
+    """The first is long, so the others are done before it; figures are drawn by processes."""
+    samples = np.concatenate([audio_decoding.read_audio(music / "song.wav", 16000)] * 40)
+    soundfile.write(music / "a long one.wav", samples, 16000)
+    printed, outputs = [], []
+    for jobs in ("1", "3"):
+        out = tmp_path / jobs
+        line = ["--model", model, "-i", str(music), "-o", str(out), "--jobs", jobs]
+        assert predict.main(line) == 2
+        captured = capsys.readouterr()
+        printed.append([line.split(" (")[0] for line in captured.out.splitlines()[:-1]])
+        printed.append(captured.err)
+        outputs.append({
+            str(path.relative_to(out)): path.read_bytes()
+            for path in out.rglob("*") if path.suffix in (".json", ".csv")
+        })  # fmt: skip
+        assert len(list(out.rglob("*.png"))) == 5
+    assert printed[:2] == printed[2:] and "a long one.wav" in printed[0][1]
+    assert outputs[0] == outputs[1]
+
+
+def test_without_figures_nothing_is_drawn_and_what_was_drawn_counts_as_finished(
+    music, model, tmp_path, capsys
+):
+    line = ["--model", model, "-i", str(music / "song.mp3"), "-o", str(tmp_path)]
+    assert predict.main([*line, "--no-figures"]) == 0
+    assert not (tmp_path / "song.png").exists() and (tmp_path / "song.csv").exists()
+    assert predict.main([*line, "--no-figures"]) == 0
+    assert "finished already" in capsys.readouterr().out
+    assert predict.main(line) == 0
+    assert (tmp_path / "song.png").exists()
+    assert predict.main([*line, "--no-figures"]) == 0
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_few_files_wait_while_one_is_slow():
+    """However many there are, a bounded number is predicted ahead of what is written."""
+    begun, release = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item == 0:
+            release.wait(20)
+        return item
+
+    results = prediction_stage._in_order(work, range(100), jobs=2)
+    threading.Timer(0.5, release.set).start()
+    assert next(results) == 0
+    assert max(begun) <= 5 + 2
+    assert list(results) == list(range(1, 100))
+
+
 def test_the_same_model_by_another_path_is_the_same(music, model, tmp_path, capsys):
     out = tmp_path / "out"
     line = ["-i", str(music / "song.mp3"), "-o", str(out)]
@@ -225,7 +277,7 @@ def test_an_interrupted_replacement_leaves_nothing_of_the_old_model(
     line = ["-i", str(music / "song.mp3"), "-o", str(out)]
     assert predict.main(["--model", model, *line]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(pd.DataFrame, "to_csv", lambda *_, **__: pytest.fail("killed"))
+        patch.setattr(output_files, "_as_csv", lambda *_: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             predict.main(["--model", other, *line, "--overwrite"])
     assert predict.main(["--model", other, *line]) == 0
@@ -398,16 +450,16 @@ def test_the_model_of_the_suite_works_in_a_fresh_process(clips, tmp_path):
 
 
 def test_the_model_of_the_suite_is_small_and_says_what_it_is():
-    files = [path for path in saved_models.SHIPPED.rglob("*") if path.is_file()]
+    files = [path for path in classifiers.SHIPPED.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 4_000_000
     assert {"model.keras", "run.json", "README.md"} <= {path.name for path in files}
-    card = (saved_models.SHIPPED / "README.md").read_text()
-    metrics = json.loads((saved_models.SHIPPED / "artist_folds_10" / "metrics.json").read_text())
+    card = (classifiers.SHIPPED / "README.md").read_text()
+    metrics = json.loads((classifiers.SHIPPED / "artist_folds_10" / "metrics.json").read_text())
     for level in ("window", "clip"):
         for task in TASKS:
             assert f"{metrics[level][task]['macro_f1']:.2f}" in card
     runs = [
-        artefacts_files.read_json(saved_models.SHIPPED / name)
+        artefacts_files.read_json(classifiers.SHIPPED / name)
         for name in ("run.json", "artist_folds_10/run.json")
     ]
     assert runs[0]["inputs"]["features"]

@@ -12,7 +12,7 @@ from lib.artefacts import run_record
 from lib.errors import UserError
 from lib.evaluation import predictions_table
 from lib.figures import results_table
-from lib.labels import TASKS
+from lib.labels import TASKS, columns_of
 from lib.models.catalogue import title
 from lib.results import provenance, results_stage, table2, typesetting
 from lib.results.finished_runs import MODES, collect
@@ -306,11 +306,11 @@ def test_predictions_keep_every_digit(tmp_path):
     table = predictions(0.5)
     for task in TASKS:
         p = rng.random((len(table), len(TASKS[task]))).astype(np.float32)
-        table[predictions_table.columns_of(task)] = p / p.sum(axis=1, keepdims=True)
+        table[columns_of(task)] = p / p.sum(axis=1, keepdims=True)
     test_scores.write(table, tmp_path, "a run")
     again = predictions_table.read(tmp_path / "predictions.csv")
     for task in TASKS:
-        expected = table[predictions_table.columns_of(task)].to_numpy(np.float32)
+        expected = table[columns_of(task)].to_numpy(np.float32)
         np.testing.assert_array_equal(predictions_table.probabilities_of(again)[task], expected)
     assert predictions_table.measures(again) == json.loads((tmp_path / "metrics.json").read_text())
 

@@ -112,6 +112,17 @@ def test_the_same_weights_give_the_same_outputs(other, pipeline, trained):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_model_has_an_onnx_file_or_the_stage_says_why_not(pipeline, backend, tmp_path):
+    """Keras exports this one with PyTorch; with JAX it asks for a package that is not installed."""
+    run = pipeline.models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
+    line, path = ["--export", str(run), str(tmp_path / "model.onnx")], tmp_path / "model.onnx"
+    printed = python(backend, "-c", f"import predict; print(predict.main({line}))")
+    assert printed.splitlines()[-1] == ("0" if backend == "torch" else "2"), printed
+    assert path.exists() == (backend == "torch")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_training_goes_on_as_on_tensorflow(backend):
     """Resuming, order, plateaus, stopping: tests of training themselves, on the other backend."""
     names = "an_interrupted_run or every_epoch or best_weights or plateaus"

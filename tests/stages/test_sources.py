@@ -17,7 +17,7 @@ from lib import configuration
 from lib.errors import UserError
 from lib.evaluation import predictions_table
 from lib.labels import TASKS
-from lib.models import saved_models
+from lib.models import classifiers
 from lib.training import optimizer
 
 PAIR = "models_trans/speech_{}_2_music_eng"
@@ -157,7 +157,7 @@ def test_probes_stand_in_the_tables(place, capsys):
     assert trans_train_denoise_multi.main(line) == 0
     assert "is finished already" in capsys.readouterr().out
     with pytest.raises(UserError, match="is a probe, which keeps no model"):
-        saved_models.classifier(run, defaults.features)
+        classifiers.load(run, defaults.features)
     assert trans_train_denoise_multi.main("-s e -m e -mod model_svm -rel y".split()) == 2
     assert cpc("-s n -m e -rel y --probe") == 2
     assert results_table.main([]) == 0

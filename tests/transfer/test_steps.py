@@ -11,7 +11,7 @@ from lib.artefacts import files, run_record
 from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.labels import MEASURE
-from lib.models import saved_models
+from lib.models import classifiers, saved_models
 from lib.transfer import classifier_run, transfer_stage
 from lib.transfer.transfer_job import Job, Step
 from lib.transfer.transfer_plan import TransferPlan
@@ -126,9 +126,7 @@ def test_models_that_were_changed_since_are_not_loaded(tmp_path, features):
 
     def load():
         saved_models.load_encoder(run, "model_cpc", 0, features, "python3 pretrain_cpc.py")
-        return saved_models.classifier(run, features), saved_models.classifier(
-            run / "model.keras", features
-        )
+        return classifiers.load(run, features), classifiers.load(run / "model.keras", features)
 
     load()
     for name in ("encoder.keras", "model.keras"):
@@ -138,7 +136,7 @@ def test_models_that_were_changed_since_are_not_loaded(tmp_path, features):
             load()
         (run / name).write_bytes(before)
     small(features).save(run / "mine.keras")  # has no record there
-    saved_models.classifier(run / "mine.keras", features)
+    classifiers.load(run / "mine.keras", features)
 
 
 @pytest.mark.parametrize("content, synthetic", [

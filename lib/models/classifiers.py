@@ -1,0 +1,188 @@
+"""Classifiers to predict with: which there are, and one from disk.
+
+Keras is imported only for those that have no ONNX file.
+
+A classifier is a finished run directory of a transfer, a .keras or .onnx file, or a released model
+of the authors' (.hdf5), also where the authors' archives put them, in place of a run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib import configuration, keras_backend
+from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName, folds_of, iterations_of, transfers
+from lib.configuration import ROOT
+from lib.console import say
+from lib.errors import UserError
+from lib.labels import TASKS
+from lib.models import onnx_files, released_models
+
+BATCH = 32  # windows that a classifier takes at a time, at most
+SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
+
+Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model that predicts emotion, and what it was made for.
+
+    predict  : windows, float32 (n, n_mels, window_frames, 1) -> {task: float32 (n, classes)}
+    features : feature settings of its windows
+    path     : where it was read from
+    sha256   : of that file; of an ONNX file in a run, of the model that it was made of
+    """
+
+    predict: Predict
+    features: Mapping
+    path: Path
+    sha256: str
+
+
+def load(path: Path, features: Mapping) -> Classifier:
+    """Load a classifier; one that has an ONNX file beside it, made of it, by that.
+
+    path     : run directory, .keras or .onnx file, or a released model of the authors' (.hdf5)
+    features : feature settings of a .keras file that has no run.json beside it
+
+    Raises UserError when there is none, or when it is unfinished, damaged, holds code or is no
+    classifier of this suite.
+    """
+    if path.suffix == onnx_files.SUFFIX:
+        network = onnx_files.read(path)
+        return Classifier(network.predict, network.features, path, files.file_hash(path))
+    file, features = model_file(path, features)
+    sha256 = files.file_hash(file)
+    predict = _exported(file, features, sha256) or _through_keras(file, features)
+    return Classifier(predict, features, path, sha256)
+
+
+def model_file(path: Path, features: Mapping) -> tuple[Path, Mapping]:
+    """The file of a classifier's network, of Keras or of the authors', and its feature settings.
+
+    path, features, errors : as of `load`
+    """
+    if path.suffix in released_models.SUFFIXES:
+        if not path.is_file():
+            raise UserError(f"no file {path}: expected a released model, .hdf5")
+        return path, released_models.FEATURES
+    file = _keras_file(path)
+    record = files.read_json(file.parent / "run.json")
+    if record is None:
+        return file, features
+    exported = file.with_suffix(onnx_files.SUFFIX)
+    there = [file.name, exported.name] if exported.exists() else [file.name]
+    run_record.check_files(file.parent, record, there)
+    return file, _recorded_features(record, features, file.parent / "run.json")
+
+
+def _exported(file: Path, features: Mapping, sha256: str) -> Predict | None:
+    """The network in the ONNX file beside a model; None where there is none that is made of it."""
+    exported = file.with_suffix(onnx_files.SUFFIX)
+    if not exported.is_file():
+        return None
+    network = onnx_files.read(exported)
+    if network.source == sha256 and not run_record.differences(network.features, features):
+        return network.predict
+    say(
+        f"{exported} was not made of {file.name} as it is now, so it is not used: make it again "
+        f"with\n  python3 predict.py --export {file} {exported} --overwrite"
+    )
+    return None
+
+
+def _through_keras(file: Path, features: Mapping) -> Predict:
+    keras_backend.import_keras()
+    from lib.models import saved_models
+
+    model = saved_models.load_classifier(file, features)
+    lock = threading.Lock()
+
+    def predict(windows: np.ndarray) -> dict[str, np.ndarray]:
+        full = np.zeros((BATCH, *windows.shape[1:]), np.float32)  # one shape: traced once
+        full[: len(windows)] = windows
+        with lock:
+            outputs = model.predict_on_batch(full)
+        return {task: np.asarray(outputs[task])[: len(windows)] for task in TASKS}
+
+    return predict
+
+
+def _keras_file(path: Path) -> Path:
+    """The .keras file of a finished run, or `path` if it is one."""
+    if path.is_dir():
+        file, finished = path / "model.keras", (path / "run.json").is_file()
+        name = RunName.parse(path.resolve())
+        if folds_of(path):
+            raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
+        if finished and name and name.mode == "probe":
+            raise UserError(f"{path} is a probe, which keeps no model: name another run")
+        if not finished or not file.is_file():
+            raise UserError(
+                f"{path} is not a finished run (it lacks model.keras or run.json): run the line "
+                "that trains it again, it goes on where it was"
+            )
+        return file
+    if path.suffix != ".keras" or not path.is_file():
+        raise UserError(
+            f"no model {path}: expected a run directory, a .keras file, or an .hdf5 file of the "
+            "authors'"
+        )
+    return path
+
+
+def _recorded_features(record: dict, default: Mapping, path: Path) -> dict:
+    """The feature settings in a run.json; UserError unless they are those of `default`, checked."""
+    inputs = record.get("inputs")
+    features = inputs.get("features") if isinstance(inputs, dict) else None
+    if not isinstance(features, dict) or features.keys() != default.keys():
+        raise UserError(f"{path} tells no feature settings: it is damaged; train that run again")
+    configuration.check_features(features)
+    return features
+
+
+def find(models: Path, name: RunName) -> Path:
+    """The run directory of a transfer, or the authors' file in its place.
+
+    Raises UserError with what exists where it does not.
+    """
+    run = name.path(models)
+    if run.is_dir():
+        return run
+    released = released_models.transferred(run.parent, name.model, name.mode, name.iteration)
+    if released:
+        return released
+    listed = "\n  ".join(str(path.relative_to(models)) for path in _trained(models)) or "(none)"
+    raise UserError(
+        f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
+        "Choose one with -s, -m, -mod, -rel and --iteration, or with --model (and --ensemble for a "
+        "cross-validation); without any of them, the model that comes with the suite is used"
+    )
+
+
+def members(run: Path) -> list[Path]:
+    """What an ensemble averages: the folds of a cross-validation, or all iterations of a run.
+
+    Raises UserError where there are none.
+    """
+    paths = folds_of(run) or iterations_of(run)
+    if not paths:
+        raise UserError(f"--ensemble averages the iterations of a run; {run} is none")
+    return paths
+
+
+def _trained(models: Path) -> list[Path]:
+    """The finished transfer runs below `models`, cross-validations too, and the authors' files."""
+
+    def usable(path: Path) -> bool:
+        run = any((part / "model.keras").is_file() for part in (path, *folds_of(path)))
+        return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
+
+    return list(filter(usable, transfers(models)))

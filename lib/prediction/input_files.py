@@ -1,0 +1,107 @@
+"""What a prediction is asked for: the sound files among files, folders and standard input."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from lib.console import say
+from lib.errors import one_line
+from lib.labels import SOUND
+
+LONGEST = 255 - len(".json")  # bytes of the name of an output without its suffix
+SUMMARY = "summary.csv"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file to predict, its name as UTF-8 (other bytes escaped), and the name of its outputs."""
+
+    path: Path
+    name: str
+    stem: str
+
+    def output(self, folder: Path, suffix: str) -> Path:
+        return folder / f"{self.stem}{suffix}"
+
+
+def inputs(
+    given: Sequence[str], stream: BinaryIO | None, folder: Path, report: Callable = say
+) -> tuple[list[Input], list[str]]:
+    """The sound files among files, folders and "-", and what is wrong with the others.
+
+    stream : what "-" stands for, kept as a file in `folder`
+    report : prints which files of a folder are passed over
+
+    Outputs are named after their file, with its suffix where that tells two apart.
+    """
+    sources, failed = [], []
+    for text in dict.fromkeys(given):
+        path = Path(text)
+        if not text:
+            failed.append("an empty name: name a file")
+        elif text == "-" and stream is None:
+            failed.append("-: there is no standard input")
+        elif text == "-":
+            path = folder / "stdin"
+            with open(path, "wb") as file:
+                shutil.copyfileobj(stream, file)
+            sources.append((path, Path("stdin"), text))
+        elif path.is_dir():
+            inside, unread = _sound_files(path, report)
+            sources += [(file, file.relative_to(path), str(file)) for file in inside]
+            failed += unread
+        else:
+            sources.append((path, Path(path.name), text))
+    counts = Counter(name.with_suffix("") for _, name, _ in sources)
+    counts[Path(SUMMARY).with_suffix("")] += 1
+    result = {}
+    for path, name, text in sources:
+        stem = name.with_suffix("")
+        stem = _short(str(stem if counts[stem] == 1 else name))
+        if stem in result:
+            failed.append(f"{text}: another input has the outputs {stem}.*: predict it on its own")
+        else:
+            result[stem] = Input(path, text.encode("utf-8", "backslashreplace").decode(), stem)
+    return list(result.values()), failed
+
+
+def _short(stem: str) -> str:
+    """The name of outputs, cut to what file systems take; a hash keeps two such names apart."""
+    path = Path(stem)
+    name = os.fsencode(path.name)
+    if len(name) <= LONGEST:
+        return stem
+    kept = name[: LONGEST - 9].decode("utf-8", "ignore")
+    return str(path.with_name(f"{kept}-{hashlib.sha256(name).hexdigest()[:8]}"))
+
+
+def _sound_files(folder: Path, report: Callable) -> tuple[list[Path], list[str]]:
+    """The sound files below a folder, by their suffix, and messages on what cannot be read.
+
+    Links to folders are followed, each folder once; what is hidden is left out.
+    """
+    files, errors, seen = [], [], set()
+    for where, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
+        seen.add(os.path.realpath(where))
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if name[0] != "." and os.path.realpath(Path(where, name)) not in seen
+        ]
+        files += [Path(where, name) for name in names if name[0] != "."]
+    failed = [f"{one_line(error.filename)}: {error.strerror}" for error in errors]
+    sound = sorted(path for path in files if path.suffix.lower() in SOUND)
+    if not sound:
+        failed.append(f"{folder}: no sound files in this folder ({' '.join(SOUND)})")
+    elif others := len(files) - len(sound):
+        suffixes = {path.suffix.lower() or "no suffix" for path in files} - {*SOUND}
+        kinds = ", ".join(sorted(suffixes))
+        report(f"passed over in {folder}: {others} files that are no sound ({kinds})")
+    return sound, failed
