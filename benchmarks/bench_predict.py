@@ -1,17 +1,21 @@
-"""How fast predict.py is: real-time factor and memory on a long file, beside the bare network.
+"""How fast predict.py is, in whole processes: ratios against named floors of the same run.
 
-    python3 benchmarks/bench_predict.py FOLDER --minutes 60
+    python3 benchmarks/bench_predict.py FOLDER --clips 200 --minutes 60 [--musicnn]
 
-joins sound files of FOLDER to one of so many minutes (16-bit WAV, 44.1 kHz stereo) and predicts it
-with the model of the suite, as a process of its own.
+FOLDER has sound files of about 30 s. Measured are one of them, --clips of them as a folder with and
+without figures, and one file of so many minutes: each with the model of the suite by its ONNX file
+and through Keras. The floors are the import of the packages that it cannot do without, and decoding
+and resampling the same files on all cores. --musicnn adds embed.py with musicnn's graph
+(requirements/encoders.txt).
 """
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import timeit
 from itertools import cycle
 from pathlib import Path
 
@@ -22,52 +26,113 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from lib.features import audio_decoding
-from lib.prediction.output_files import SOUND
-from lib.prediction.predictor import SIZE
+from lib.labels import SOUND
 
-RATE = 44_100  # Hz
-
-# predicts, and tells the seconds that it took in all and the largest memory that it had
-CHILD = """
-import resource, sys, time
-began = time.perf_counter()
-import predict
-status = predict.main(sys.argv[1:])
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(f"{time.perf_counter() - began:.1f} {peak:.0f}")
-sys.exit(status)
+RATE = 44_100  # Hz, of the long file
+IMPORTS = "import onnxruntime, soundfile, soxr, numpy"
+DECODING = """
+import sys, multiprocessing, numpy, soundfile, soxr
+def decode(path):
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    soxr.resample(samples.mean(axis=1), rate, 16000)
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool() as pool:
+        pool.map(decode, sys.argv[1:], chunksize=1)
 """
 
 
 def main(argv=None) -> int:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("folder", type=Path)
+    p.add_argument("--clips", type=int, default=200)
     p.add_argument("--minutes", type=float, default=60)
+    p.add_argument("--musicnn", action="store_true")
     args = p.parse_args(argv)
     files = [path for path in sorted(args.folder.rglob("*")) if path.suffix.lower() in SOUND]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "long.wav"
-        seconds = join(files, args.minutes * 60, path)
-        print(f"{seconds / 60:.1f} min of {args.folder.name}, {path.stat().st_size / 1e6:.0f} MB")
-        for hop in (None, 0.48):
-            line = ["-i", str(path), "-o", f"{folder}/{hop}", *(["--hop", str(hop)] if hop else [])]
-            result = subprocess.run(
-                [sys.executable, "-c", CHILD, *line], cwd=ROOT, capture_output=True, text=True
-            )
-            if result.returncode:
-                sys.exit(result.stderr)
-            took, peak = map(float, result.stdout.split("\n")[-2].split())
-            print(
-                f"hop {hop or 0.992} s: {took:.1f} s with the start of the process, "
-                f"{seconds / took:.0f} times real time, {peak:.0f} MB at most"
-            )
-        windows = seconds / 0.992
-        bare = bare_speed()
-        factor = bare * seconds / windows
-        print(f"the network alone: {bare:.0f} windows/s, {factor:.0f} times real time")
-        decoding = decode_speed(path, seconds)
-        print(f"decoding and log-mel alone: {decoding:.0f} times real time")
+    files = files[: args.clips]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips, keras, long = folder / "clips", folder / "keras", folder / "long.wav"
+        clips.mkdir()
+        for path in files:
+            (clips / path.name).symlink_to(path.resolve())
+        keras.mkdir()  # the model of the suite, without its ONNX file
+        shutil.copy(ROOT / "models_trans/shipped/model.keras", keras)
+        seconds = join(files, args.minutes * 60, long)
+        one_clip(files[0], keras, folder)
+        folder_of_clips(clips, keras, folder, musicnn=args.musicnn)
+        long_file(long, seconds, keras, folder)
     return 0
+
+
+def one_clip(clip: Path, keras: Path, folder: Path) -> None:
+    print("one clip of 30 s, from cold, the best of five:")
+    line = ["predict.py", "-i", clip, "-o", folder / "one", "--overwrite", "--no-figures"]
+    floor, _ = best(["-c", IMPORTS])
+    ours, memory = best(line)
+    slow, much = best([*line, "--model", keras / "model.keras"])
+    print(
+        f"  {slow / ours:.1f} times as fast as through Keras; {ours / floor:.1f} times the imports"
+    )
+    print(f"  imports {floor:.2f} s; predict.py {ours:.2f} s, {memory:.0f} MB; ", end="")
+    print(f"through Keras {slow:.2f} s, {much:.0f} MB")
+
+
+def folder_of_clips(clips: Path, keras: Path, folder: Path, musicnn: bool) -> None:
+    number = len(list(clips.iterdir()))
+    line = ["predict.py", "-i", clips, "-o", folder / "many", "--overwrite"]
+    lines = {
+        "decoding and resampling": ["-c", DECODING, *sorted(clips.iterdir())],
+        "without figures": [*line, "--no-figures"],
+        "with figures": line,
+        "through Keras, without figures": [*line, "--no-figures", "--model", keras / "model.keras"],
+    }
+    if musicnn:
+        out = folder / "musicnn.codes"
+        lines["musicnn's graph"] = ["embed.py", "-i", clips, "-o", out, "--with", "musicnn:MTT"]
+    print(f"a folder of {number} clips, each line once more at the end, the better of both:")
+    compare(lines, 30 * number)
+
+
+def long_file(path: Path, seconds: float, keras: Path, folder: Path) -> None:
+    line = ["predict.py", "-i", path, "-o", folder / "long", "--overwrite", "--no-figures"]
+    print(f"one file of {seconds / 60:.1f} min, {path.stat().st_size / 1e6:.0f} MB:")
+    lines = {
+        "decoding and resampling": ["-c", DECODING, path],
+        "without figures": line,
+        "hop of 0.48 s": [*line, "--hop", "0.48"],
+        "through Keras": [*line, "--model", keras / "model.keras"],
+    }
+    compare(lines, seconds)
+
+
+def compare(lines: dict[str, list], seconds: float) -> None:
+    """Print what each line takes, beside the first; `seconds` of sound."""
+    taken = {name: best(line, repeat=1) for name, line in lines.items()}
+    taken = {name: min(taken[name], best(line, repeat=1)) for name, line in lines.items()}
+    floor = next(iter(taken.values()))[0]
+    for name, (took, memory) in taken.items():
+        print(f"  {took / floor:5.2f}  {name}: {took:.1f} s, ", end="")
+        print(f"{seconds / took:.0f} times real time, {memory:.0f} MB")
+
+
+def best(line: list, repeat: int = 5) -> tuple[float, float]:
+    """The least seconds that a line of Python takes as a process, and its largest memory in MB."""
+    return min(process(line) for _ in range(repeat))
+
+
+def process(line: list) -> tuple[float, float]:
+    began = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(
+            [sys.executable, *map(str, line)], cwd=ROOT, stdout=said, stderr=said
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        took = time.perf_counter() - began
+        if status:
+            said.seek(0)
+            sys.exit(said.read().decode())
+    return took, usage.ru_maxrss / 1024
 
 
 def join(files: list[Path], seconds: float, path: Path) -> float:
@@ -80,28 +145,6 @@ def join(files: list[Path], seconds: float, path: Path) -> float:
             written += len(samples)
             if written >= seconds * RATE:
                 return written / RATE
-
-
-def bare_speed() -> float:
-    """Windows/s of the network in memory."""
-    from lib import keras_backend
-
-    keras_backend.import_keras()
-    from lib.prediction.predictor import Predictor
-
-    model = Predictor.load().classifiers[0].model
-    x = np.random.default_rng(0).normal(-5, 2, (SIZE, 128, 31, 1)).astype(np.float32)
-    model.predict_on_batch(x)  # compiles
-    return SIZE * 50 / min(timeit.repeat(lambda: model.predict_on_batch(x), number=50))
-
-
-def decode_speed(path: Path, seconds: float) -> float:
-    from lib import configuration
-
-    began = time.perf_counter()
-    for _ in audio_decoding.stream(path, configuration.load()["features"]):
-        pass
-    return seconds / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,10 @@ def export(
                 warnings.simplefilter("ignore")
                 model.export(partial, format="onnx", verbose=False, input_signature=signature)
         except Exception as error:  # Keras, its backend and the converter each raise their own
+            reason = str(error).partition("\n")[0][:120]
             raise UserError(
                 f"no ONNX file: Keras cannot export with {keras.backend.backend()} here "
-                f"({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+                f"({type(error).__name__}: {reason})"
             ) from error
         _describe(partial, onnx_files.metadata(features, source, licence))
         _compare(model, onnx_files.read(partial), shape)

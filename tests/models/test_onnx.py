@@ -107,7 +107,7 @@ def with_weights_elsewhere(model):
 
 
 def with_a_constant_elsewhere(model):
-    tensor = onnx.helper.make_tensor("value", onnx.TensorProto.FLOAT, [1], [0.0])
+    tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "value")
     onnx.external_data_helper.set_external_data(tensor, "/etc/passwd")
     model.graph.node.append(onnx.helper.make_node("Constant", [], ["aside"], value=tensor))
 
