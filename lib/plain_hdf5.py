@@ -6,9 +6,12 @@ as this one's. A shape may promise terabytes of which nothing is stored: reading
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from lib.errors import UserError
 
@@ -59,3 +62,30 @@ def check_plain(file: h5py.File, path: Path, expansion: int = DEFLATED) -> None:
             "expected a file that holds its data itself"
         )
     file.visititems(check_item)
+
+
+def new_plain(path: Path, size: int, groups: Iterable[str] = ()) -> h5py.File:
+    """A new file of the layout of HDF5 1.10, with `groups`; it stores no times, so that the same
+    data give the same bytes.
+
+    size : bytes that there must be room for; OSError where there is none: HDF5 crashes on a full
+    disk
+    """
+    with open(path, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+    kinds = (h5py.h5p.FILE_CREATE, h5py.h5p.FILE_ACCESS, h5py.h5p.GROUP_CREATE)
+    layout, access, group = map(h5py.h5p.create, kinds)
+    layout.set_obj_track_times(False)
+    group.set_obj_track_times(False)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    file = h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, layout, access)
+    for name in groups:
+        h5py.h5g.create(file, name.encode(), gcpl=group)
+    return h5py.File(file)
+
+
+def fixed_text(text: str | list[str]) -> np.ndarray:
+    """Text as HDF5 strings of a fixed length, UTF-8: they lie inside HDF5's checksums, which those
+    of variable length do not."""
+    stored = np.char.encode(text, "utf-8")
+    return stored.astype(h5py.string_dtype("utf-8", max(1, stored.itemsize)))

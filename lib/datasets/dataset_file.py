@@ -19,7 +19,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from lib.datasets.windows import OnDisk, Windows, offsets, positions
 from lib.errors import UserError
 from lib.features.frame_packing import Packing, digest
 from lib.labels import LANGUAGES
-from lib.plain_hdf5 import DAMAGE, open_plain
+from lib.plain_hdf5 import DAMAGE, fixed_text, new_plain, open_plain
 
 FORMAT, VERSION = "mer-frames", 2
 TEXT = ("recording", "language", "group", "quadrant", "digest")
@@ -66,14 +65,12 @@ def write(
     columns["length"] = table["length"].to_numpy("int64")
     sha256 = _sha256(attributes, columns)
     shape = (int(table["length"].sum()), features["n_mels"])
-    with open(path, "wb") as file:  # OSError where there is no room: HDF5 crashes on a full disk
-        size = shape[0] * shape[1] * 2 + len(table) * 1024 + 2**17
-        os.posix_fallocate(file.fileno(), 0, size)
-    with _new_file(path) as file:
+    size = shape[0] * shape[1] * 2 + len(table) * 1024 + 2**17
+    with new_plain(path, size, groups=("recordings",)) as file:
         for name, value in {**attributes, "sha256": sha256}.items():
-            file.attrs[name] = _fixed(value) if isinstance(value, str) else value
+            file.attrs[name] = fixed_text(value) if isinstance(value, str) else value
         for name, values in columns.items():
-            file[f"recordings/{name}"] = _fixed(values) if name in TEXT else values
+            file[f"recordings/{name}"] = fixed_text(values) if name in TEXT else values
         target = file.create_dataset("frames", shape, dtype="uint16")
         row = 0
         for stored in frames:
@@ -230,25 +227,6 @@ def _read_frames(
         load(number)
     file.close()
     return source
-
-
-def _new_file(path: Path) -> h5py.File:
-    """A file of the layout of HDF5 1.10, with the group of the columns; it stores no times, so that
-    the same data give the same bytes."""
-    kinds = (h5py.h5p.FILE_CREATE, h5py.h5p.FILE_ACCESS, h5py.h5p.GROUP_CREATE)
-    layout, access, group = map(h5py.h5p.create, kinds)
-    layout.set_obj_track_times(False)
-    group.set_obj_track_times(False)
-    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-    file = h5py.h5f.create(os.fsencode(path), h5py.h5f.ACC_TRUNC, layout, access)
-    h5py.h5g.create(file, b"recordings", gcpl=group)
-    return h5py.File(file)
-
-
-def _fixed(text: str | list[str]) -> np.ndarray:
-    """Text as HDF5 strings of a fixed length, UTF-8."""
-    stored = np.char.encode(text, "utf-8")
-    return stored.astype(h5py.string_dtype("utf-8", max(1, stored.itemsize)))
 
 
 def _attributes(file: h5py.File) -> dict:
