@@ -5,7 +5,8 @@ from __future__ import annotations
 LANGUAGES = {"e": "english", "m": "mandarin", "x": "mix"}
 # what an encoder may come from besides speech
 SOURCES = LANGUAGES | {"u": "the music itself without its labels", "n": "none, random weights"}
-SHORT = {"e": "eng", "m": "man", "x": "mix", "u": "own", "n": "none"}
+# what run directories call them; c: no encoder of the suite, but codes from a file
+SHORT = {"e": "eng", "m": "man", "x": "mix", "u": "own", "n": "none", "c": "codes"}
 TASKS = {  # task -> its classes, in the order of the outputs
     "quadrants": ("Q1", "Q2", "Q3", "Q4"),
     "arousal": ("negative", "positive"),
@@ -16,6 +17,7 @@ MEASURE = "quadrants_balanced_accuracy"  # what is shown of a training beside th
 # suffixes of sound files, which are told by their content; in any case
 SOUND = (".mp3", ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc")
 SOUND += (".au", ".caf", ".w64", ".mp2", ".m4a", ".aac", ".wma", ".ape", ".wv", ".tta", ".mka")
+CODES = ".codes"  # suffix of codes files (lib.datasets.codes_file)
 # quadrant -> (arousal, valence) as class indices: Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+
 PLANE = {"Q1": (1, 1), "Q2": (1, 0), "Q3": (0, 0), "Q4": (0, 1)}
 

@@ -2,10 +2,11 @@
 
     <path_to_models>/models/speech/{english,mandarin,mix}/<model>.it_<n>/
     <path_to_models>/models/music/{english,mandarin}/<model>[.[artist_]folds_<k>].it_<n>/[fold_<i>/]
-    <path_to_models>/models_trans/speech_{eng,man,mix,own,none}_2_music_{eng,man}/
+    <path_to_models>/models_trans/speech_{eng,man,mix,own,none,codes}_2_music_{eng,man}/
         <model>[.{feat_ext,full,probe}][.<tag>][.[artist_]folds_<k>].it_<n>/[fold_<i>/]
 
-speech_own: pretrained on the music itself, without its labels; speech_none: from random weights.
+speech_own: pretrained on the music itself, without its labels; speech_none: from random weights;
+speech_codes: on codes from a file, whose name stands in the place of the model.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ _LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in nam
 class RunName:
     """A run, as its directory names it.
 
-    model     : name of the encoder
+    model     : name of the encoder, or of codes from a file
     mode      : "pretrain"; of a transfer "feat_ext", "full", "scratch" or "probe"
-    speech    : what the encoder learnt from, a letter of lib.labels.SOURCES; "": music
+    speech    : what the encoder learnt from, a letter of lib.labels.SHORT; "": music
     music     : letter of the music; "": a pretraining on speech
     iteration : from 0 on
     tag       : of a transfer, setting run.tag

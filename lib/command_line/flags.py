@@ -11,7 +11,7 @@ from lib import configuration
 from lib.configuration import Settings
 from lib.console import say
 from lib.errors import UserError
-from lib.labels import LANGUAGES, SOURCES
+from lib.labels import CODES, LANGUAGES, SOURCES
 
 _ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
 _EPOCHS = "at most so many epochs (1, 2, …)"
@@ -46,6 +46,25 @@ def language_flag(
     p.add_argument(
         *names, required=required, choices=tuple(legal), help=f"language of {of}: {meaning}"
     )
+
+
+def source_flag(p: argparse.ArgumentParser, *names: str, legal: str) -> None:
+    """Add the flag for what an encoder was pretrained on, one of the letters `legal`, or for codes
+    files, which become a list of paths."""
+    letters = ", ".join(f"{letter} = {SOURCES[letter]}" for letter in legal)
+
+    def source(text: str) -> str | list[Path]:
+        if text.endswith(CODES):
+            return [Path(f"{stem}{CODES}") for stem in text.removesuffix(CODES).split(f"{CODES}+")]
+        if len(text) != 1 or text not in legal:
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {text!r} (choose from {', '.join(legal)}, FILE{CODES}, "
+                f"FILE{CODES}+FILE{CODES})"
+            )
+        return text
+
+    meaning = f"language of the speech, or else: {letters}; FILE{CODES} = the codes of any encoder"
+    p.add_argument(*names, required=True, type=source, metavar="SOURCE", help=meaning)
 
 
 def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Settings:

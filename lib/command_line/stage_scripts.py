@@ -51,22 +51,19 @@ def pretraining(docstring: str, script: str, argv: list[str] | None) -> int:
 def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     """Parse the flags of a transfer script and run it; `script` as of ModelSpec."""
     p = flags.parser(docstring)
-    flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech, or else")
+    flags.source_flag(p, "-s", "--speech", legal="emxun")
     flags.language_flag(p, "-m", "--music", legal="em", of="the music")
     p.add_argument("-rel", "--release", required=True, choices=("y", "n"), help=_RELEASE)
-    _model_flags(p, catalogue.names(script), "music", _FOLDS)
+    _model_flags(p, catalogue.names(script), "music", _FOLDS, required=False)
     p.add_argument("--probe", action="store_true", help=_PROBE)
     p.add_argument("--tag", metavar="NAME", help="put into the run's name, beside other runs")
     args = _parsed(p, argv)
+    if not isinstance(args.speech, str) and args.model:
+        p.error("-s names codes, which take the place of an encoder's: leave out -mod")
+    if isinstance(args.speech, str) and not args.model:
+        p.error("the following arguments are required: -mod/--model (not with -s FILE.codes)")
     settings = flags.settings_from(args, epochs=("transfer", "release"))
-    plan = TransferPlan.from_flags(
-        args.model,
-        args.speech,
-        args.music,
-        release=args.release == "y",
-        probe=args.probe,
-        folds=_folds(args),
-    )
+    plan = _plan(args)
     flags.tell_recipe(args, settings, plan.all_sections)
     folder = args.path_load or flags.dataset_folder(settings, "music", args.music)
     keras_backend.import_keras()
@@ -77,11 +74,25 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     return 0
 
 
-def _model_flags(p: argparse.ArgumentParser, models: Iterable[str], kind: str, folds: str) -> None:
+def _plan(args: argparse.Namespace) -> TransferPlan:
+    """The plan that the flags of a transfer ask for."""
+    release, folds = args.release == "y", _folds(args)
+    if not isinstance(args.speech, str):
+        return TransferPlan.of_codes(
+            args.speech, args.music, release=release, probe=args.probe, folds=folds
+        )
+    return TransferPlan.from_flags(
+        args.model, args.speech, args.music, release=release, probe=args.probe, folds=folds
+    )
+
+
+def _model_flags(
+    p: argparse.ArgumentParser, models: Iterable[str], kind: str, folds: str, required: bool = True
+) -> None:
     """Add the flags that both kinds of script take; `kind` of data set; `folds` is a help text."""
     place = f"folder of the data set (default: <path_to_data>/features/{kind}/<language>)"
     add = p.add_argument
-    add("-mod", "--model", required=True, choices=tuple(models), help="which encoder")
+    add("-mod", "--model", required=required, choices=tuple(models), help="which encoder")
     add("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=place)
     add("--folds", type=flags.at_least(2), metavar="K", help=folds)
     add("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")

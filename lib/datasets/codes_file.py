@@ -9,7 +9,7 @@ Format (version 1)
     start_seconds  per window: float32 (n,), where in its recording a window starts
     attributes     format, version, name (a-z, 0-9 and _: the model in runs and tables), title (in
                    tables), encoder_version, licence, description (what made the codes), per
-                   ("recording" or "window"), digest (XXH3-128 of ids, offsets, start_seconds, codes)
+                   ("recording" or "window"), digest (XXH3-128 of ids, offsets, starts and codes)
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ import xxhash
 from lib.artefacts import files
 from lib.datasets.unfinished_codes import UnfinishedCodes
 from lib.errors import UserError
+from lib.labels import CODES
 from lib.models import catalogue
 from lib.plain_hdf5 import DAMAGE, fixed_text, new_plain, open_plain
 
-FORMAT, VERSION, SUFFIX = "codes", 1, ".codes"
+FORMAT, VERSION = "codes", 1
 PER = ("recording", "window")
 LONGEST = 10_000  # characters of a text in the attributes; HDF5 ends at 64 kB
 BLOCK = 1 << 14  # rows that are hashed at a time
@@ -56,10 +57,15 @@ class About:
                     f"the {field.name} of the codes is {str(text)[:40]!r}: expected a text of 1 to "
                     f"{LONGEST} characters"
                 )
-        if not re.fullmatch("[a-z0-9_]+", self.name) or self.name in catalogue.names():
+        if not re.fullmatch("[a-z0-9_]{1,60}", self.name) or self.name in catalogue.names():
             raise UserError(
-                f"the name of the codes is {self.name!a}: expected a-z, 0-9 and _, and no name of "
-                f"-mod ({', '.join(catalogue.names())})"
+                f"the name of the codes is {self.name!a}: expected up to 60 of a-z, 0-9 and _, and "
+                f"no name of -mod ({', '.join(catalogue.names())})"
+            )
+        if len(self.title) > 60 or not self.title.isprintable() or set("|<>`*") & set(self.title):
+            raise UserError(
+                f"the title of the codes is {self.title!a}: expected a line of up to 60 "
+                "characters without | < > ` *"
             )
         if self.per not in PER:
             raise UserError(f"the codes are per {self.per!a}: expected {' or '.join(PER)}")
@@ -82,6 +88,11 @@ class Codes:
     offsets: np.ndarray
     start_seconds: np.ndarray
     digest: str
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows of each recording : int64 (r,)."""
+        return np.diff(self.offsets)
 
 
 class CodesOf(NamedTuple):
@@ -111,8 +122,8 @@ def write(
     Raises UserError when codes have another shape than those before or are not finite, when there
     are none, and when <path>.partial is of something else.
     """
-    if path.suffix != SUFFIX:
-        raise UserError(f"{path} is to be a codes file: expected a name that ends with {SUFFIX}")
+    if path.suffix != CODES:
+        raise UserError(f"{path} is to be a codes file: expected a name that ends with {CODES}")
     _check_ids(recordings)
     folder = path.with_name(f"{path.name}.partial")
     with files.locked(folder):
@@ -222,8 +233,8 @@ def _read(file: h5py.File) -> Codes:
     )
     if not whole or (np.diff(offsets) < 1).any() or starts.shape != (len(values),):
         raise _Unfit(
-            f"has {len(values)} codes per {about.per} of {len(recordings)} recordings, with offsets "
-            f"{offsets.shape} and start_seconds {starts.shape} that do not divide them"
+            f"has {len(values)} codes per {about.per} of {len(recordings)} recordings, with "
+            f"offsets {offsets.shape} and start_seconds {starts.shape} that do not divide them"
         )
     broken = np.flatnonzero(~(np.isfinite(values).all(axis=1) & np.isfinite(starts)))
     if len(broken):

@@ -1,9 +1,9 @@
 """Codes of recordings as they are made, so that a killed run goes on: a folder beside the file.
 
-    about.json          what the file is to say of itself
-    recordings.jsonl    a line per recording: its name, rows, width and digest; written last
-    codes.f32           float32 (rows, width), in the order of the lines
-    start_seconds.f32   float32 (rows,)
+about.json          what the file is to say of itself
+recordings.jsonl    a line per recording: its name, rows, width and digest; written last
+codes.f32           float32 (rows, width), in the order of the lines
+start_seconds.f32   float32 (rows,)
 """
 
 from __future__ import annotations

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from lib.features.frame_packing import Packing
+from lib.features.log_mel import window_seconds
 from lib.labels import PLANE, QUADRANTS
 
 
@@ -106,6 +107,10 @@ class Windows:
         rows = (self.starts[index] + shift)[:, None] + np.arange(self.length)
         cut = np.ascontiguousarray(self.frames[rows].transpose(0, 2, 1))[..., None]
         return self.packing.unpack(cut) if cut.dtype == np.uint16 else cut
+
+    def start_seconds(self, features: Mapping) -> np.ndarray:
+        """Where in its recording each window starts : float64 (n_windows,), seconds."""
+        return window_seconds(self.local, features)
 
     def labels(self) -> dict[str, np.ndarray]:
         """Class index per window and task : int64 (n_windows,); orders as in lib.labels.TASKS."""

@@ -94,6 +94,7 @@ def _framewise(settings: Settings) -> keras.Model:
 
 BASELINE, PROBE = "model_cnn", "model_svm"
 _MODELS: dict[str, ModelSpec] = {}
+_CODES: dict[str, str] = {}  # name -> title, of codes from files
 
 
 def register(model: ModelSpec) -> None:
@@ -170,7 +171,13 @@ def titles() -> dict[str, str]:
     return {model.name: model.title for model in _MODELS.values()}
 
 
+def name_codes(name: str, title: str) -> None:
+    """Say how tables and figures call codes from a file; a model of the suite keeps its title."""
+    _CODES[name] = title
+
+
 def title(model: str) -> str:
-    """How tables and figures call a model, with the tag of its runs ("model_cpc_nce.aug")."""
+    """How tables and figures call a model, or codes from a file that were named, with the tag of
+    its runs ("model_cpc_nce.aug")."""
     name, _, tag = model.partition(".")
-    return titles().get(name, name) + (f", {tag}" if tag else "")
+    return (_CODES | titles()).get(name, name) + (f", {tag}" if tag else "")

@@ -77,6 +77,7 @@ def model_file(path: Path, features: Mapping) -> tuple[Path, Mapping]:
     record = files.read_json(file.parent / "run.json")
     if record is None:
         return file, features
+    _check_encodes(record, path)
     exported = file.with_suffix(onnx_files.SUFFIX)
     there = [file.name, exported.name] if exported.exists() else [file.name]
     run_record.check_files(file.parent, record, there)
@@ -138,6 +139,16 @@ def _keras_file(path: Path) -> Path:
     return path
 
 
+def _check_encodes(record: dict, path: Path) -> None:
+    """Raise UserError for a run that learnt from codes."""
+    inputs = record.get("inputs")
+    if isinstance(inputs, dict) and "codes" in inputs:
+        raise UserError(
+            f"{path} learnt from the codes of a file and has no encoder for sound: name another "
+            "run, or give it codes yourself (docs/encoders.md)"
+        )
+
+
 def _recorded_features(record: dict, default: Mapping, path: Path) -> dict:
     """The feature settings in a run.json; UserError unless they are those of `default`, checked."""
     inputs = record.get("inputs")
@@ -183,6 +194,9 @@ def _trained(models: Path) -> list[Path]:
 
     def usable(path: Path) -> bool:
         run = any((part / "model.keras").is_file() for part in (path, *folds_of(path)))
+        name = RunName.parse(path)
+        if name and name.speech == "c":  # takes no sound
+            return False
         return (run and (path / "run.json").is_file()) or path.suffix == ".hdf5"
 
     return list(filter(usable, transfers(models)))

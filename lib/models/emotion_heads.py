@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,16 @@ def classifier(encoder: keras.Model, heads: keras.Model) -> keras.Model:
     encoder = keras.Model(encoder.input, encoder.output, name="encoder")
     inputs = keras.Input(encoder.input_shape[1:], name="log_mel")
     return keras.Model(inputs, heads(encoder(inputs)), name="emotion_classifier")
+
+
+def code_classifier(mean: np.ndarray, deviation: np.ndarray, heads: keras.Model) -> keras.Model:
+    """Heads behind the standardisation of their codes: (batch, d) -> {task: probabilities}.
+
+    mean, deviation : float (d,), deviation above 0; they are the weights of "standardise"
+    """
+    inputs = keras.Input(mean.shape, name="code")
+    layer = keras.layers.Normalization(name="standardise")
+    codes = layer(inputs)
+    layer.set_weights([mean, np.square(deviation), np.int64(0)])
+    layer.finalize_state()
+    return keras.Model(inputs, heads(codes), name="emotion_classifier")

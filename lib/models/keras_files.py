@@ -30,8 +30,8 @@ EXPANSION = 4
 
 LAYERS = """
     Activation BatchNormalization Conv1D Conv2D Conv2DTranspose Dense Dropout Flatten GRU
-    GlobalAveragePooling1D InputLayer LayerNormalization MaxPooling2D Permute Rescaling Reshape
-    UpSampling1D UpSampling2D
+    GlobalAveragePooling1D InputLayer LayerNormalization MaxPooling2D Normalization Permute
+    Rescaling Reshape UpSampling1D UpSampling2D
 """
 # of the networks that encoders are pretrained in
 OPERATIONS = """

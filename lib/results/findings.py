@@ -36,17 +36,23 @@ def findings(results: Results) -> list[tuple[str, str]]:
     """(what it is about, sentence) of each finding."""
     tables = (results.differences, results.contrasts)
     differences, contrasts = (table[table["level"] == "clip"] for table in tables)
-    return [*_against_scratch(differences), *_contrasts(contrasts)]
+    differences = differences[differences["task"] == "quadrants"]
+    codes = differences["speech"] == SHORT["c"]
+    transfers = differences[~codes & (differences["speech"] != SHORT["n"])]
+    return [
+        *_against_scratch(transfers),
+        *_against_scratch(differences[codes], ", codes from files"),
+        *_contrasts(contrasts),
+    ]
 
 
-def _against_scratch(differences: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Of each music, how its transfers do against the CNN from scratch."""
-    transfers = differences[differences["speech"] != "none"]
-    for music, part in transfers[transfers["task"] == "quadrants"].groupby("music"):
+def _against_scratch(transfers: pd.DataFrame, kind: str = "") -> Iterator[tuple[str, str]]:
+    """Of each music, how transfers of a kind do against the CNN from scratch."""
+    for music, part in transfers.groupby("music"):
         better, worse = (part["all_low"] > 0).sum(), (part["all_high"] < 0).sum()
         largest = part.loc[part["difference"].abs().idxmax()]
         yield (
-            MUSIC[music],
+            f"{MUSIC[music]}{kind}",
             f"of {_counted(len(part), 'transfer')}, {_do(better)} better than training from "
             f"scratch and {_do(worse)} worse by a margin that stands after correction; the "
             f"largest difference is {_estimate(largest)}, of {named(tuple(largest[KEYS]))}.",

@@ -19,7 +19,7 @@ from lib.artefacts.run_name import RunName, transfers
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions_table
 from lib.labels import SHORT, TASKS
-from lib.models.catalogue import title, titles
+from lib.models.catalogue import name_codes, title, titles
 from lib.results import provenance
 
 LEVELS = ("window", "clip")
@@ -167,12 +167,20 @@ def _read(path: Path, name: RunName | None) -> _Run:
         raise UserError(f"it has no {predictions.name}")
     run_record.check_files(path, record, [predictions.name])
     table = predictions_table.read(predictions)
+    _name_codes(name.model, record)
     row = provenance.row(_below(path), record, files.file_hash(predictions))
     shared = "" if name.folds else _shared(record, table)
     tested = (SHORT[name.music], bool(name.folds), table["recording"].nunique())
     outcome = record.get("outcome")
     synthetic = isinstance(outcome, dict) and outcome.get("synthetic") is True
     return _Run(table, shared, row, tested, synthetic)
+
+
+def _name_codes(model: str, record: Mapping) -> None:
+    """Let tables call codes from files by the titles that a run's record has."""
+    for codes in provenance.values_of(record.get("inputs") or {}, "codes"):
+        if isinstance(codes, Mapping) and all(isinstance(of, Mapping) for of in codes.values()):
+            name_codes(model, " + ".join(str(of.get("title")) for of in codes.values()))
 
 
 def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:

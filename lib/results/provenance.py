@@ -26,7 +26,7 @@ def row(where: str, record: Mapping, predictions: str) -> dict:
     inputs = record.get("inputs") or {}
     dropped = ("iteration", "dataset")
     settings = [without(part, dropped) for part in (inputs, record.get("parents") or {})]
-    datasets, encoders = list(_all(inputs, "dataset")), list(_all(inputs, "encoder"))
+    datasets, encoders = list(values_of(inputs, "dataset")), list(values_of(inputs, "encoder"))
     splits = [" ".join(f"{split}={digest}" for split, digest in d.items()) for d in datasets]
     packages = record.get("packages") or {}
     return {
@@ -52,13 +52,13 @@ def without(item: object, dropped: Collection[str]) -> object:
     return {k: without(v, dropped) for k, v in item.items() if k not in {*dropped, *models}}
 
 
-def _all(item: object, key: str) -> Iterator:
+def values_of(item: object, key: str) -> Iterator:
     """Every value of `key`, however deep."""
     for name, part in item.items() if isinstance(item, Mapping) else enumerate(item):
         if name == key:
             yield part
         elif isinstance(part, (Mapping, list)):
-            yield from _all(part, key)
+            yield from values_of(part, key)
 
 
 def _hash(item: object) -> str:

@@ -39,7 +39,10 @@ def train(job: Job, step: Step) -> None:
     keras.utils.set_random_seed(job.seeds(step.name.iteration).weights)
     model = step.build()
     trained, takes = model, {name: windows.take for name, windows in job.data.items()}
-    if name.mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
+    if step.coded:
+        trained = model.get_layer("heads")
+        takes = {n: _standardised(model.get_layer("standardise"), t) for n, t in takes.items()}
+    elif name.mode == "feat_ext":  # the heads alone, on codes that the encoder computes once
         trained = model.get_layer("heads")
         takes = _codes(
             job, model.get_layer("encoder"), step.inputs["encoder"], job.machine.predict_windows
@@ -47,7 +50,7 @@ def train(job: Job, step: Step) -> None:
     outcome, history = _fit(job, step, trained, takes)
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
-        if job.settings["run"]["onnx"]:
+        if job.settings["run"]["onnx"] and not step.coded:
             _export(model, new, job.settings["features"], run)
         learning_curves.curves(
             history, new / "curves.png", name.title, outcome["kept_epoch"], MEASURE, before
@@ -62,7 +65,9 @@ def train(job: Job, step: Step) -> None:
 def probe(job: Job, step: Step) -> None:
     """Fit and test a support vector machine per task, and write its run directory."""
     began, data = time.time(), job.data
-    if step.build is None:
+    if step.coded:  # per recording
+        statistics = {n: rows.take(np.arange(len(rows))) for n, rows in data.items()}
+    elif step.build is None:
         statistics = {n: clip_probe.log_mel_statistics(windows) for n, windows in data.items()}
     else:
         takes = _codes(job, step.build(), step.inputs["encoder"], PROBE_WINDOWS)
@@ -172,6 +177,11 @@ def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str
     codes = job.codes[identity]
     rows = {name: job.pool.windows_of(clips) for name, clips in job.part.rows.items()}
     return {name: lambda batch, rows=rows[name]: codes(rows[batch]) for name in rows}
+
+
+def _standardised(layer: keras.layers.Layer, codes: batches.Take) -> batches.Take:
+    """What gives codes as the heads are to have them."""
+    return lambda batch: keras.ops.convert_to_numpy(layer(codes(batch)))
 
 
 def _predict(

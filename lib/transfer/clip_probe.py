@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from lib.datasets.code_source import mean_and_deviation
 from lib.datasets.windows import Windows
 from lib.training.batches import Take
 
@@ -40,8 +41,7 @@ def code_statistics(windows: Windows, codes: Take) -> np.ndarray:
     """
     clips = []
     for number in range(len(windows.table)):
-        clip = np.asarray(codes(windows.windows_of(np.array([number]))), float)
-        clips.append(np.concatenate([clip.mean(axis=0), clip.std(axis=0)]))
+        clips.append(mean_and_deviation(codes(windows.windows_of(np.array([number])))))
     return np.stack(clips)
 
 

@@ -12,7 +12,6 @@ from lib.artefacts import files
 from lib.datasets.windows import Windows
 from lib.evaluation import metrics
 from lib.evaluation.predictions_table import PREDICTIONS, measures
-from lib.features.log_mel import window_seconds
 from lib.figures import test_figures
 from lib.labels import TASKS, columns_of
 
@@ -24,7 +23,7 @@ def predictions(
     true = windows.labels()
     columns = {
         "recording": windows.table["recording"].to_numpy()[windows.recording],
-        "start_seconds": np.round(window_seconds(windows.local, features), 3),
+        "start_seconds": np.round(windows.start_seconds(features), 3),
     }
     for task, classes in TASKS.items():
         columns[task] = np.array(classes)[true[task]]

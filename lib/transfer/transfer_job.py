@@ -93,13 +93,15 @@ class Step:
 
     inputs  : all that decides it
     parents : the inputs of the runs that it goes on from, by step
-    build   : makes the network, or the encoder of a probe (None: log-mel statistics)
+    build   : makes the network, or the encoder of a probe (None: no encoder)
+    coded   : whether the data are codes already, of which the network is to be made
     """
 
     name: RunName
     inputs: dict
     parents: dict
     build: Callable[[], keras.Model] | None
+    coded: bool = False
 
 
 def few_labels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from lib.errors import UserError
 from lib.models import catalogue
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lib.datasets.code_source import CodeSource
     from lib.datasets.folds import Folds
 
 
@@ -26,8 +30,9 @@ class Pretrained:
 class TransferPlan:
     """What a transfer is asked for.
 
-    model  : name of the encoder, or of a baseline
-    speech : what the encoder is pretrained on, a letter of lib.labels.SOURCES; "n": random weights
+    model  : name of the encoder, of a baseline, or of codes from files
+    speech : what the encoder is pretrained on, a letter of lib.labels.SOURCES; "n": random weights;
+             "c": codes from files
     music  : "e" or "m"
     steps  : in their order:
              ("scratch",)           encoder and heads together, from random weights
@@ -35,6 +40,7 @@ class TransferPlan:
              ("feat_ext", "full")   then everything, from there
              ("probe",)             a support vector machine per task, on the statistics of a clip
     folds  : of a cross-validation, or None: the data set's own test split
+    codes  : from files, in the place of a frozen encoder's; None: the suite's encoder
     """
 
     model: str
@@ -42,6 +48,7 @@ class TransferPlan:
     music: str
     steps: tuple[str, ...]
     folds: Folds | None = None
+    codes: CodeSource | None = None
 
     @classmethod
     def from_flags(
@@ -77,6 +84,25 @@ class TransferPlan:
             steps = ("feat_ext", "full") if release else ("feat_ext",)
         return cls(model, speech, music, steps, folds)
 
+    @classmethod
+    def of_codes(
+        cls,
+        paths: Sequence[Path],
+        music: str,
+        *,
+        release: bool,
+        probe: bool = False,
+        folds: Folds | None = None,
+    ) -> TransferPlan:
+        """The plan of -s with codes files, -m, -rel, --probe and --folds; UserError where they do
+        not fit, or a file cannot be used."""
+        if release:
+            raise UserError("codes from a file have no encoder to release: use -rel n")
+        from lib.datasets import code_source
+
+        codes = code_source.read(paths, per_recording=probe)
+        return cls(codes.name, "c", music, ("probe" if probe else "feat_ext",), folds, codes)
+
     def name(self, step: str, iteration: int, tag: str = "", fold: int | None = None) -> RunName:
         """The run of a step; without `fold` that of all folds."""
         return RunName(
@@ -92,6 +118,8 @@ class TransferPlan:
 
     def sections(self, step: str) -> tuple[str, ...]:
         """The sections of the settings that decide a step, beside those that decide them all."""
+        if self.codes:
+            return () if step == "probe" else ("heads", "transfer", "augment")
         spec = catalogue.spec(self.model)
         if step == "probe":
             return () if spec.probe else (spec.size,)
@@ -109,8 +137,9 @@ class TransferPlan:
         return tuple(dict.fromkeys(("network", *sections)))
 
     def pretrained(self, iteration: int, fold: int | None = None) -> Pretrained | None:
-        """The pretraining number `iteration` that the plan starts from; None: random weights."""
-        if self.speech == "n" or catalogue.spec(self.model).probe:
+        """The pretraining number `iteration` that the plan starts from; None: random weights, or
+        no encoder of the suite."""
+        if self.codes or self.speech == "n" or catalogue.spec(self.model).probe:
             return None
         command = f"python3 pretrain_{catalogue.spec(self.model).script}.py "
         if self.speech == "u":

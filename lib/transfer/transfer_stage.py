@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import keras
+import numpy as np
+from sklearn.preprocessing import StandardScaler
 
 from lib import configuration
 from lib.artefacts import files, run_record
@@ -15,7 +17,7 @@ from lib.configuration import Settings
 from lib.console import say
 from lib.datasets import dataset_file
 from lib.datasets import folds as datasets_folds
-from lib.datasets.windows import budget, pooled
+from lib.datasets.windows import Windows, budget, pooled
 from lib.labels import LANGUAGES, TASKS
 from lib.models import catalogue, emotion_heads, saved_models
 from lib.training.hardware import Machine
@@ -36,7 +38,8 @@ def transfer(
 
     Returns the run directories of the last step.
     """
-    memory = budget(settings["training"]["memory_gb"])
+    # of the data set, codes from files need the table alone
+    memory = 0 if plan.codes else budget(settings["training"]["memory_gb"])
     data = dataset_file.read_folder(
         folder,
         ("train", "val", "test"),
@@ -45,13 +48,18 @@ def transfer(
         LANGUAGES[plan.music],
         memory / 3 if plan.folds else memory,  # the folds are of all three
     )
-    sizes = [f"{len(w)} windows of {len(w.table)} clips ({n})" for n, w in data.items()]
+    pool = pooled(list(data.values())) if plan.folds else None
+    if plan.codes:
+        plan.codes.check(itertools.chain(*(w.table["recording"] for w in data.values())))
+        data = {name: plan.codes.rows(windows) for name, windows in data.items()}
+        pool = plan.codes.rows(pool) if pool else None
+    unit = "codes" if plan.codes else "windows"
+    sizes = [f"{len(w)} {unit} of {len(w.table)} clips ({n})" for n, w in data.items()]
     say(f"{LANGUAGES[plan.music]} music: {', '.join(sizes)}")
     machine = Machine(settings["training"])
-    job = Job(plan, settings, folder, data, machine, overwrite, synthetic=_synthetic(folder))
-    walk = _walk_labelled
-    if plan.folds:
-        job, walk = replace(job, pool=pooled(list(data.values()))), _cross_validate
+    synthetic = _synthetic(folder)
+    job = Job(plan, settings, folder, data, machine, overwrite, synthetic=synthetic, pool=pool)
+    walk = _cross_validate if plan.folds else _walk_labelled
     return [walk(job, iteration)[-1] for iteration in configuration.iterations(settings)]
 
 
@@ -97,6 +105,8 @@ def _cross_validate(job: Job, iteration: int) -> list[Path]:
 def _walk(job: Job, iteration: int) -> list[Path]:
     """Train the steps of the plan that are not finished; the run of each."""
     prepare = {"scratch": _scratch, "feat_ext": _feat_ext, "full": _full, "probe": _probe}
+    if job.plan.codes:
+        prepare = {"feat_ext": _feat_ext_of_codes, "probe": _probe_of_codes}
     runs = []
     for mode in job.plan.steps:
         step = prepare[mode](job, iteration)
@@ -164,6 +174,19 @@ def _probe(job: Job, iteration: int) -> Step:
     return Step(name, inputs | {"encoder": identity}, parents, lambda: encoder)
 
 
+def _feat_ext_of_codes(job: Job, iteration: int) -> Step:
+    """The heads on codes from files."""
+    inputs = job.inputs("feat_ext", iteration) | job.plan.codes.inputs
+    build = partial(_code_classifier, job.data["train"], job.settings)
+    return Step(job.name("feat_ext", iteration), inputs, {}, build, coded=True)
+
+
+def _probe_of_codes(job: Job, iteration: int) -> Step:
+    """A support vector machine per task, on codes from files."""
+    inputs = job.inputs("probe", iteration) | job.plan.codes.inputs
+    return Step(job.name("probe", iteration), inputs, {}, None, coded=True)
+
+
 def _encoder(job: Job, iteration: int) -> tuple[keras.Model, str, dict]:
     """The encoder of the plan, what identifies it, and the inputs of its pretraining."""
     number = job.settings["transfer"]["encoder_iteration"]
@@ -187,7 +210,17 @@ def _load(job: Job, pretrained: Pretrained) -> tuple[keras.Model, str, dict]:
 
 
 def _classifier(encoder: keras.Model, settings: Settings) -> keras.Model:
+    return emotion_heads.classifier(encoder, _heads(encoder.output_shape[-1], settings))
+
+
+def _code_classifier(train: Windows, settings: Settings) -> keras.Model:
+    """Heads on codes, standardised by those of the training."""
+    scale = StandardScaler().fit(train.take(np.arange(len(train))))
+    heads = _heads(len(scale.mean_), settings)
+    return emotion_heads.code_classifier(scale.mean_, scale.scale_, heads)
+
+
+def _heads(dimensions: int, settings: Settings) -> keras.Model:
     dropout = settings["network"]["dropout"]
     sizes = emotion_heads.HeadSizes(**settings["heads"], dropout=dropout)
-    heads = emotion_heads.build(encoder.output_shape[-1], TASKS, sizes)
-    return emotion_heads.classifier(encoder, heads)
+    return emotion_heads.build(dimensions, TASKS, sizes)

@@ -147,8 +147,9 @@ def test_codes_that_do_not_fit_are_not_written(tmp_path, made, per, said):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"name": "Mean"}, "name of the codes is 'Mean': expected a-z, 0-9 and _"),
+        ({"name": "Mean"}, "name of the codes is 'Mean': expected up to 60 of a-z, 0-9 and _"),
         ({"name": "model_over"}, "no name of -mod"),
+        ({"title": "a | b"}, "title of the codes is 'a | b': expected a line"),
         ({"licence": ""}, "the licence of the codes is ''"),
         ({"per": "frame"}, "per 'frame': expected recording or window"),
     ],
