@@ -52,9 +52,9 @@ class CodeSource:
     @property
     def inputs(self) -> dict:
         """What decides a run, for run.json."""
-        digests = "+".join(codes.digest for codes in self.files.values())
-        about = {codes.about.name: asdict(codes.about) for codes in self.files.values()}
-        return {"encoder": digests, "codes": about}
+        files = list(self.files.values())
+        digests = "+".join(codes.digest for codes in files)
+        return {"encoder": digests, "codes": [asdict(codes.about) for codes in files]}
 
     def check(self, recordings: Iterable[str]) -> None:
         """Raise UserError where a file lacks recordings of a data set; tell how many it has more.

@@ -179,8 +179,8 @@ def _read(path: Path, name: RunName | None) -> _Run:
 def _name_codes(model: str, record: Mapping) -> None:
     """Let tables call codes from files by the titles that a run's record has."""
     for codes in provenance.values_of(record.get("inputs") or {}, "codes"):
-        if isinstance(codes, Mapping) and all(isinstance(of, Mapping) for of in codes.values()):
-            name_codes(model, " + ".join(str(of.get("title")) for of in codes.values()))
+        if isinstance(codes, list) and all(isinstance(about, Mapping) for about in codes):
+            name_codes(model, " + ".join(str(about.get("title")) for about in codes))
 
 
 def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
