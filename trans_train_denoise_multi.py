@@ -5,6 +5,7 @@
     python3 trans_train_denoise_multi.py -s e -m e -mod model_cnn -rel n     baseline from scratch
     python3 trans_train_denoise_multi.py -s n -m e -mod model_over_mask -rel y    from scratch
     python3 trans_train_denoise_multi.py -s u -m e -mod model_over_mask -rel n --probe
+    python3 trans_train_denoise_multi.py -s FILE.codes -m e -rel n    codes of any other encoder
 
 Needs the pretrained encoder (models/speech/…) and the music data set; writes
 models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model and test figures.

@@ -30,6 +30,9 @@ def test_places():
         "models_trans/speech_none_2_music_eng/model_cnn.it_0": RunName(
             "model_cnn", "scratch", "n", "e"
         ),
+        "models_trans/speech_codes_2_music_eng/musicnn_mtt.probe.it_0": RunName(
+            "musicnn_mtt", "probe", "c", "e"
+        ),
         "models_trans/speech_own_2_music_eng/model_cpc.probe.few.artist_folds_3.it_12/fold_2": (
             RunName("model_cpc", "probe", "u", "e", 12, "few", "artist_folds_3", 2)
         ),

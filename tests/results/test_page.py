@@ -132,6 +132,16 @@ def test_a_sentence_says_how_transfers_do_against_training_from_scratch(rows, sa
     assert sentences(differences(*rows), contrasts()) == [f"English music: {said}"]
 
 
+def test_codes_from_files_have_a_sentence_of_their_own():
+    rows = [("eng", 0.12, -0.01, 0.25), ("codes", 0.2, 0.1, 0.3), ("codes", 0.1, -0.1, 0.3)]
+    first, second = sentences(differences(*rows), contrasts())
+    assert first.startswith("English music: of 1 transfer, none does better")
+    assert second.startswith("English music, codes from files: of 2 transfers, 1 does better")
+    assert second.endswith(
+        "the largest difference is +0.200 [+0.100, +0.300], of CPC Full codes → eng."
+    )
+
+
 def test_a_sentence_says_what_a_contrast_is():
     intra, mixed = "intra- minus cross-linguistic", "mixture minus single language"
     table = contrasts(

@@ -143,6 +143,21 @@ def test_files_and_terminal(models, capsys):
     assert not set("±→–") & set(tex)
 
 
+def test_codes_from_files_have_a_row_by_the_titles_in_their_record(models):
+    """Also where a record was changed by hand."""
+    pair, codes = "speech_codes_2_music_eng", [{"title": "tagger"}, {"title": "signs"}]
+    inputs = json.dumps({"encoder": "ab" * 16, "codes": codes})
+    run(models, pair, "tagger_and_signs.probe.it_0", 0.9, inputs=inputs)
+    run(models, pair, "odd.probe.it_0", 0.8, inputs='{"codes": {"title": 1}}')
+    found = table2.gather(models)
+    text = typesetting.markdown(found)
+    for row in ("| tagger + signs ", "| odd "):
+        assert any(line.startswith(row) for line in text.splitlines())
+    rows = found.differences.query("speech == 'codes' and level == 'clip' and task == 'quadrants'")
+    assert set(rows["model"]) == {"tagger_and_signs", "odd"}
+    assert "ab" * 16 in set(found.runs["encoder"])
+
+
 def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
     for i, units in enumerate((256, 512, 512)):
         inputs = f'{{"iteration": {i}, "heads": {{"units": {units}}}}}'

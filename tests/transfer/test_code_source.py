@@ -30,18 +30,16 @@ def about(name, per):
     return About(name, f"the {name}", "2.1", "CC0-1.0", "drawn at random", per)
 
 
-def write(path, recordings, per="window", rows=3, width=4, seed=0):
-    """A codes file of random numbers, recordings last to first; of n-th one n % rows + 1 rows."""
+def write(path, recordings, per="window", width=4, seed=0):
+    """A codes file of random numbers, the last recording first; per window one to three rows."""
 
     def codes_of(number):
-        rng = np.random.default_rng([seed, number])
-        count = 1 if per == "recording" else number % rows + 1
-        codes = 1000 + 20 * rng.normal(size=(count, width))
-        return CodesOf(recordings[number], codes, np.arange(count) * 0.7 if rows > 1 else None)
+        count = number % 3 + 1 if per == "window" else 1
+        codes = np.random.default_rng([seed, number]).normal(1000, 20, (count, width))
+        starts = np.arange(count) * 0.7 if per == "window" else None
+        return CodesOf(recordings[number], codes, starts)
 
     order = range(len(recordings))[::-1]
-    if per == "recording":
-        rows = 1
     names = [recordings[number] for number in order]
     codes_file.write(path, about(path.stem, per), names, lambda left: map(codes_of, order))
     return path
