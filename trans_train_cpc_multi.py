@@ -4,6 +4,7 @@
     python3 trans_train_cpc_multi.py -s x -m e -mod model_cpc -rel y    encoder released
     python3 trans_train_cpc_multi.py -s n -m e -mod model_cpc_nce -rel y    from scratch
     python3 trans_train_cpc_multi.py -s u -m e -mod model_cpc_nce -rel n --probe
+    python3 trans_train_cpc_multi.py -s FILE.codes -m e -rel n    codes of any other encoder
 
 Needs the pretrained encoder (models/speech/…) and the music data set; writes
 models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model and test figures.
