@@ -4,7 +4,7 @@ A table is a pandas DataFrame with one row per recording and the columns
     recording : str, unique, the path below the corpus folder without its suffix
     path      : str, where the sound file is
     language  : str, "english" or "mandarin"
-    group     : str, speaker or artist, "" where unknown
+    group     : str, speaker or artist as the corpus spells it, "" where unknown
     quadrant  : str, "Q1" … "Q4", "" for speech
     arousal, valence : float, mean rating where there are ratings, else NaN
 Quadrants and ratings come from tables (annotation_tables).

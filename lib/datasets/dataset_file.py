@@ -4,7 +4,9 @@ Format (version 2)
     frames      uint16 (sum of lengths, n_mels), recordings end to end, in one piece of the file;
                 the natural-log magnitude is add_offset + scale_factor * stored, within 2e-4
     recordings  group of columns, one entry per recording:
-                recording, language, group, quadrant (UTF-8 strings; quadrant "" for speech),
+                recording, language, group, quadrant (UTF-8 strings; quadrant "" for speech;
+                group: speaker, or artist by lib.corpora.artists; of files made before that,
+                the artist as spelt),
                 digest (XXH3-128 of the recording's stored frames, hexadecimal),
                 arousal, valence (float64, NaN where unknown), length (int64, frames)
     attributes  format, version, split, corpus, language, seed, features (JSON), scale_factor,

@@ -12,7 +12,7 @@ import pandas as pd
 from lib.artefacts import files as artefacts_files
 from lib.artefacts import run_record
 from lib.console import say
-from lib.corpora import annotator_agreement, catalogue, synthetic
+from lib.corpora import annotator_agreement, artists, catalogue, synthetic
 from lib.datasets import dataset_file, preparation_report, split_assignment, splits
 from lib.datasets.preparation_report import LABELS, TABLES
 from lib.datasets.request import Request
@@ -40,10 +40,11 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
         return preparation_report.report_agreement(request, data, folder)
     recordings = _read_recordings(request, data)
     inputs = _inputs(request)
-    with_recordings = inputs | {"recordings": _fingerprint(recordings)}
     work_folder = folder.with_name(f".work-{folder.name}")
     listing = folder.with_name(f"{folder.name}.skipped.csv")
     with artefacts_files.locked(folder):
+        recordings = _with_groups_of(folder, recordings, request.overwrite)
+        with_recordings = inputs | {"recordings": _fingerprint(recordings)}
         if _stands(folder, with_recordings, recordings, request.overwrite):
             shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at its very end
             return folder
@@ -145,8 +146,15 @@ def _read_recordings(request: Request, data: Path) -> pd.DataFrame:
 
 
 def _read_corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
-    """The recordings of a corpus, without songs on whose quadrant too few annotators agree."""
+    """The recordings of a corpus, without songs on whose quadrant too few annotators agree.
+
+    The group of music is its artist, whose spellings are one; the column credit has it as spelt.
+    """
     corpus = catalogue.read_corpus(request.kind, language, data, request.table)
+    corpus["credit"] = corpus["group"]
+    if request.kind == "music":
+        corpus["group"] = artists.artist_groups(corpus["credit"].tolist())
+        preparation_report.report_spellings(corpus)
     if not request.min_agreement:
         return corpus
     ratings = catalogue.read_ratings(language, data, request.table)
@@ -195,6 +203,20 @@ def _fingerprint(recordings: pd.DataFrame) -> str:
     """A hash of what the recordings are, how large, and how they are labelled."""
     columns = ["recording", *LABELS, "bytes"]
     return hashlib.sha256(recordings[columns].to_csv(index=False).encode()).hexdigest()[:16]
+
+
+def _with_groups_of(folder: Path, recordings: pd.DataFrame, overwrite: bool) -> pd.DataFrame:
+    """The recordings with the groups of the data set that stands there and is not to be replaced:
+    one of before spellings were joined keeps a group per spelling."""
+    spelt = recordings.assign(group=recordings["credit"])
+    if overwrite or spelt["group"].equals(recordings["group"]):
+        return recordings
+    record = artefacts_files.read_json(folder / "dataset.json", AGAIN) or {}
+    inputs = record.get("inputs")
+    if not isinstance(inputs, dict) or inputs.get("recordings") != _fingerprint(spelt):
+        return recordings
+    say(f"{folder} has a group per spelling, and keeps them; --overwrite makes it with artists")
+    return spelt
 
 
 def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:

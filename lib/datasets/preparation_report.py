@@ -45,6 +45,14 @@ def report_agreement(request: Request, data: Path, folder: Path) -> Path:
     return target
 
 
+def report_spellings(corpus: pd.DataFrame) -> None:
+    """Say which credits are of one artist."""
+    credits = corpus[corpus["group"] != ""].groupby("group")["credit"].unique()
+    joined = [" = ".join(sorted(spelt)) for spelt in credits if len(spelt) > 1]
+    if joined:
+        say(f"artists with several credits, each one group: {len(joined)} ({_join_first(joined)})")
+
+
 def report_division(request: Request, table: pd.DataFrame) -> None:
     """Say which recordings are the same, what stays together, and how far shares are off."""
     copies = table[table["same_as"] != ""]

@@ -823,3 +823,38 @@ def test_recordings_that_changed_are_named(tmp_path):
     assert preparation_report.changed_recordings(tmp_path, now) == "recordings: 2 relabelled (a, c)"
     (tmp_path / "skipped.csv").unlink()
     assert "skipped.csv is gone" in preparation_report.changed_recordings(tmp_path, now)
+
+
+def test_spellings_of_an_artist_are_not_torn(corpus, tmp_path, capsys):
+    """A data set of before that keeps its groups; one made anew has one group per artist."""
+    metadata = corpus.data / "MER_audio_taffc_dataset" / "panda_dataset_taffc_metadata.csv"
+    table = pd.read_csv(metadata)
+    spellings = ["Ella", "Ella & Louis", "ELLA feat. Joe", "The Jam", "Jam"]
+    table["Artist"] = [*spellings, *(f"artist {i % 9}" for i in range(len(table) - 5))]
+    table.to_csv(metadata, index=False)
+    line = [*MUSIC, "--groups", "artist", "--folds", "3"]
+    with patch("lib.corpora.artists.artist_groups", side_effect=list):
+        assert generate_dataset.main(line) == 0
+    path = folder(corpus) / "split.csv"
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert generate_dataset.main(line) == 0
+    said = capsys.readouterr().out
+    assert "artists with several credits, each one group: 2 (ELLA feat. Joe = Ella = Ella &" in said
+    assert "has a group per spelling, and keeps them" in said and "is finished already" in said
+    assert path.read_bytes() == before
+    assert set(spellings) <= set(pd.read_csv(path)["group"])
+    # removed and made again, as the workflow does
+    assert generate_dataset.main([*line, "--overwrite"]) == 0
+    assert "11 artists, each on one side" in capsys.readouterr().out
+    split = pd.read_csv(path)
+    by_artist = dict(zip(table["Song"], table["Artist"], strict=True))
+    spelt = split["recording"].map(lambda name: by_artist[name.split("/")[1]])
+    for artist, credits in (("Ella", spellings[:3]), ("Jam", spellings[3:])):
+        mine = split[spelt.isin(credits)]
+        assert set(mine["group"]) == {artist} and mine["fold"].nunique() == 1
+        assert mine["split"].nunique() == 1
+    # another change is still one
+    pd.read_csv(metadata).assign(Artist="x").to_csv(metadata, index=False)
+    assert generate_dataset.main(line) == 2
+    assert "relabelled" in capsys.readouterr().err

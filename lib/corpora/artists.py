@@ -1,0 +1,74 @@
+"""The artists of a credit, and the groups of recordings that share one.
+
+'A feat. B', 'A & B', 'A, B' and 'The A' are credits of A. Recordings whose credits share an artist,
+also through others, are one group: none of them may be learnt from where another is tested. A band
+that is taken apart by mistake ('Earth, Wind & Fire') is still one group, since its whole name is a
+name as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from unicodedata import category, normalize
+
+# between the artists of a credit; a comma may also stand inside a name ('Cash, Johnny')
+_BETWEEN = re.compile(
+    r"[&+/;]|[\s(\[,]+(?:feat|ft|featuring|with|and|vs|versus)\b\.?", re.IGNORECASE
+)
+_ACCENTS = re.compile("[\u0300-\u036f]")  # when Unicode has taken letters apart; not these:
+_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe"})
+# who plays along without a name ('and His Orchestra'), and articles: would join strangers
+_NOBODY = re.compile(
+    r"the|band|orchestra|ensemble|trio|quartet|quintet|chorus|choir|friends|others|company|co|"
+    r"family|sons|(his|her|their)( .*)?"
+)
+
+
+def artist_groups(credits: Sequence[str]) -> list[str]:
+    """The group of each credit, named by the shortest credit in it; "" where there is none.
+
+    A single word beside a comma, and a part of fewer than three letters, count as an artist only
+    where they are one elsewhere: a first name or an initial joins no strangers.
+    """
+    names = {credit: _names(credit) for credit in dict.fromkeys(credits) if credit.strip()}
+    known = {name for sure, _ in names.values() for name in sure}
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            name = parent[name]
+        return name
+
+    for sure, unsure in names.values():
+        for name in [*sure, *(name for name in unsure if name in known)]:
+            parent[root(name)] = root(sure[0])
+    titles: dict[str, str] = {}
+    for credit in sorted(names, key=lambda credit: (len(credit), credit)):
+        titles.setdefault(root(names[credit][0][0]), credit)
+    return [titles[root(names[credit][0][0])] if credit in names else "" for credit in credits]
+
+
+def _names(credit: str) -> tuple[list[str], list[str]]:
+    """The names in a credit: those that are sure, first the whole, and those that may be parts."""
+    sure, unsure, whole = [], [], ""
+    for side in _BETWEEN.split(credit):
+        pieces = list(filter(None, map(_words, side.split(","))))
+        for words in pieces:
+            name = "".join(words)
+            certain = len(words) > 1 or (len(pieces) == 1 and len(name) > 2)
+            (sure if certain else unsure).append(name)
+            whole += name
+    return [whole or "".join(_plain(credit).split()) or credit.strip(), *sure], unsure
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name without its article; none where it names nobody."""
+    plain = " ".join(_plain(name).split()).removeprefix("the ")
+    return [] if _NOBODY.fullmatch(plain) else plain.split()
+
+
+def _plain(text: str) -> str:
+    """Letters, digits and spaces of a text, in small letters without accents."""
+    text = _ACCENTS.sub("", normalize("NFKD", text.casefold())).translate(_LETTERS)
+    return "".join(letter for letter in text if letter.isspace() or category(letter)[0] in "LMN")
