@@ -3,7 +3,10 @@
     <path_to_models>/models/speech/{english,mandarin,mix}/<model>.it_<n>/
     <path_to_models>/models/music/{english,mandarin}/<model>[.[artist_]folds_<k>].it_<n>/[fold_<i>/]
     <path_to_models>/models_trans/speech_{eng,man,mix,own,none,codes}_2_music_{eng,man}/
-        <model>[.{feat_ext,full,probe}][.<tag>][.[artist_]folds_<k>].it_<n>/[fold_<i>/]
+        <model>[.{feat_ext,full,probe}][.<tag>][.[artist_]folds_<k>[_nested]].it_<n>/[fold_<i>/]
+
+Of a nested cross-validation, fold_<i>/inner_<j>/recipe_<key>/ is a recipe on an inner fold, and
+fold_<i>/recipe_<key>/ the frozen step of the recipe that the released run of a fold goes on from.
 
 speech_own: pretrained on the music itself, without its labels; speech_none: from random weights;
 speech_codes: on codes from a file, whose name stands in the place of the model.
@@ -22,8 +25,9 @@ PRETRAINING = "models/{kind}/{language}/{model}{folds}.it_{iteration}"
 TRANSFER = "models_trans/speech_{speech}_2_music_{music}/{model}{mode}{tag}{folds}.it_{iteration}"
 _NAMED = {
     "model": r"(?P<model>\w+)",
-    "folds": r"(?:\.(?P<folds>(?:artist_)?folds_[1-9]\d*))?",
-    "iteration": r"(?P<iteration>0|[1-9]\d*)(?:/fold_(?P<fold>[1-9]\d*))?",
+    "folds": r"(?:\.(?P<folds>(?:artist_)?folds_[1-9]\d*(?:_nested)?))?",
+    "iteration": r"(?P<iteration>0|[1-9]\d*)(?:/fold_(?P<fold>[1-9]\d*)"
+    r"(?:(?:/inner_(?P<inner>[1-9]\d*))?/recipe_(?P<recipe>[0-9a-f]{8}))?)?",
     "kind": "(?P<kind>speech|music)",
     "language": f"(?P<language>{'|'.join(LANGUAGES.values())})",
     "speech": f"(?P<speech>{'|'.join(SHORT.values())})",
@@ -48,8 +52,10 @@ class RunName:
     music     : letter of the music; "": a pretraining on speech
     iteration : from 0 on
     tag       : of a transfer, setting run.tag
-    folds     : of a cross-validation "folds_3" or "artist_folds_3"
+    folds     : of a cross-validation "folds_3" or "artist_folds_3"; "…_nested" if it is nested
     fold      : number of one fold, from 1 on; None: all of them, or no cross-validation
+    inner     : number of an inner fold, from 1 on; None: the fold itself
+    recipe    : key of a recipe; "": the one that is chosen, or there is no choice
     """
 
     model: str
@@ -60,6 +66,8 @@ class RunName:
     tag: str = ""
     folds: str = ""
     fold: int | None = None
+    inner: int | None = None
+    recipe: str = ""
 
     def __str__(self) -> str:
         """The directory, below <path_to_models>."""
@@ -74,7 +82,8 @@ class RunName:
             tag = f".{self.tag}" if self.tag else ""
             pair = {"speech": SHORT[self.speech], "music": SHORT[self.music]}
             name = TRANSFER.format(**pair, mode=mode, tag=tag, **names)
-        return f"{name}/fold_{self.fold}" if self.fold else name
+        parts = {"fold": self.fold, "inner": self.inner, "recipe": self.recipe}
+        return "/".join([name, *(f"{part}_{value}" for part, value in parts.items() if value)])
 
     def path(self, models: str | Path) -> Path:
         """The directory; `models` is <path_to_models>."""
@@ -82,13 +91,19 @@ class RunName:
 
     def of_fold(self, number: int | None) -> RunName:
         """The same run, of one fold."""
-        return replace(self, fold=number)
+        return replace(self, fold=number, inner=None, recipe="")
+
+    @property
+    def nested(self) -> bool:
+        """Whether the recipe was chosen on inner folds: of a probe, whose C is, always."""
+        return self.mode == "probe" or self.folds.endswith("_nested")
 
     @property
     def title(self) -> str:
         """How figures and reports call it."""
         whole = ", ".join(str(self.of_fold(None)).split("/")[1:])
-        return f"{whole}, fold {self.fold}" if self.fold else whole
+        parts = {"fold": self.fold, "inner fold": self.inner, "recipe": self.recipe}
+        return ", ".join([whole, *(f"{part} {value}" for part, value in parts.items() if value)])
 
     @classmethod
     def parse(cls, path: str | Path) -> RunName | None:
@@ -100,14 +115,15 @@ class RunName:
         else:
             return None
         parts = {key: value or "" for key, value in match.groupdict().items()}
-        kind, fold = parts.pop("kind", None), parts.pop("fold")
+        kind, fold, inner = (parts.pop(key, None) for key in ("kind", "fold", "inner"))
         if kind:
             parts |= {"mode": "pretrain", kind: parts.pop("language")}
         for key in ("speech", "music"):
             parts[key] = _LETTERS.get(parts.get(key), "")
         parts["mode"] = parts["mode"] or "scratch"
         number = int(parts.pop("iteration"))
-        return cls(**parts, iteration=number, fold=int(fold) if fold else None)
+        fold, inner = (int(text) if text else None for text in (fold, inner))
+        return cls(**parts, iteration=number, fold=fold, inner=inner)
 
 
 def transfers(models: Path) -> list[Path]:

@@ -35,8 +35,10 @@ PACKAGES = (
     "pandas",
     "h5py",
 )
+NESTED = "nested.csv"  # of a nested cross-validation: its recipes, with their inner scores
 # of a run, what a later stage reads: run.json has the hash of each
 READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
+READ_LATER += (NESTED,)
 EXPORTED = "model.onnx"  # also in run.json; a run without it is whole: predict.py --export makes it
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from lib import keras_backend
 from lib.command_line import flags
+from lib.configuration import Settings
+from lib.console import say
 from lib.models import catalogue
 from lib.transfer.transfer_plan import TransferPlan
 
@@ -22,6 +24,8 @@ _MUSIC = "music to pretrain on, without its labels"
 _PRETRAINING_FOLDS = "pretrain once per fold of the music, for the same flags of the transfer"
 _FOLDS = "cross-validate with K folds of all clips instead of testing on the test split"
 _RELEASE = "y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)"
+_NESTED = "(--folds) choose a recipe per fold on inner folds: FILE has one per line, as of --set"
+_BY_ITSELF = "a probe is nested by itself: its C is chosen within the clips that it learns from"
 _PROBE = "(-rel n) a support vector machine on the encoder's codes instead of heads"
 
 
@@ -57,14 +61,18 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     _model_flags(p, catalogue.names(script), "music", _FOLDS, required=False)
     p.add_argument("--probe", action="store_true", help=_PROBE)
     p.add_argument("--tag", metavar="NAME", help="put into the run's name, beside other runs")
+    p.add_argument("--nested", type=Path, metavar="FILE", help=_NESTED)
     args = _parsed(p, argv)
     if not isinstance(args.speech, str) and args.model:
         p.error("-s names codes, which take the place of an encoder's: leave out -mod")
     if isinstance(args.speech, str) and not args.model:
         p.error("the following arguments are required: -mod/--model (not with -s FILE.codes)")
+    if args.nested and not args.folds:
+        p.error("--nested goes with --folds, and best with --groups artist")
     settings = flags.settings_from(args, epochs=("transfer", "release"))
     plan = _plan(args)
     flags.tell_recipe(args, settings, plan.all_sections)
+    plan = _with_grid(plan, args.nested, settings)
     folder = args.path_load or flags.dataset_folder(settings, "music", args.music)
     keras_backend.import_keras()
 
@@ -84,6 +92,18 @@ def _plan(args: argparse.Namespace) -> TransferPlan:
     return TransferPlan.from_flags(
         args.model, args.speech, args.music, release=release, probe=args.probe, folds=folds
     )
+
+
+def _with_grid(plan: TransferPlan, path: Path | None, settings: Settings) -> TransferPlan:
+    """The plan, nested where there is a file of recipes."""
+    if path is None:
+        return plan
+    if plan.steps == ("probe",):
+        say(f"{_BY_ITSELF}; --nested {path} changes nothing")
+        return plan
+    from lib.transfer.recipes import read_grid
+
+    return plan.with_grid(read_grid(path, settings, ("training", *plan.all_sections)))
 
 
 def _model_flags(

@@ -39,10 +39,14 @@ class Folds:
 
 @dataclass(frozen=True)
 class Part:
-    """One fold: its number from 1 on, and the recordings of each split, as rows of the pool."""
+    """One fold: its number from 1 on, and the recordings of each split, as rows of the pool.
+
+    inner : number from 1 on of a fold inside this one, or None
+    """
 
     number: int
     rows: Mapping[str, np.ndarray]
+    inner: int | None = None
 
 
 def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> Iterator[Part]:
@@ -61,9 +65,7 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
             f"no {folds.groups} is known of any of the {len(table)} recordings: leave out "
             "--groups, or make the data set from a table with a column group"
         )
-    by = "group" if folds.groups else None
-    same = table["digest"] if "digest" in table else table["recording"]
-    together = splits.kept_together(table, by, same)
+    together = _together(table, folds)
     fold = _given(folder, table, folds.count)
     if fold is None:
         fold = splits.assign(table["quadrant"], together, shares, seed)
@@ -75,12 +77,37 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
             "another number of folds, or make the data set anew with --groups"
         )
     for number in shares:
-        rest = table[fold != number]
-        split = splits.assign(
-            rest["quadrant"], together[rest.index], splits.shares_of(0, val), seed
-        )
-        rows = {name: rest.index[split == name].to_numpy() for name in ("train", "val")}
-        yield Part(number, rows | {"test": np.flatnonzero(fold == number)})
+        yield Part(number, _rows(table, fold == number, together, val, seed))
+
+
+def divide_inner(pool: Windows, part: Part, folds: Folds, val: float, seed: int) -> Iterator[Part]:
+    """The folds inside one: of the recordings that it learns from, without those of its test.
+
+    folds : how many, and what stays together; all else as of `divide`
+    """
+    learnt = np.sort(np.concatenate([part.rows["train"], part.rows["val"]]))
+    table = pool.table.iloc[learnt].set_axis(learnt)
+    together, shares = _together(table, folds), splits.fold_shares(folds.count, len(table))
+    fold = splits.assign(table["quadrant"], together, shares, seed)
+    for number in shares:
+        rows = _rows(table, fold == number, together, val, seed)
+        yield Part(part.number, rows, inner=number)
+
+
+def _together(table: pd.DataFrame, folds: Folds) -> pd.Series:
+    """The sets of recordings that folds must not tear, as of splits.kept_together."""
+    same = table["digest"] if "digest" in table else table["recording"]
+    return splits.kept_together(table, "group" if folds.groups else None, same)
+
+
+def _rows(
+    table: pd.DataFrame, test: pd.Series, together: pd.Series, val: float, seed: int
+) -> dict[str, np.ndarray]:
+    """The recordings of each split of a fold, by the index of `table`; test : bool (n,)."""
+    rest = table[~test]
+    split = splits.assign(rest["quadrant"], together[rest.index], splits.shares_of(0, val), seed)
+    rows = {name: rest.index[split == name].to_numpy() for name in ("train", "val")}
+    return rows | {"test": table.index[test].to_numpy()}
 
 
 def _given(folder: Path, table: pd.DataFrame, count: int) -> pd.Series | None:

@@ -50,7 +50,8 @@ def train(job: Job, step: Step) -> None:
     outcome, history = _fit(job, step, trained, takes)
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
-        if job.settings["run"]["onnx"] and not step.coded:
+        inner = job.part is not None and job.part.inner
+        if job.settings["run"]["onnx"] and not step.coded and not inner:
             _export(model, new, job.settings["features"], run)
         learning_curves.curves(
             history, new / "curves.png", name.title, outcome["kept_epoch"], MEASURE, before
@@ -112,7 +113,11 @@ def _write(
     run_record.write_run(
         folder,
         step.inputs,
-        {**outcome, **({"synthetic": True} if job.synthetic else {})},
+        {
+            **outcome,
+            **({"recipe": str(job.recipe)} if job.recipe else {}),
+            **({"synthetic": True} if job.synthetic else {}),
+        },
         execution=job.machine.execution,
         began=began,
         parents=step.parents,

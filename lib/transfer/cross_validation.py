@@ -16,7 +16,14 @@ from lib.labels import MEASURE, TASKS
 from lib.transfer import test_scores
 
 
-def summarise(run: Path, parts: Sequence[Path], common: Mapping, title: str, began: float) -> dict:
+def summarise(
+    run: Path,
+    parts: Sequence[Path],
+    common: Mapping,
+    title: str,
+    began: float,
+    choices: pd.DataFrame | None = None,
+) -> dict:
     """Write what the folds of a run give together to its directory; returns the measures.
 
     Parameters
@@ -26,6 +33,7 @@ def summarise(run: Path, parts: Sequence[Path], common: Mapping, title: str, beg
     common : inputs that the folds share
     title : of the report and the figures
     began : time.time() at the start
+    choices : of a nested cross-validation, what is written to nested.csv
     """
     records = [files.read_json(part / "run.json") for part in parts]
     whole = json.loads(json.dumps(common | {"folds": [record["inputs"] for record in records]}))
@@ -39,6 +47,8 @@ def summarise(run: Path, parts: Sequence[Path], common: Mapping, title: str, beg
         histories = [run_record.read_history(part, MEASURE) for part in parts]
         if not any(history.empty for history in histories):
             learning_curves.fold_curves(histories, run / "curves.png", title, MEASURE)
+        if choices is not None:
+            files.write_text(run / run_record.NESTED, choices.to_csv(index=False))
         run_record.write_run(
             run,
             whole,

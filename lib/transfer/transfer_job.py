@@ -18,6 +18,7 @@ from lib.labels import TASKS
 from lib.seeds import Seeds
 from lib.training.batches import Take
 from lib.training.hardware import Machine
+from lib.transfer.recipes import Recipe
 from lib.transfer.transfer_plan import TransferPlan
 
 
@@ -26,7 +27,8 @@ class Job:
     """A plan with its data; `folder` is that of the music's data set, whose sound may be synthetic.
 
     In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`. `codes` are
-    those of the pool by the encoder used last, {its identity: what gives them}, for all folds.
+    those of the pool by the encoder used last, {its identity: what gives them}, for all folds. In a
+    nested one `recipe` is the one that stands in the settings.
     """
 
     plan: TransferPlan
@@ -38,12 +40,21 @@ class Job:
     synthetic: bool = False
     pool: Windows | None = None
     part: Part | None = None
+    recipe: Recipe | None = None
     codes: dict[str, Take] = field(default_factory=dict)
 
     def name(self, step: str, iteration: int) -> RunName:
-        """The run of a step; in a fold, that of the fold."""
-        fold = self.part.number if self.part else None
-        return self.plan.name(step, iteration, self.settings["run"]["tag"], fold)
+        """The run of a step; in a fold, that of the fold.
+
+        With a recipe it is named by what of that decides the step, so that recipes share what is
+        alike; only the last step of a fold is not, since it has the recipe that is chosen.
+        """
+        fold, inner = (self.part.number, self.part.inner) if self.part else (None, None)
+        name = self.plan.name(step, iteration, self.settings["run"]["tag"], fold)
+        if self.recipe is None or (inner is None and step == self.plan.steps[-1]):
+            return name
+        sections = ("training", *self.plan.sections_until(step))
+        return replace(name, inner=inner, recipe=self.recipe.within(sections).key)
 
     def path(self, name: RunName) -> Path:
         """The directory of a run."""
@@ -51,9 +62,16 @@ class Job:
 
     def of_fold(self, part: Part, iteration: int) -> Job:
         """The job of one fold, with the labels that the settings leave to an iteration."""
-        part = replace(part, rows=self._labelled(self.pool, part.rows, iteration))
+        return self.at(replace(part, rows=self._labelled(self.pool, part.rows, iteration)))
+
+    def at(self, part: Part) -> Job:
+        """The same job, on the recordings of a fold."""
         data = {name: self.pool.subset(rows) for name, rows in part.rows.items()}
         return replace(self, data=data, part=part)
+
+    def with_recipe(self, recipe: Recipe) -> Job:
+        """The same job, with the settings of a recipe."""
+        return replace(self, settings=recipe.applied(self.settings), recipe=recipe)
 
     def with_labels(self, iteration: int) -> Job:
         """The same job, with the labels that the settings leave to an iteration."""

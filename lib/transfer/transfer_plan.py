@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lib.artefacts.run_name import RunName
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from lib.datasets.code_source import CodeSource
     from lib.datasets.folds import Folds
+    from lib.transfer.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class TransferPlan:
              ("probe",)             a support vector machine per task, on the statistics of a clip
     folds  : of a cross-validation, or None: the data set's own test split
     codes  : from files, in the place of a frozen encoder's; None: the suite's encoder
+    grid   : the recipes of a nested cross-validation, of which inner folds choose one per fold
     """
 
     model: str
@@ -49,6 +51,7 @@ class TransferPlan:
     steps: tuple[str, ...]
     folds: Folds | None = None
     codes: CodeSource | None = None
+    grid: tuple[Recipe, ...] = ()
 
     @classmethod
     def from_flags(
@@ -112,9 +115,13 @@ class TransferPlan:
             music=self.music,
             iteration=iteration,
             tag=tag,
-            folds=self.folds.name if self.folds else "",
+            folds=(self.folds.name if self.folds else "") + ("_nested" if self.grid else ""),
             fold=fold,
         )
+
+    def with_grid(self, grid: tuple[Recipe, ...]) -> TransferPlan:
+        """The same plan, nested."""
+        return replace(self, grid=grid)
 
     def sections(self, step: str) -> tuple[str, ...]:
         """The sections of the settings that decide a step, beside those that decide them all."""
@@ -131,9 +138,12 @@ class TransferPlan:
     @property
     def all_sections(self) -> tuple[str, ...]:
         """The sections of the settings that decide the whole plan, each once; none of a probe."""
-        if self.steps == ("probe",):
-            return ()
-        sections = [name for step in self.steps for name in self.sections(step)]
+        return () if self.steps == ("probe",) else self.sections_until(self.steps[-1])
+
+    def sections_until(self, step: str) -> tuple[str, ...]:
+        """The sections of the settings that decide a step and those before it, each once."""
+        steps = self.steps[: self.steps.index(step) + 1]
+        sections = [name for step in steps for name in self.sections(step)]
         return tuple(dict.fromkeys(("network", *sections)))
 
     def pretrained(self, iteration: int, fold: int | None = None) -> Pretrained | None:

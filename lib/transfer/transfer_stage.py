@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 from lib import configuration
@@ -21,7 +23,7 @@ from lib.datasets.windows import Windows, budget, pooled
 from lib.labels import LANGUAGES, TASKS
 from lib.models import catalogue, emotion_heads, saved_models
 from lib.training.hardware import Machine
-from lib.transfer import classifier_run, cross_validation, frozen_codes
+from lib.transfer import classifier_run, cross_validation, frozen_codes, recipes
 from lib.transfer.transfer_job import Job, Step
 from lib.transfer.transfer_plan import Pretrained, TransferPlan
 
@@ -83,23 +85,55 @@ def _walk_labelled(job: Job, iteration: int) -> list[Path]:
 
 
 def _cross_validate(job: Job, iteration: int) -> list[Path]:
-    """One iteration of every fold, and what they give together, of each step."""
-    began, fold_runs = time.time(), []
+    """One iteration of every fold, and what they give together, of each step; of a nested one only
+    of the last, whose recipe is chosen."""
+    began, fold_runs, choices = time.time(), [], []
     share, seed = job.settings["dataset"]["val"], job.seeds(iteration).split
     for part in datasets_folds.divide(job.pool, job.plan.folds, job.folder, share, seed):
         fold = job.of_fold(part, iteration)
         sizes = ", ".join(f"{len(rows)} clips ({n})" for n, rows in fold.part.rows.items())
         say(f"fold {part.number} of {job.plan.folds.count}: {sizes}")
+        if job.plan.grid:
+            fold, choice = _choose(fold, iteration)
+            choices.append(choice)
         fold_runs.append(_walk(fold, iteration))
-    runs = []
-    for step, parts in zip(job.plan.steps, zip(*fold_runs, strict=True), strict=True):
-        name = job.name(step, iteration)
+    common, runs = {"model": job.plan.model, "iteration": iteration}, []
+    if choices:
+        grid = [str(recipe) for recipe in job.plan.grid]
+        common["nested"] = {"recipes": grid, "inner": recipes.INNER}
+    table = pd.concat(choices) if choices else None
+    steps = job.plan.steps[-1:] if choices else job.plan.steps
+    for number, step in enumerate(steps, len(job.plan.steps) - len(steps)):
+        name, parts = job.name(step, iteration), [walked[number] for walked in fold_runs]
         run = job.path(name)
         with files.locked(run):
-            common = {"model": job.plan.model, "iteration": iteration}
-            cross_validation.summarise(run, parts, common, name.title, began)
+            cross_validation.summarise(run, parts, common, name.title, began, table)
         runs.append(run)
     return runs
+
+
+def _choose(fold: Job, iteration: int) -> tuple[Job, pd.DataFrame]:
+    """The job of a fold with the recipe that its inner folds choose; and the choice, as of
+    recipes.choose."""
+    share, seed = fold.settings["dataset"]["val"], fold.seeds(iteration).split
+    folds = replace(fold.plan.folds, count=recipes.INNER)
+    parts = datasets_folds.divide_inner(fold.pool, fold.part, folds, share, seed)
+    inner, scores = [fold.at(part) for part in parts], []
+    for recipe in fold.plan.grid:
+        runs = [_walk(job.with_recipe(recipe), iteration)[-1] for job in inner]
+        scores.append([_inner_score(run) for run in runs])
+        values = ", ".join(f"{score:.3f}" for score in scores[-1])
+        say(f"fold {fold.part.number}, inner folds, quadrants per clip: {values} with {recipe}")
+    choice = recipes.choose(fold.plan.grid, scores)
+    choice.insert(0, "fold", fold.part.number)
+    recipe = fold.plan.grid[int(choice["chosen"].argmax())]
+    say(f"fold {fold.part.number}: chosen {recipe}")
+    return fold.with_recipe(recipe), choice
+
+
+def _inner_score(run: Path) -> float:
+    """Macro F1 of the quadrants per clip of a finished run."""
+    return files.read_json(run / "metrics.json")["clip"]["quadrants"]["macro_f1"]
 
 
 def _walk(job: Job, iteration: int) -> list[Path]:
@@ -111,7 +145,7 @@ def _walk(job: Job, iteration: int) -> list[Path]:
     for mode in job.plan.steps:
         step = prepare[mode](job, iteration)
         run = job.path(step.name)
-        preparing = mode != job.plan.steps[-1]
+        preparing = mode != job.plan.steps[-1] or bool(job.part and job.part.inner)
         with files.locked(run):
             if run_record.finished(run, step.inputs, job.overwrite, keep_same=preparing):
                 say(f"{run} is finished already")

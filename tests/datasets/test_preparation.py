@@ -844,7 +844,6 @@ def test_spellings_of_an_artist_are_not_torn(corpus, tmp_path, capsys):
     assert "has a group per spelling, and keeps them" in said and "is finished already" in said
     assert path.read_bytes() == before
     assert set(spellings) <= set(pd.read_csv(path)["group"])
-    # removed and made again, as the workflow does
     assert generate_dataset.main([*line, "--overwrite"]) == 0
     assert "11 artists, each on one side" in capsys.readouterr().out
     split = pd.read_csv(path)

@@ -1,0 +1,119 @@
+"""Recipes of a nested cross-validation: a grid in a text file, and the choice among its lines.
+
+A grid has a recipe per line, settings as after --set; empty lines and what follows # do not count:
+
+    # width of the heads, and how long they are trained
+    heads.units=64 transfer.epochs=10
+    heads.units=128 transfer.epochs=20
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lib import configuration
+from lib.artefacts.run_record import decisive
+from lib.configuration import Settings
+from lib.errors import UserError
+
+INNER = 3  # folds of the clips that an outer fold learns from, which choose its recipe [ours]
+FOREIGN = {"transfer.labels"}  # says which clips there are, not what is made of them
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A line of a grid; values : {section.key: value}."""
+
+    values: Mapping[str, object]
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value}" for name, value in self.values.items())
+
+    def within(self, sections: Collection[str]) -> Recipe:
+        """What of it is of these sections."""
+        kept = {n: value for n, value in self.values.items() if n.split(".")[0] in sections}
+        return Recipe(kept)
+
+    @property
+    def key(self) -> str:
+        """Eight hexadecimal digits that name it, whatever the order of its settings."""
+        text = json.dumps(self.values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+    def applied(self, settings: Settings) -> Settings:
+        """The settings with those of the recipe in their place."""
+        changed = deepcopy(settings)
+        for name, value in self.values.items():
+            section, key = name.split(".")
+            changed[section][key] = value
+        return changed
+
+
+def read_grid(path: Path, settings: Settings, sections: Collection[str]) -> tuple[Recipe, ...]:
+    """The recipes of a grid file, in its order.
+
+    sections : of the settings that decide the runs; a recipe may change no other
+
+    Raises UserError naming the line that is not a recipe, or is one of the lines above it again.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--nested {path} cannot be read: {error}") from error
+    names = {f"{section}.{key}" for section in sections for key in settings[section]} - FOREIGN
+    costs = settings["training"].keys() - decisive(settings["training"])
+    names -= {f"training.{key}" for key in costs}
+    recipes: dict[str, Recipe] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            recipe = _recipe(words, settings, names)
+        except UserError as error:
+            raise UserError(f"{path}, line {number}: {error}") from error
+        if recipe.key in recipes:
+            raise UserError(f"{path}, line {number}: the recipe {recipe} stands there twice")
+        recipes[recipe.key] = recipe
+    if len(recipes) < 2:
+        raise UserError(
+            f"{path} has {len(recipes)} recipes, of which none is to be chosen: expected two lines "
+            "or more, such as heads.units=64 transfer.epochs=10"
+        )
+    return tuple(recipes.values())
+
+
+def _recipe(words: Sequence[str], settings: Settings, names: Collection[str]) -> Recipe:
+    """The recipe of the words of a line; `names` are the settings that it may change."""
+    changed, values = deepcopy(settings), {}
+    for word in words:
+        name = word.partition("=")[0]
+        if name not in names:
+            listed = "\n  ".join(sorted(names))
+            raise UserError(f"{word} changes nothing in these runs: expected one of\n  {listed}")
+        configuration.override(changed, word)
+        section, key = name.split(".")
+        values[name] = changed[section][key]
+    configuration.check(changed)
+    return Recipe(values)
+
+
+def choose(recipes: Sequence[Recipe], scores: Sequence[Sequence[float]]) -> pd.DataFrame:
+    """The choice of a fold: a row per recipe with its mean score, whether it is chosen (the highest
+    mean, of equals the first), and its score on each inner fold.
+
+    scores : of each recipe, of each inner fold, macro F1 of the quadrants per clip
+    """
+    table = pd.DataFrame(scores, columns=[f"inner_{n}" for n in range(1, len(scores[0]) + 1)])
+    mean = table.mean(axis=1)
+    about = {"recipe": list(map(str, recipes)), "macro_f1": mean}
+    about["chosen"] = np.arange(len(table)) == mean.argmax()
+    return pd.DataFrame(about).join(table)
