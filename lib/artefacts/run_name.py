@@ -142,6 +142,12 @@ def folds_of(run: Path) -> list[Path]:
     return sorted(folds, key=lambda path: int(path.name.removeprefix("fold_")))
 
 
+def only_prepares(run: Path) -> bool:
+    """Whether a directory has no run of its own, only what nested released runs go on from."""
+    own = any((part / "run.json").is_file() for part in (run, *folds_of(run)))
+    return not own and any(run.glob("fold_*/recipe_*"))
+
+
 def iterations_of(run: Path) -> list[Path]:
     """All iterations of a run, or of an authors' file; empty where it is none."""
     name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", run.name)

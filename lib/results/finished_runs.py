@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lib.artefacts import files, run_record
-from lib.artefacts.run_name import RunName, transfers
+from lib.artefacts.run_name import RunName, only_prepares, transfers
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions_table
 from lib.labels import SHORT, TASKS
@@ -23,9 +23,11 @@ from lib.models.catalogue import name_codes, title, titles
 from lib.results import provenance
 
 LEVELS = ("window", "clip")
-MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch", "probe": "SVM"}
+NESTED = " (nested)"  # the recipe, of a machine its C, is chosen on inner folds
+MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch"}
+MODES |= {"probe": f"SVM{NESTED}"}
 KEYS = ["model", "mode", "speech", "music"]
-FOLD_COLUMNS = [*KEYS, "protocol", "iteration", "level", "task", "folds", "mean", "sd"]
+FOLD_COLUMNS = [*KEYS, "protocol", "nested", "iteration", "level", "task", "folds", "mean", "sd"]
 Key = tuple[str, str, str, str]
 
 
@@ -87,6 +89,8 @@ def collect(models: Path) -> FinishedRuns:
     runs: dict[Key, dict[int, _Run]] = {}
     folds, behind, notes = [], [], []
     for path in transfers(models):
+        if only_prepares(path):
+            continue
         try:
             name = RunName.parse(path)
             run = _read(path, name)
@@ -165,7 +169,7 @@ def _read(path: Path, name: RunName | None) -> _Run:
     predictions = path / predictions_table.PREDICTIONS
     if not predictions.is_file():  # converted from the authors' files
         raise UserError(f"it has no {predictions.name}")
-    run_record.check_files(path, record, [predictions.name])
+    run_record.check_files(path, record, [predictions.name, run_record.NESTED])
     table = predictions_table.read(predictions)
     _name_codes(name.model, record)
     row = provenance.row(_below(path), record, files.file_hash(predictions))
@@ -194,7 +198,7 @@ def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
     for level, tasks in levels.items():
         for task, measures in tasks.items():
             f1 = measures["macro_f1"]
-            about = (*key_of(name), name.folds, name.iteration, level, task)
+            about = (*key_of(name), name.folds, name.nested, name.iteration, level, task)
             values = (*about, len(f1["folds"]), f1["mean"], f1["sd"])
             rows.append(dict(zip(FOLD_COLUMNS, values, strict=True)))
     return rows

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from lib.labels import SHORT
 from lib.models.catalogue import title
-from lib.results.finished_runs import LEVELS, MODES
+from lib.results.finished_runs import LEVELS, MODES, NESTED
 from lib.results.table2 import Results
 
 TEMPLATES = Environment(
@@ -127,7 +127,8 @@ def filled(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
     for row in table.to_dict("records"):
         row["bold"] = "**" if row.get("all_low", 0) > 0 or row.get("all_high", 0) < 0 else ""
         row["pair"] = _pair(row.get("speech"), row["music"])
-        row["mode"] = (MODES | {"chance": ""}).get(row["mode"], row["mode"])
+        mark = NESTED if row.get("nested") and row["mode"] != "probe" else ""
+        row["mode"] = (MODES | {"chance": ""}).get(row["mode"], row["mode"]) + mark
         row["encoder"] = title(row["model"])
         cells = {head: form.format_map(row) for head, form in columns.items()}
         cells = {head: re.sub(r" ± nan| \(nan\)| \[0\]", "", text) for head, text in cells.items()}

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,27 @@ def test_places():
         "models_trans/speech_own_2_music_eng/model_cpc.probe.few.artist_folds_3.it_12/fold_2": (
             RunName("model_cpc", "probe", "u", "e", 12, "few", "artist_folds_3", 2)
         ),
+        "models_trans/speech_none_2_music_eng/model_cnn.artist_folds_3_nested.it_0": RunName(
+            "model_cnn", "scratch", "n", "e", folds="artist_folds_3_nested"
+        ),
+        "models_trans/speech_none_2_music_eng/model_cpc.full.folds_9_nested.it_1/fold_2": RunName(
+            "model_cpc", "full", "n", "e", 1, folds="folds_9_nested", fold=2
+        ),
     }
+    recipe = RunName(
+        "model_cpc", "feat_ext", "n", "e", folds="folds_9_nested", fold=2, recipe="0123abcd"
+    )
+    run = "models_trans/speech_none_2_music_eng/model_cpc.feat_ext.folds_9_nested.it_0"
+    names[f"{run}/fold_2/recipe_0123abcd"] = recipe
+    names[f"{run}/fold_2/inner_3/recipe_0123abcd"] = replace(recipe, inner=3)
     for place, name in names.items():
         assert name.path("m").as_posix() == f"m/{place}"
         assert RunName.parse(name.path("/some/where")) == name == RunName.parse(place)
-    assert name.title == (
-        "speech_own_2_music_eng, model_cpc.probe.few.artist_folds_3.it_12, fold 2"
-    )
+    titled = [name.title for name in names.values()]
+    assert "speech_own_2_music_eng, model_cpc.probe.few.artist_folds_3.it_12, fold 2" in titled
+    assert titled[-1].endswith("it_0, fold 2, inner fold 3, recipe 0123abcd")
+    assert replace(recipe, inner=3).of_fold(None) == recipe.of_fold(1).of_fold(None)
+    assert [name.nested for name in names.values()] == [False] * 5 + [True] * 5
 
 
 @pytest.mark.parametrize(
@@ -54,6 +69,10 @@ def test_places():
         "models_trans/speech_eng_2_music_eng/model_cnn.full.full.it_0",
         "models_trans/speech_eng_2_music_eng/model_cnn.it_0.best.hdf5",
         "models_trans/speech_eng_2_music_eng/model_cnn.it_0/fold_0",
+        "models_trans/speech_eng_2_music_eng/model_cnn.folds_3_nested.it_0/fold_1/inner_1",
+        "models_trans/speech_eng_2_music_eng/model_cnn.folds_3_nested.it_0/recipe_0123abcd",
+        "models_trans/speech_eng_2_music_eng/model_cnn.folds_3_nested.it_0/fold_1/recipe_x",
+        "models_trans/speech_eng_2_music_eng/model_cnn.nested_folds_3.it_0/fold_1/recipe_0123abcg",
         "models/speech/english/model_cpc.full.it_0",
         "models_trans/shipped",
     ],
