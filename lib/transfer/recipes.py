@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +30,10 @@ FOREIGN = {"transfer.labels"}  # says which clips there are, not what is made of
 
 @dataclass(frozen=True)
 class Recipe:
-    """A line of a grid; values : {section.key: value}."""
+    """A line of a grid; values : {section.key: value}; usual : their values without it."""
 
     values: Mapping[str, object]
+    usual: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return " ".join(f"{name}={value}" for name, value in self.values.items())
@@ -40,12 +41,13 @@ class Recipe:
     def within(self, sections: Collection[str]) -> Recipe:
         """What of it is of these sections."""
         kept = {n: value for n, value in self.values.items() if n.split(".")[0] in sections}
-        return Recipe(kept)
+        return Recipe(kept, self.usual)
 
     @property
     def key(self) -> str:
-        """Eight hexadecimal digits that name it, whatever the order of its settings."""
-        text = json.dumps(self.values, sort_keys=True)
+        """Eight hexadecimal digits that name what it changes, in whatever order and words."""
+        changed = {name: v for name, v in self.values.items() if self.usual.get(name) != v}
+        text = json.dumps(changed, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def applied(self, settings: Settings) -> Settings:
@@ -93,7 +95,7 @@ def read_grid(path: Path, settings: Settings, sections: Collection[str]) -> tupl
 
 def _recipe(words: Sequence[str], settings: Settings, names: Collection[str]) -> Recipe:
     """The recipe of the words of a line; `names` are the settings that it may change."""
-    changed, values = deepcopy(settings), {}
+    changed, values, usual = deepcopy(settings), {}, {}
     for word in words:
         name = word.partition("=")[0]
         if name not in names:
@@ -101,9 +103,9 @@ def _recipe(words: Sequence[str], settings: Settings, names: Collection[str]) ->
             raise UserError(f"{word} changes nothing in these runs: expected one of\n  {listed}")
         configuration.override(changed, word)
         section, key = name.split(".")
-        values[name] = changed[section][key]
+        values[name], usual[name] = changed[section][key], settings[section][key]
     configuration.check(changed)
-    return Recipe(values)
+    return Recipe(values, usual)
 
 
 def choose(recipes: Sequence[Recipe], scores: Sequence[Sequence[float]]) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 import json
 import shutil
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,11 +21,12 @@ from lib.artefacts.run_name import RunName
 from lib.datasets import folds
 from lib.datasets.folds import Folds
 from lib.errors import UserError
+from lib.figures import test_figures
 from lib.labels import TASKS
 from lib.transfer import classifier_run, recipes
 
-LINE = "-s n -m e -mod model_cpc_nce -rel n --folds 2 --groups artist --set network.maps=4".split()
-CPC = "-s e -m e -mod model_cpc --folds 2 --groups artist"
+LINE = "-s n -m e -mod model_cpc_nce -rel n --folds 2 --set network.maps=4".split()
+CPC = "-s e -m e -mod model_cpc --folds 2"
 RIGHT = {16: 0.3, 32: 0.95, 64: 0.6}  # share of the windows that heads so wide tell rightly
 SECTIONS = ("training", "network", "heads", "transfer", "augment")
 
@@ -59,6 +62,8 @@ def trained(pipeline, tmp_path, monkeypatch):
             classifier_run._write(job, step, new, probabilities, {}, time.time())
 
     monkeypatch.setattr(classifier_run, "train", train)
+    for figure in ("confusions", "reliability"):
+        monkeypatch.setattr(test_figures, figure, lambda *_: None)
     return calls
 
 
@@ -66,18 +71,14 @@ def names(calls):
     return [str(step.name).split("_eng/")[1] for _, step in calls]
 
 
-def test_inner_folds_are_of_the_clips_that_the_outer_one_learns_from(pipeline):
-    from lib.datasets import dataset_file
-    from lib.datasets.windows import pooled
-
-    folder = pipeline.data / "features/music/english"
-    data = dataset_file.read_folder(
-        folder, ("train", "val", "test"), dict(defaults.features), "music", "english"
-    )
-    pool = pooled(list(data.values()))
-    for part in folds.divide(pool, Folds(2, "artist"), folder, 0.15, 0):
+def test_inner_folds_are_of_the_clips_that_the_outer_one_learns_from(tmp_path):
+    table = pd.DataFrame({"recording": [f"r{i:02d}" for i in range(96)]})
+    table["group"] = [f"artist {i // 3}" for i in range(96)]
+    table["quadrant"] = ["Q1", "Q2", "Q3", "Q4"] * 24
+    pool, artists = SimpleNamespace(table=table), Folds(3, "artist")
+    for part in folds.divide(pool, Folds(2, "artist"), tmp_path, 0.15, 0):
         learnt = np.sort(np.concatenate([part.rows["train"], part.rows["val"]]))
-        inner = list(folds.divide_inner(pool, part, Folds(3, "artist"), 0.15, 0))
+        inner = list(folds.divide_inner(pool, part, artists, 0.15, 0))
         assert [(i.number, i.inner) for i in inner] == [(part.number, n) for n in (1, 2, 3)]
         tested = np.concatenate([i.rows["test"] for i in inner])
         np.testing.assert_array_equal(np.sort(tested), learnt)
@@ -87,7 +88,7 @@ def test_inner_folds_are_of_the_clips_that_the_outer_one_learns_from(pipeline):
             split = pd.Series("", learnt)
             for name, numbers in i.rows.items():
                 split[numbers] = name
-            assert split.groupby(pool.table["group"][learnt]).nunique().max() == 1
+            assert split.groupby(table["group"][learnt]).nunique().max() == 1
 
 
 def test_the_best_recipe_of_the_inner_folds_is_scored_outside(trained, grid, tmp_path, capsys):
@@ -97,7 +98,7 @@ def test_the_best_recipe_of_the_inner_folds_is_scored_outside(trained, grid, tmp
     assert said.count("chosen heads.units=32") == 2 and "2 folds, macro F1 per clip" in said
     assert len(trained) == 2 * (3 * recipes.INNER + 1)
     pair = tmp_path / "models/models_trans/speech_none_2_music_eng"
-    run = pair / "model_cpc_nce.feat_ext.artist_folds_2_nested.it_0"
+    run = pair / "model_cpc_nce.feat_ext.folds_2_nested.it_0"
     outer = [(job, step) for job, step in trained if step.name.inner is None]
     assert names(outer) == [f"{run.name}/fold_{number}" for number in (1, 2)]
     for job, step in trained:
@@ -126,7 +127,7 @@ def test_what_is_trained_is_found_again(trained, grid, tmp_path, capsys):
     first = grid("heads.units=16\nheads.units=32\n")
     assert trans_train_cpc_multi.main([*LINE, *first]) == 0
     runs = tmp_path / "models/models_trans/speech_none_2_music_eng"
-    run = runs / "model_cpc_nce.feat_ext.artist_folds_2_nested.it_0"
+    run = runs / "model_cpc_nce.feat_ext.folds_2_nested.it_0"
     before = (run / "nested.csv").read_text()
     trained.clear()
     assert trans_train_cpc_multi.main([*LINE, *first]) == 0
@@ -164,7 +165,7 @@ def test_recipes_of_a_released_run_share_their_frozen_step(
     inner = [step.name.mode for _, step in trained if step.name.inner]
     assert inner.count("feat_ext") == 2 * 2 * recipes.INNER
     assert inner.count("full") == 2 * 3 * recipes.INNER
-    key, outer = recipes.Recipe({"heads.units": 32}).key, "artist_folds_2_nested.it_0/fold"
+    key, outer = recipes.Recipe({"heads.units": 32}).key, "folds_2_nested.it_0/fold"
     assert names(call for call in trained if call[1].name.inner is None) == [
         f"model_cpc.feat_ext.{outer}_1/recipe_{key}",
         f"model_cpc.full.{outer}_1",
@@ -193,15 +194,15 @@ def test_tables_say_what_is_nested(trained, grid, tmp_path, capsys):
     out = tmp_path / "results"
     assert results_table.main(["--out", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "CPC-NCE    Feat. Ext. (nested)  (no speech) eng   artist_folds_2_nested" in said
-    assert "CPC-NCE    Feat. Ext.           (no speech) eng   artist_folds_2 " in said
+    assert "CPC-NCE    Feat. Ext. (nested)  (no speech) eng   folds_2_nested" in said
+    assert "CPC-NCE    Feat. Ext.           (no speech) eng   folds_2 " in said
     for page in ("table.md", "report.html"):
         assert "(nested): the recipe of each fold" in (out / page).read_text()
     nested = pd.read_csv(out / "folds.csv").groupby("protocol")["nested"].unique()
-    assert nested["artist_folds_2_nested"] == [True] and nested["artist_folds_2"] == [False]
+    assert nested["folds_2_nested"] == [True] and nested["folds_2"] == [False]
     assert results_table.main(["--out", str(out), "--check"]) == 0
     run = tmp_path / "models/models_trans/speech_none_2_music_eng"
-    path = run / "model_cpc_nce.feat_ext.artist_folds_2_nested.it_0/nested.csv"
+    path = run / "model_cpc_nce.feat_ext.folds_2_nested.it_0/nested.csv"
     path.write_text(path.read_text().replace("True", "False"))
     assert results_table.main(["--out", str(out), "--check"]) == 2
     assert "gone: " in capsys.readouterr().err
@@ -276,10 +277,10 @@ def test_a_nested_line_trains_from_scratch_and_released(pipeline, grid, tmp_path
     shutil.copytree(pipeline.models / "models", models / "models")
     monkeypatch.setattr(defaults, "path_to_models", str(models))
     flags = [*grid("heads.units=16\nheads.units=32\n"), *SMALL, "--epochs", "1"]
-    scratch = "-s n -m e -mod model_cnn -rel n --folds 2 --groups artist".split()
+    scratch = "-s n -m e -mod model_cnn -rel n --folds 2".split()
     assert trans_train_denoise_multi.main([*scratch, *flags]) == 0
     assert trans_train_cpc_multi.main([*f"{CPC} -rel y".split(), *flags]) == 0
     for place in ("none_2_music_eng/model_cnn", "eng_2_music_eng/model_cpc.full"):
-        run = models / f"models_trans/speech_{place}.artist_folds_2_nested.it_0"
+        run = models / f"models_trans/speech_{place}.folds_2_nested.it_0"
         assert (run / "nested.csv").is_file() and (run / "fold_2/model.keras").is_file()
         assert len(list(run.glob("fold_*/inner_*/recipe_*/model.keras"))) == 2 * 3 * 2
