@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, as_completed, wait
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +24,7 @@ from tqdm import tqdm
 from lib.artefacts import files, run_record
 from lib.console import native_messages_aside, say
 from lib.errors import UserError
-from lib.features import extraction_shards
+from lib.features import extraction_shards, worker_processes
 from lib.features.extraction_shards import FILE, Shard
 from lib.features.frame_packing import digest
 
@@ -159,34 +156,13 @@ def _in_processes(
     rows: list[dict], extractor: Callable, folder: Path, workers: int
 ) -> Iterator[dict]:
     """Entries of the recordings, extracted by worker processes, each with its shard."""
-    context = multiprocessing.get_context("forkserver")
-    # imported once for all workers
-    context.set_forkserver_preload([extraction_shards.__name__, "librosa.filters"])
-    pool = ProcessPoolExecutor(
-        workers, context, initializer=extraction_shards.begin_worker, initargs=(folder, extractor)
+    return worker_processes.results(
+        extraction_shards.work,
+        _jobs(rows),
+        workers,
+        begin=partial(extraction_shards.begin_worker, folder, extractor),
+        preload=[extraction_shards.__name__, "librosa.filters"],
     )
-    try:
-        yield from _bounded(partial(pool.submit, extraction_shards.work), _jobs(rows), 2 * workers)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process died (was it killed for memory?): what is extracted is kept; run "
-            "the same line again, with fewer workers (--set dataset.workers=1)"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)  # waits for the jobs that run
-
-
-def _bounded(submit: Callable, jobs: Iterable, most: int) -> Iterator[dict]:
-    """Results of jobs as they come, `most` submitted ahead."""
-    running = set()
-    for job in jobs:
-        running.add(submit(job))
-        if len(running) >= most:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield from future.result()
-    for future in as_completed(running):
-        yield from future.result()
 
 
 def _jobs(rows: Iterable[dict], size: int = JOB_BYTES) -> Iterator[list[dict]]:

@@ -11,18 +11,15 @@ A line is written after its frames, so a process that is killed leaves whole rec
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import secrets
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from lib.artefacts.files import file_hash
-from lib.features import audio_decoding
+from lib.features import audio_decoding, worker_processes
 from lib.features.frame_packing import Packing, digest
 
 FILE = ("path", "bytes", "modified")  # what tells whether a file is the one that was extracted
@@ -110,15 +107,9 @@ def begin_worker(folder: Path, extractor: Callable) -> None:
     global _shard, _extractor  # a worker's own, for its lifetime
     _shard, _extractor = Shard(folder), extractor
     keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker_processes.end_with_parent()
 
 
 def work(rows: Iterable[Mapping]) -> list[dict]:
     """Extract some recordings in a worker process, to its shard. Returns their entries."""
     return [_shard.add(*_extractor(row)) for row in rows]
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)

@@ -72,6 +72,26 @@ def log_mel_frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[
         rest = rest[len(framed) * hop :]
 
 
+def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Iterator[np.ndarray]:
+    """Windows of frames that come in blocks : float32 (n, n_mels).
+
+    Returns windows : float32 (up to size, n_mels, length, 1), `hop` frames apart, as many as fit.
+    """
+    windows = _windows(frames, length, hop)
+    while batch := list(itertools.islice(windows, size)):
+        yield np.stack(batch)[..., None]
+
+
+def _windows(frames: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:
+    rest, start = None, 0  # frames that are still needed, and where the next window starts in them
+    for block in frames:
+        rest = block if rest is None else np.concatenate([rest, block])
+        while start + length <= len(rest):
+            yield rest[start : start + length].T
+            start += hop
+        rest, start = rest[start:], max(0, start - len(rest))
+
+
 def _mel(framed: np.ndarray, features: Mapping) -> np.ndarray:
     """Mel magnitudes : float32 (n, n_mels) of frames of samples : float32 (n, n_fft)."""
     mel, norm = _transform(framed, _bank(features, np.float32))

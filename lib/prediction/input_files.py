@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lib.console import say
-from lib.errors import one_line
-from lib.labels import SOUND
+from lib.corpora.sound_folders import sound_files_below
 
 LONGEST = 255 - len(".json")  # bytes of the name of an output without its suffix
 SUMMARY = "summary.csv"
@@ -54,7 +53,7 @@ def inputs(
                 shutil.copyfileobj(stream, file)
             sources.append((path, Path("stdin"), text))
         elif path.is_dir():
-            inside, unread = _sound_files(path, report)
+            inside, unread = sound_files_below(path, report)
             sources += [(file, file.relative_to(path), str(file)) for file in inside]
             failed += unread
         else:
@@ -80,28 +79,3 @@ def _short(stem: str) -> str:
         return stem
     kept = name[: LONGEST - 9].decode("utf-8", "ignore")
     return str(path.with_name(f"{kept}-{hashlib.sha256(name).hexdigest()[:8]}"))
-
-
-def _sound_files(folder: Path, report: Callable) -> tuple[list[Path], list[str]]:
-    """The sound files below a folder, by their suffix, and messages on what cannot be read.
-
-    Links to folders are followed, each folder once; what is hidden is left out.
-    """
-    files, errors, seen = [], [], set()
-    for where, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
-        seen.add(os.path.realpath(where))
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if name[0] != "." and os.path.realpath(Path(where, name)) not in seen
-        ]
-        files += [Path(where, name) for name in names if name[0] != "."]
-    failed = [f"{one_line(error.filename)}: {error.strerror}" for error in errors]
-    sound = sorted(path for path in files if path.suffix.lower() in SOUND)
-    if not sound:
-        failed.append(f"{folder}: no sound files in this folder ({' '.join(SOUND)})")
-    elif others := len(files) - len(sound):
-        suffixes = {path.suffix.lower() or "no suffix" for path in files} - {*SOUND}
-        kinds = ", ".join(sorted(suffixes))
-        report(f"passed over in {folder}: {others} files that are no sound ({kinds})")
-    return sound, failed

@@ -13,8 +13,7 @@ valence follow from those. With several models, probabilities are averaged first
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from lib import configuration
 from lib.artefacts import run_record
 from lib.errors import UserError
 from lib.features import audio_decoding
+from lib.features.log_mel import cut
 from lib.labels import QUADRANTS, TASKS, columns_of
 from lib.models import classifiers
 from lib.models.classifiers import Classifier
@@ -150,26 +150,6 @@ class Predictor:
         """Probabilities : {task: float32 (n, classes)} of windows (n, n_mels, length, 1)."""
         outputs = [classifier.predict(windows) for classifier in self.classifiers]
         return {task: np.mean([output[task] for output in outputs], axis=0) for task in TASKS}
-
-
-def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Iterator[np.ndarray]:
-    """Windows of frames that come in blocks : float32 (n, n_mels).
-
-    Returns windows : float32 (up to size, n_mels, length, 1), `hop` frames apart, as many as fit.
-    """
-    windows = _windows(frames, length, hop)
-    while batch := list(itertools.islice(windows, size)):
-        yield np.stack(batch)[..., None]
-
-
-def _windows(frames: Iterable[np.ndarray], length: int, hop: int) -> Iterator[np.ndarray]:
-    rest, start = None, 0  # frames that are still needed, and where the next window starts in them
-    for block in frames:
-        rest = block if rest is None else np.concatenate([rest, block])
-        while start + length <= len(rest):
-            yield rest[start : start + length].T
-            start += hop
-        rest, start = rest[start:], max(0, start - len(rest))
 
 
 @lru_cache(maxsize=1)

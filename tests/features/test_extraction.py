@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from lib.errors import UserError
-from lib.features import extraction, extraction_shards
+from lib.features import extraction, extraction_shards, worker_processes
 from lib.features.frame_packing import Packing
 
 
@@ -96,7 +96,7 @@ def test_no_more_jobs_run_than_are_asked_for():
         return running[-1][0]
 
     results = []
-    for result in extraction._bounded(submit, range(10), 3):
+    for result in worker_processes.bounded(submit, range(10), 3):
         results.append(result)
         if len(results) == 8:
             for future, job in running:

@@ -24,7 +24,7 @@ from lib.features import audio_decoding, log_mel
 from lib.features.audio_decoding import UnusableRecording
 from lib.labels import QUADRANTS, TASKS, columns_of
 from lib.models import classifiers
-from lib.prediction import output_files, prediction_stage, predictor
+from lib.prediction import output_files, prediction_stage
 from lib.prediction.predictor import Predictor, predict_file
 
 PAIR = "models_trans/speech_eng_2_music_eng"
@@ -54,7 +54,7 @@ def test_windows_cut_from_a_stream_are_those_of_the_whole(n, length, hop, size):
     frames = rng.normal(size=(n, 8)).astype(np.float32)
     ends = np.sort(rng.integers(0, n + 1, 9))
     blocks = np.split(frames, ends)
-    parts = list(predictor.cut(blocks, length, hop, size))
+    parts = list(log_mel.cut(blocks, length, hop, size))
     starts = log_mel.window_starts(n, length, hop)
     expected = [frames[s : s + length].T[..., None] for s in starts]
     assert sum(map(len, parts)) == len(starts)

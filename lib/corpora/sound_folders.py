@@ -1,0 +1,35 @@
+"""The sound files below a folder of anybody's. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from lib.errors import one_line
+from lib.labels import SOUND
+
+
+def sound_files_below(folder: Path, report: Callable) -> tuple[list[Path], list[str]]:
+    """The sound files below a folder, by their suffix, and messages on what cannot be read.
+
+    Links to folders are followed, each folder once; what is hidden is left out.
+    """
+    files, errors, seen = [], [], set()
+    for where, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
+        seen.add(os.path.realpath(where))
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if name[0] != "." and os.path.realpath(Path(where, name)) not in seen
+        ]
+        files += [Path(where, name) for name in names if name[0] != "."]
+    failed = [f"{one_line(error.filename)}: {error.strerror}" for error in errors]
+    sound = sorted(path for path in files if path.suffix.lower() in SOUND)
+    if not sound:
+        failed.append(f"{folder}: no sound files in this folder ({' '.join(SOUND)})")
+    elif others := len(files) - len(sound):
+        suffixes = {path.suffix.lower() or "no suffix" for path in files} - {*SOUND}
+        kinds = ", ".join(sorted(suffixes))
+        report(f"passed over in {folder}: {others} files that are no sound ({kinds})")
+    return sound, failed
