@@ -15,7 +15,7 @@ FLOORS = (  # a name that ends in "/" is a package, any other a file of lib/ its
     {"corpora/", "features/", "models/", "evaluation/", "figures/"},
     {"datasets/"},
     {"training/"},
-    {"pretraining/", "transfer/", "prediction/", "results/"},
+    {"embedding/", "pretraining/", "transfer/", "prediction/", "results/"},
     {"experiments/"},
     {"command_line/", "legacy"},
 )

@@ -15,7 +15,7 @@ from lib.labels import CODES, LANGUAGES, SOURCES
 
 _ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
 _EPOCHS = "at most so many epochs (1, 2, …)"
-_SET = "any line of settings.py, for this run; may be repeated"
+SET = "any line of settings.py, for this run; may be repeated"
 
 
 def plain_parser(docstring: str | None) -> argparse.ArgumentParser:
@@ -34,7 +34,7 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
     p.add_argument("--overwrite", action="store_true", help="replace what stands there")
     p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
     p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
-    p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=_SET)
+    p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=SET)
     return p
 
 
@@ -82,7 +82,7 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
     for key in ("deterministic", "tensorboard"):
         if getattr(args, key, False):
             settings["training"][key] = True
-    if args.epochs is not None:
+    if getattr(args, "epochs", None) is not None:
         for section in epochs:
             settings[section]["epochs"] = args.epochs
     configuration.check(settings)

@@ -1,0 +1,199 @@
+"""The embedding stage: recordings -> a codes file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import joblib
+import numpy as np
+from tqdm import tqdm
+
+from lib.artefacts import files
+from lib.console import native_messages_aside, say
+from lib.corpora import catalogue
+from lib.corpora.csv_tables import refuse
+from lib.corpora.recording_names import is_utf8
+from lib.corpora.recordings import check_suffixes, sound_files_below
+from lib.datasets import codes_file
+from lib.datasets.codes_file import About, CodesOf
+from lib.embedding.encoder import Encode, Encoder
+from lib.errors import UserError, one_line
+from lib.features import audio_decoding, worker_processes
+
+WORTH = 8  # recordings that make another process worth its start [ours]
+Outcome = CodesOf | tuple[str, str]  # or a recording and why it has no codes
+
+
+def recordings_of_corpus(kind: str, language: str, data: Path) -> dict[str, Path]:
+    """{id, as in split.csv: sound file} of a corpus; arguments and errors as of read_corpus."""
+    table = catalogue.read_corpus(kind, language, data)
+    return dict(zip(table["recording"], map(Path, table["path"]), strict=True))
+
+
+def recordings_of_folder(folder: Path) -> dict[str, Path]:
+    """{path below the folder without suffix: sound file} of all sound files below a folder.
+
+    Raises UserError when there are none, or two have one name.
+    """
+    if not folder.is_dir():
+        raise UserError(f"-i {folder} is no folder: expected one that holds sound files")
+    paths, failed = sound_files_below(folder, say)
+    if failed:
+        raise UserError("; ".join(failed))
+    unreadable = [ascii(path.name) for path in paths if not is_utf8(path)]
+    refuse(unreadable, f"{folder} has file names that are not UTF-8", "rename them")
+    names = [path.relative_to(folder).with_suffix("").as_posix() for path in paths]
+    check_suffixes(paths, names, folder)
+    return dict(zip(names, paths, strict=True))
+
+
+def embed(
+    encoder: Encoder,
+    recordings: Mapping[str, Path],
+    target: Path,
+    *,
+    max_cut: float,
+    workers: int = 0,
+    overwrite: bool = False,
+) -> None:
+    """Write the codes of recordings to a codes file.
+
+    Parameters
+    ----------
+    recordings : {id: sound file}, in the order of the file
+    target : the codes file; an unfinished one goes on
+    max_cut : share of the length that a file's header promises that may be missing
+    workers : processes, where an encoder wants them; 0: one per core as far as it is worth it
+    overwrite : replace other codes that stand there
+
+    Raises UserError when another file stands there, and, after all others are written, when
+    recordings could not be used.
+    """
+    about = replace(encoder.about, description=_description(encoder, recordings))
+    if not overwrite and _stands(target, about, recordings):
+        return
+    files.make_folder(target.parent)
+    lost: dict[str, str] = {}
+
+    def make(left: list[str]) -> Iterator[CodesOf]:
+        if len(left) < len(recordings):
+            say(f"going on: {len(recordings) - len(left)} of {len(recordings)} recordings are done")
+        rows = [(name, recordings[name]) for name in left]
+        number = min(workers or joblib.cpu_count(), 1 + len(rows) // WORTH)
+        results = _results(rows, encoder, max_cut, number if encoder.processes else 1)
+        with (
+            native_messages_aside() as errors,
+            contextlib.closing(results),
+            tqdm(
+                results, "codes", len(rows), unit=" recordings", disable=None, file=errors
+            ) as outcomes,
+        ):
+            for outcome in outcomes:
+                if isinstance(outcome, CodesOf):
+                    yield outcome
+                else:
+                    lost.update([outcome])
+
+    try:
+        codes_file.write(target, about, list(recordings), make)
+    except UserError:
+        if len(lost) == len(recordings):
+            raise _unusable(lost, len(recordings)) from None
+        raise
+    say(f"{target}: {len(recordings) - len(lost)} recordings, one line per {about.per}")
+    if lost:
+        raise _unusable(lost, len(recordings))
+
+
+def _unusable(lost: Mapping[str, str], total: int) -> UserError:
+    lines = [f"{one_line(name)}: {reason}" for name, reason in lost.items()]
+    return UserError(
+        f"{len(lost)} of {total} recordings could not be used:\n  " + "\n  ".join(lines)
+    )
+
+
+def _description(encoder: Encoder, recordings: Mapping[str, Path]) -> str:
+    """What made the codes, and of what: other recordings are another file."""
+    sizes = [(name, os.stat(path).st_size) for name, path in recordings.items() if path.is_file()]
+    mark = hashlib.sha256(json.dumps([list(recordings), sizes]).encode()).hexdigest()[:16]
+    return (
+        f"{encoder.about.description}; mono at {encoder.rate} Hz, divided by its peak; "
+        f"{len(recordings)} recordings (names and sizes: {mark})"
+    )
+
+
+def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
+    """Whether these codes are there already; UserError if others are, or some are missing."""
+    if not target.exists():
+        return False
+    stored = codes_file.read(target)
+    if stored.about != about:
+        differ = [key for key, value in vars(about).items() if vars(stored.about)[key] != value]
+        raise UserError(
+            f"{target} holds other codes ({', '.join(differ)} differ): write elsewhere with -o, or "
+            "replace it with --overwrite"
+        )
+    missing = [name for name in recordings if name not in set(stored.recordings)]
+    refuse(missing, f"{target} is finished without recordings that could not be used", "mend them")
+    say(f"{target} is finished already; --overwrite makes it again")
+    return True
+
+
+def _results(
+    rows: list[tuple[str, Path]], encoder: Encoder, max_cut: float, workers: int
+) -> Iterator[Outcome]:
+    """What came of each recording, here or, with more than one of them, in worker processes."""
+    if workers == 1:
+        yield from map(partial(_encode, encoder, encoder.load(), max_cut), rows)
+    else:
+        yield from worker_processes.results(
+            _work, rows, workers, begin=partial(_begin_worker, encoder, max_cut), preload=[__name__]
+        )
+
+
+def _begin_worker(encoder: Encoder, max_cut: float) -> None:
+    global _worker  # a worker's own, for its lifetime
+    worker_processes.end_with_parent()
+    _worker = partial(_encode, encoder, encoder.load(), max_cut)
+
+
+def _work(row: tuple[str, Path]) -> list[Outcome]:
+    return [_worker(row)]
+
+
+def _encode(encoder: Encoder, encode: Encode, max_cut: float, row: tuple[str, Path]) -> Outcome:
+    name, path = row
+    try:
+        with audio_decoding.decoded(path, encoder.rate, max_cut) as sound:
+            codes = _on_disk(encode(sound))
+            return CodesOf(name, codes, encoder.start_seconds(len(codes), sound.seconds))
+    except audio_decoding.UnusableRecording as reason:
+        return name, str(reason)
+    except UserError as error:
+        raise UserError(f"{one_line(name)}: {error}") from error
+
+
+def _on_disk(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """Codes : float32 (n, d), in a file that goes with them: those of hours are not held.
+
+    Raises UnusableRecording where there are none, or one is not a finite number.
+    """
+    width = 0
+    with tempfile.TemporaryFile() as file:
+        for block in blocks:
+            if not np.isfinite(block).all():
+                raise audio_decoding.UnusableRecording("its codes are not finite numbers")
+            width = block.shape[1]
+            file.write(np.ascontiguousarray(block, np.float32).data)
+        file.flush()
+        if not width:
+            raise audio_decoding.UnusableRecording("shorter than one window of the encoder")
+        return np.asarray(np.memmap(file, np.float32, "r").reshape(-1, width))
