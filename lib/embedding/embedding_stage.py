@@ -87,8 +87,8 @@ def embed(
         if len(left) < len(recordings):
             say(f"going on: {len(recordings) - len(left)} of {len(recordings)} recordings are done")
         rows = [(name, recordings[name]) for name in left]
-        number = min(workers or joblib.cpu_count(), 1 + len(rows) // WORTH)
-        results = _results(rows, encoder, max_cut, number if encoder.processes else 1)
+        number = workers or min(joblib.cpu_count(), 1 + len(rows) // WORTH)
+        results = _results(rows, encoder, max_cut, number)
         with (
             native_messages_aside() as errors,
             contextlib.closing(results),
@@ -150,13 +150,13 @@ def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
 def _results(
     rows: list[tuple[str, Path]], encoder: Encoder, max_cut: float, workers: int
 ) -> Iterator[Outcome]:
-    """What came of each recording, here or, with more than one of them, in worker processes."""
-    if workers == 1:
-        yield from map(partial(_encode, encoder, encoder.load(), max_cut), rows)
-    else:
+    """What came of each recording, in worker processes where the encoder wants them."""
+    if encoder.processes:
         yield from worker_processes.results(
             _work, rows, workers, begin=partial(_begin_worker, encoder, max_cut), preload=[__name__]
         )
+    else:
+        yield from map(partial(_encode, encoder, encoder.load(), max_cut), rows)
 
 
 def _begin_worker(encoder: Encoder, max_cut: float) -> None:

@@ -23,8 +23,8 @@ class Encoder:
     rate      : Hz of the samples that it takes: mono, divided by their peak
     load      : makes it ready, in the process that computes
     hop       : seconds from one window to the next; None: codes lie evenly over a recording
-    processes : recordings are encoded in processes of their own: it uses one core. With True `load`
-                is a function of a module, or a functools.partial of one
+    processes : recordings are encoded in worker processes: it uses one core, or bears no TensorFlow
+                beside it. `load` is then a function of a module, or a functools.partial of one
     """
 
     about: About

@@ -1,6 +1,7 @@
 """openSMILE: functionals of low-level descriptors, one vector per recording (Eyben 2010).
 
-ComParE_2016 has 6373 values (Schuller 2016), eGeMAPSv02 88 (Eyben 2016).
+ComParE_2016 has 6373 values (Schuller 2016), eGeMAPSv02 88 (Eyben 2016). openSMILE corrupts memory
+in a process that has loaded TensorFlow: it runs in worker processes, which have not.
 """
 
 from __future__ import annotations

@@ -38,13 +38,14 @@ def encoder(argument: str, settings: Settings) -> Encoder:
         description="speaker embedding of each 1.6 s, 0.77 s apart, silence included",
         per="window",
     )
-    return Encoder(about, RATE, load, hop=STEP * HOP / RATE)
+    return Encoder(about, RATE, load, hop=STEP * HOP / RATE, processes=True)
 
 
 def load() -> Encode:
-    """The network with its weights."""
+    """The network with its weights; its steps are too small for several threads."""
     import torch
 
+    torch.set_num_threads(1)
     lstm = torch.nn.LSTM(N_MELS, UNITS, num_layers=3, batch_first=True)
     linear = torch.nn.Linear(UNITS, UNITS)
     path = Path(importlib.util.find_spec("resemblyzer").origin).parent / "pretrained.pt"
