@@ -52,8 +52,8 @@ class UnfinishedCodes:
         line = {"recording": recording, "rows": len(codes), "width": codes.shape[1]}
         line |= {"digest": digest(codes), "starts_digest": digest(start_seconds)}
         for name, content in (
-            (CODES, codes.tobytes()),
-            (STARTS, start_seconds.tobytes()),
+            (CODES, codes.data),
+            (STARTS, start_seconds.data),
             (LINES, json.dumps(line).encode() + b"\n"),
         ):
             with open(self.folder / name, "ab") as file:

@@ -43,5 +43,10 @@ class Encoder:
 
 
 def name_from(text: str) -> str:
-    """A text as the name of codes: a-z, 0-9 and _."""
-    return re.sub("[^a-z0-9]+", "_", text.lower()).strip("_") or "codes"
+    """A text as the name of codes: up to 60 of a-z, 0-9 and _."""
+    return re.sub("[^a-z0-9]+", "_", text.lower()).strip("_")[:60] or "codes"
+
+
+def title_from(text: str) -> str:
+    """A text as the title of codes: up to 60 letters, digits, spaces and . , : + ( ) _ -"""
+    return re.sub(r"[^\w .,:+()-]+", " ", text)[:60].strip() or "codes"

@@ -13,7 +13,7 @@ import numpy as np
 from lib.artefacts import files
 from lib.configuration import Settings
 from lib.datasets.codes_file import About
-from lib.embedding.encoder import Encoder, name_from
+from lib.embedding.encoder import Encoder, name_from, title_from
 from lib.errors import UserError
 from lib.features.audio_decoding import Sound
 
@@ -38,7 +38,7 @@ def encoder(text: str, settings: Settings) -> Encoder:
 
     about = About(
         name=name_from(text),
-        title=text,
+        title=title_from(text),
         encoder_version=f"SHA-256 {files.file_hash(source)}",
         licence="not stated",
         description=f"codes of {text}",

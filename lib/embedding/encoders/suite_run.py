@@ -12,7 +12,7 @@ from lib.artefacts import files
 from lib.artefacts.run_name import RunName
 from lib.configuration import Settings
 from lib.datasets.codes_file import About
-from lib.embedding.encoder import Encoder, name_from
+from lib.embedding.encoder import Encoder, name_from, title_from
 from lib.errors import UserError
 from lib.features.audio_decoding import Sound
 from lib.features.log_mel import cut
@@ -44,7 +44,7 @@ def encoder(run: str, settings: Settings) -> Encoder:
     length, hop = features["window_frames"], features["window_hop"]
     about = About(
         name=name_from(str(name).removeprefix("models/")),
-        title=f"{catalogue.title(name.model)} ({name.title})",
+        title=title_from(f"{catalogue.title(name.model)} ({name.title})"),
         encoder_version=f"SHA-256 {files.file_hash(path)}",
         licence="that of its weights, which were trained here",
         description=f"encoder of {name}, per window of {length} log-mel frames, {hop} apart",

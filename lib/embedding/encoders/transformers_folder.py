@@ -18,7 +18,7 @@ import numpy as np
 from lib.artefacts import files
 from lib.configuration import Settings
 from lib.datasets.codes_file import About
-from lib.embedding.encoder import Encode, Encoder, name_from
+from lib.embedding.encoder import Encode, Encoder, name_from, title_from
 from lib.errors import UserError
 from lib.features.audio_decoding import Sound, UnusableRecording
 
@@ -44,7 +44,7 @@ def encoder(folder: str, settings: Settings) -> Encoder:
     rate = extractor.sampling_rate
     about = About(
         name=name_from(place.name),
-        title=place.name,
+        title=title_from(place.name),
         encoder_version=f"transformers {importlib.metadata.version('transformers')}, "
         f"SHA-256 {_hash(place)}",
         licence=_licence(place),

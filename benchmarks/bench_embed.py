@@ -1,0 +1,166 @@
+"""What embed.py costs beside the encoder itself, and how its memory grows with the length of sound.
+
+    python3 benchmarks/bench_embed.py                 clips of 4Q-Emotion below path_to_data
+    python3 benchmarks/bench_embed.py --clips 40 --rounds 3 --hours 10
+
+Prints, for the suite's CPC encoder (random weights, full width) and openSMILE's ComParE_2016:
+    overhead   seconds of the stage, from sound files to the codes file, / seconds of the encoder
+               alone on the same samples, decoded before: in turn, the least of several rounds, each
+               with one process and warm
+    memory     peak resident memory of embed.py for one file of `hours` / for one of 20 min
+"""
+
+import io
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import soundfile
+from bench_dataset import peak
+
+from lib import configuration
+from lib.artefacts import files
+from lib.command_line import flags
+from lib.embedding import catalogue, embedding_stage
+from lib.errors import guard
+from lib.features import audio_decoding
+from lib.models import catalogue as models
+
+RATE = 16_000  # Hz
+RUN = "models/speech/english/model_cpc.it_0"
+
+
+def pretrained(folder, maps):
+    """A CPC encoder with random weights, as a finished run."""
+    settings = configuration.load()
+    settings["network"]["maps"] = maps
+    run = folder / f"{maps}" / RUN
+    run.mkdir(parents=True)
+    models.spec("model_cpc").build(settings).save(run / "encoder.keras")
+    files.write_json(run / "run.json", {"inputs": {"features": settings["features"]}})
+    return f"run:{run}"
+
+
+def in_memory(path):
+    """A decoded recording that is not decoded again."""
+    samples = audio_decoding.read_audio(path, RATE)
+    spool = io.BytesIO(samples.tobytes())
+    return audio_decoding.Sound(
+        spool, np.float32(1), RATE, samples=len(samples), promised=len(samples) / RATE
+    )
+
+
+def alone(text, recordings, rounds):
+    """Seconds of the encoder, a round each."""
+    encode = catalogue.find(text, configuration.load()).load()
+    sounds = list(map(in_memory, recordings.values()))
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        for sound in sounds:
+            list(encode(sound))
+        yield time.perf_counter() - began
+
+
+def staged(text, recordings, rounds):
+    """Seconds of the stage, a round each."""
+    encoder = catalogue.find(text, configuration.load())
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds + 1):
+            target = Path(folder) / f"{number}.codes"
+            began = time.perf_counter()
+            embedding_stage.embed(encoder, recordings, target, max_cut=1.0, workers=1)
+            yield time.perf_counter() - began
+
+
+def begin(way, text, recordings, rounds):
+    global _rounds  # of this process, which is one way's alone
+    _rounds = way(text, recordings, rounds)
+    next(_rounds)  # warm
+
+
+def step():
+    return next(_rounds)
+
+
+def overhead(text, recordings, rounds):
+    """openSMILE and TensorFlow do not bear each other: each way in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    seconds = {}
+    pools = {
+        way: ProcessPoolExecutor(1, context, begin, (way, text, recordings, rounds))
+        for way in (alone, staged)
+    }
+    for _ in range(rounds):
+        for way, pool in pools.items():
+            seconds.setdefault(way, []).append(pool.submit(step).result())
+    for pool in pools.values():
+        pool.shutdown()
+    a, b = min(seconds[staged]), min(seconds[alone])
+    name = text.partition(":")[0].replace("run", "CPC")
+    print(f"{name}: stage {a:.2f} s, encoder {b:.2f} s: overhead {a / b:.2f}", flush=True)
+
+
+def tone(path, hours):
+    """A sound file of a tone that comes and goes."""
+    t = np.arange(60 * RATE) / RATE
+    minute = (0.5 * np.sin(2 * np.pi * 220 * t) * np.sin(2 * np.pi * t / 7)).astype(np.float32)
+    path.parent.mkdir(parents=True)
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for _ in range(round(hours * 60)):
+            file.write(minute)
+
+
+def memory(text, hours, folder):
+    peaks = []
+    for length in (1 / 3, hours):
+        place = folder / f"{length:.2f}"
+        if not place.exists():
+            tone(place / "tone.flac", length)
+        line = [sys.executable, "embed.py", "-i", str(place), "-o", f"{place}.codes"]
+        stage = subprocess.Popen(
+            [*line, "--with", text, "--overwrite"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        peaks.append(peak(stage))
+    name = text.partition(":")[0].replace("run", "CPC")
+    print(
+        f"{name}: peak memory {peaks[0]:.0f} MB for 20 min, {peaks[1]:.0f} MB for {hours:g} h: "
+        f"{peaks[1] / peaks[0]:.2f}",
+        flush=True,
+    )
+
+
+def parse_args(argv=None):
+    p = flags.parser(__doc__)
+    p.add_argument("--clips", type=flags.at_least(1), default=40, help="of 4Q-Emotion (40)")
+    p.add_argument("--rounds", type=flags.at_least(1), default=3, help="of each way (3)")
+    p.add_argument("--hours", type=flags.number(1, 100), default=10, help="of the long file (10)")
+    return p.parse_args(argv)
+
+
+@guard
+def main(argv=None) -> int:
+    args = parse_args(argv)
+    data = flags.data_folder(flags.settings_from(args))
+    recordings = embedding_stage.recordings_of_corpus("music", "english", data)
+    recordings = dict(list(recordings.items())[:: max(1, len(recordings) // args.clips)])
+    with tempfile.TemporaryDirectory() as folder:
+        for text in (pretrained(Path(folder), 32), "opensmile:ComParE_2016"):
+            overhead(text, recordings, args.rounds)
+        for text in (pretrained(Path(folder), 4), "opensmile:ComParE_2016"):
+            memory(text, args.hours, Path(folder) / "sound")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
