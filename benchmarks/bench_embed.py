@@ -4,17 +4,19 @@
     python3 benchmarks/bench_embed.py --clips 40 --rounds 3 --hours 10
 
 Prints, for the suite's CPC encoder (random weights, full width) and openSMILE's ComParE_2016:
-    overhead   seconds of the stage, from sound files to the codes file, / seconds of the encoder
-               alone on the same samples, decoded before: in turn, the least of several rounds, each
-               with one process and warm
+    overhead   CPU seconds of the stage, from sound files to the codes file, / of the encoder alone
+               on the same samples, decoded before: in turn, the least of several rounds. The
+               stage's seconds for one clip, its start, are told apart and left out of both
     memory     peak resident memory of embed.py for one file of `hours` / for one of 20 min
 """
 
+import contextlib
 import io
 import multiprocessing
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -58,32 +60,62 @@ def in_memory(path):
     )
 
 
+def cpu_seconds(work):
+    """CPU seconds of a call, those of its worker processes too (but for their last 0.1 s)."""
+    import psutil
+
+    done, seconds, watched = threading.Event(), {}, []
+
+    def watch():
+        while not done.wait(0.1):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    seconds.setdefault(process.pid, []).append(times.user + times.system)
+        watched.append(time.thread_time())  # of looking, which is no work of the stage
+
+    began, watching = time.process_time(), threading.Thread(target=watch)
+    watching.start()
+    work()
+    done.set()
+    watching.join()
+    own = time.process_time() - began - watched[0]
+    return own + sum(values[-1] - values[0] for values in seconds.values())
+
+
 def alone(text, recordings, rounds):
-    """Seconds of the encoder, a round each."""
+    """CPU seconds of the encoder for all recordings but the first, a round each."""
     encode = catalogue.find(text, configuration.load()).load()
     sounds = list(map(in_memory, recordings.values()))
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        for sound in sounds:
+    list(encode(sounds[0]))
+    for _ in range(rounds):
+        began = time.process_time()
+        for sound in sounds[1:]:
             list(encode(sound))
-        yield time.perf_counter() - began
+        yield time.process_time() - began
 
 
 def staged(text, recordings, rounds):
-    """Seconds of the stage, a round each."""
+    """CPU seconds of the stage for one recording, and for the others, a round each."""
     encoder = catalogue.find(text, configuration.load())
+    first = dict(list(recordings.items())[:1])
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(rounds + 1):
-            target = Path(folder) / f"{number}.codes"
-            began = time.perf_counter()
-            embedding_stage.embed(encoder, recordings, target, max_cut=1.0, workers=1)
-            yield time.perf_counter() - began
+
+        def stage(part, number):
+            target = Path(folder) / f"{len(part)} {number}.codes"
+            return cpu_seconds(
+                lambda: embedding_stage.embed(encoder, part, target, max_cut=1.0, workers=1)
+            )
+
+        stage(first, -1)  # a network's first step takes longer
+        for number in range(rounds):
+            start = stage(first, number)
+            yield start, stage(recordings, number) - start
 
 
 def begin(way, text, recordings, rounds):
     global _rounds  # of this process, which is one way's alone
     _rounds = way(text, recordings, rounds)
-    next(_rounds)  # warm
 
 
 def step():
@@ -93,19 +125,24 @@ def step():
 def overhead(text, recordings, rounds):
     """openSMILE and TensorFlow do not bear each other: each way in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    seconds = {}
-    pools = {
-        way: ProcessPoolExecutor(1, context, begin, (way, text, recordings, rounds))
-        for way in (alone, staged)
-    }
-    for _ in range(rounds):
-        for way, pool in pools.items():
-            seconds.setdefault(way, []).append(pool.submit(step).result())
-    for pool in pools.values():
+    pools = [
+        ProcessPoolExecutor(1, context, begin, (way, text, recordings, rounds))
+        for way in (staged, alone)
+    ]
+    results = [[pool.submit(step).result() for pool in pools] for _ in range(rounds)]
+    for pool in pools:
         pool.shutdown()
-    a, b = min(seconds[staged]), min(seconds[alone])
-    name = text.partition(":")[0].replace("run", "CPC")
-    print(f"{name}: stage {a:.2f} s, encoder {b:.2f} s: overhead {a / b:.2f}", flush=True)
+    a, b = min(stage for (_, stage), _ in results), min(encoder for _, encoder in results)
+    start = min(start for (start, _), _ in results)
+    print(
+        f"{named(text)}: {len(recordings) - 1} clips, stage {a:.2f} s (and {start:.2f} s to start "
+        f"with one), encoder {b:.2f} s: overhead {a / b:.2f}",
+        flush=True,
+    )
+
+
+def named(text):
+    return text.partition(":")[0].replace("run", "CPC")
 
 
 def tone(path, hours):
@@ -132,10 +169,9 @@ def memory(text, hours, folder):
             stderr=subprocess.PIPE,
         )
         peaks.append(peak(stage))
-    name = text.partition(":")[0].replace("run", "CPC")
     print(
-        f"{name}: peak memory {peaks[0]:.0f} MB for 20 min, {peaks[1]:.0f} MB for {hours:g} h: "
-        f"{peaks[1] / peaks[0]:.2f}",
+        f"{named(text)}: peak memory {peaks[0]:.0f} MB for 20 min, {peaks[1]:.0f} MB for "
+        f"{hours:g} h: {peaks[1] / peaks[0]:.2f}",
         flush=True,
     )
 

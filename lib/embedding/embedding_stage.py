@@ -87,35 +87,37 @@ def embed(
         if len(left) < len(recordings):
             say(f"going on: {len(recordings) - len(left)} of {len(recordings)} recordings are done")
         rows = [(name, recordings[name]) for name in left]
-        number = workers or min(joblib.cpu_count(), 1 + len(rows) // WORTH)
-        results = _results(rows, encoder, max_cut, number)
-        with (
-            native_messages_aside() as errors,
-            contextlib.closing(results),
-            tqdm(
-                results, "codes", len(rows), unit=" recordings", disable=None, file=errors
-            ) as outcomes,
-        ):
-            for outcome in outcomes:
-                if isinstance(outcome, CodesOf):
-                    yield outcome
-                else:
-                    lost.update([outcome])
+        for outcome in _shown(_outcomes(rows, encoder, max_cut, workers), len(rows)):
+            if isinstance(outcome, CodesOf):
+                yield outcome
+            else:
+                lost.update([outcome])
 
     try:
         codes_file.write(target, about, list(recordings), make)
     except UserError:
-        if len(lost) == len(recordings):
-            raise _unusable(lost, len(recordings)) from None
+        _refuse(lost, len(recordings), whole=True)
         raise
-    say(f"{target}: {len(recordings) - len(lost)} recordings, one line per {about.per}")
-    if lost:
-        raise _unusable(lost, len(recordings))
+    say(f"{target}: {about.title}, {len(recordings) - len(lost)} recordings")
+    _refuse(lost, len(recordings))
 
 
-def _unusable(lost: Mapping[str, str], total: int) -> UserError:
+def _shown(results: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """The same, with a progress bar."""
+    with (
+        native_messages_aside() as errors,
+        contextlib.closing(results),
+        tqdm(results, "codes", total, unit=" recordings", disable=None, file=errors) as outcomes,
+    ):
+        yield from outcomes
+
+
+def _refuse(lost: Mapping[str, str], total: int, whole: bool = False) -> None:
+    """Raise UserError where recordings are lost; whole : only where all are."""
+    if not lost or (whole and len(lost) < total):
+        return
     lines = [f"{one_line(name)}: {reason}" for name, reason in lost.items()]
-    return UserError(
+    raise UserError(
         f"{len(lost)} of {total} recordings could not be used:\n  " + "\n  ".join(lines)
     )
 
@@ -141,17 +143,18 @@ def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
             f"{target} holds other codes ({', '.join(differ)} differ): write elsewhere with -o, or "
             "replace it with --overwrite"
         )
-    missing = [name for name in recordings if name not in set(stored.recordings)]
+    missing = sorted(set(recordings) - set(stored.recordings))
     refuse(missing, f"{target} is finished without recordings that could not be used", "mend them")
     say(f"{target} is finished already; --overwrite makes it again")
     return True
 
 
-def _results(
+def _outcomes(
     rows: list[tuple[str, Path]], encoder: Encoder, max_cut: float, workers: int
 ) -> Iterator[Outcome]:
     """What came of each recording, in worker processes where the encoder wants them."""
     if encoder.processes:
+        workers = workers or min(joblib.cpu_count(), 1 + len(rows) // WORTH)
         yield from worker_processes.results(
             _work, rows, workers, begin=partial(_begin_worker, encoder, max_cut), preload=[__name__]
         )

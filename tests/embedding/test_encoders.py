@@ -77,7 +77,6 @@ def test_opensmile_gives_its_functionals(songs, tmp_path, name, width):
     assert codes.codes.shape == (3, width) and codes.about.per == "recording"
     np.savez(tmp_path / "samples.npz", *samples)
     script = f"""
-import sys
 import numpy as np, opensmile
 smile = opensmile.Smile(opensmile.FeatureSet.{name}, opensmile.FeatureLevel.Functionals)
 stored = np.load("{tmp_path}/samples.npz")
@@ -93,6 +92,7 @@ np.save("{tmp_path}/expected.npy", np.array(values, np.float32))
     assert alike.mean() > 0.9
 
 
+@pytest.mark.slow
 @needs("opensmile")
 def test_opensmile_takes_a_long_recording_in_parts(songs, tmp_path):
     script = f"""
@@ -154,6 +154,7 @@ def test_resemblyzers_last_partial_is_filled_where_most_of_it_is_sound(samples):
     assert samples - (last + 77 * 160) < 0.75 * 25600  # one more would have too little
 
 
+@pytest.mark.slow
 @needs("musicnn")
 def test_musicnn_gives_the_penultimate_layer_of_its_graph(songs, tmp_path):
     """Its own code asks for layers of Keras 2, which tf-keras has."""
