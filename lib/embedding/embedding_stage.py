@@ -21,7 +21,8 @@ from lib.console import native_messages_aside, say
 from lib.corpora import catalogue
 from lib.corpora.csv_tables import refuse
 from lib.corpora.recording_names import is_utf8
-from lib.corpora.recordings import check_suffixes, sound_files_below
+from lib.corpora.recordings import check_suffixes
+from lib.corpora.sound_folders import sound_files_below
 from lib.datasets import codes_file
 from lib.datasets.codes_file import About, CodesOf
 from lib.embedding.encoder import Encode, Encoder
