@@ -11,7 +11,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from typing import BinaryIO
 from lib.artefacts import files
 from lib.console import native_messages_aside, say
 from lib.errors import NO_ROOM, UserError, one_line, printable
+from lib.features.worker_processes import end_with_parent
 from lib.labels import SOUND
 from lib.prediction import input_files, output_files
 from lib.prediction.input_files import SUMMARY, Input
@@ -122,8 +122,7 @@ def _drawing(figures: int, workers: int) -> Iterator[Draw | None]:
         yield draw_here if figures else None
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks
-    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=ignore) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
 
         def draw(prediction: Prediction, path: Path, title: str) -> None:
             pool.submit(output_files.draw_taggram, prediction, path, title).result()
