@@ -57,7 +57,7 @@ def test_places():
     assert "speech_own_2_music_eng, model_cpc.probe.few.artist_folds_3.it_12, fold 2" in titled
     assert titled[-1].endswith("it_0, fold 2, inner fold 3, recipe 0123abcd")
     assert replace(recipe, inner=3).of_fold(None) == recipe.of_fold(1).of_fold(None)
-    assert all(name.nested == ("_nested" in place) for place, name in names.items())
+    assert [name.nested for name in names.values()] == [False] * 5 + [True] * 6
 
 
 @pytest.mark.parametrize(
