@@ -51,6 +51,8 @@ def artist_groups(credits: Sequence[str]) -> list[str]:
 
 def _names(credit: str) -> tuple[list[str], list[str]]:
     """The names in a credit: those that are sure, first the whole, and those that may be parts."""
+    if not any(map(str.isalpha, credit)):
+        return [credit.strip()], []  # a number, or "!!!"
     sure, unsure, whole = [], [], ""
     for side in _BETWEEN.split(credit):
         pieces = list(filter(None, map(_words, side.split(","))))
@@ -59,7 +61,7 @@ def _names(credit: str) -> tuple[list[str], list[str]]:
             certain = len(words) > 1 or (len(pieces) == 1 and len(name) > 2)
             (sure if certain else unsure).append(name)
             whole += name
-    return [whole or "".join(_plain(credit).split()) or credit.strip(), *sure], unsure
+    return [whole or "".join(_plain(credit).split()), *sure], unsure
 
 
 def _words(name: str) -> list[str]:

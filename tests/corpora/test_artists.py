@@ -31,7 +31,7 @@ STRANGERS = [
     ["Dion", "Céline Dion"],
     ["Paul Simon", "Simon & Garfunkel"],
     ["Rose", "Rosé Wine", "Andy", "Withers", "Feather", "ftm"],
-    ["!!!", "???"],
+    ["!!!", "???", "1.2", "12", "1-2"],
     ["हरि", "हरे"],
 ]
 

@@ -1,6 +1,7 @@
 """Nested cross-validation: inner folds alone choose a recipe, and nothing is trained twice."""
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -18,12 +19,14 @@ import trans_train_denoise_multi
 from lib import configuration
 from lib.artefacts import files
 from lib.artefacts.run_name import RunName
+from lib.command_line import stage_scripts
 from lib.datasets import folds
 from lib.datasets.folds import Folds
 from lib.errors import UserError
 from lib.figures import test_figures
 from lib.labels import TASKS
 from lib.transfer import classifier_run, recipes
+from lib.transfer.transfer_plan import TransferPlan
 
 LINE = "-s n -m e -mod model_cpc_nce -rel n --folds 2 --set network.maps=4".split()
 CPC = "-s e -m e -mod model_cpc --folds 2"
@@ -122,6 +125,7 @@ def test_the_best_recipe_of_the_inner_folds_is_scored_outside(trained, grid, tmp
     assert "nested.csv" in record["files"]
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_found_again(trained, grid, tmp_path, capsys):
     """By the same line, after a kill, and with recipes that are moved or added."""
     first = grid("heads.units=16\nheads.units=32\n")
@@ -154,6 +158,7 @@ def test_what_is_trained_is_found_again(trained, grid, tmp_path, capsys):
     assert "fold_1 is finished, with other inputs" in capsys.readouterr().err and not trained
 
 
+@pytest.mark.slow
 def test_recipes_of_a_released_run_share_their_frozen_step(
     trained, grid, pipeline, tmp_path, capsys
 ):
@@ -192,10 +197,14 @@ def test_tables_say_what_is_nested(trained, grid, tmp_path, capsys):
     assert trans_train_cpc_multi.main([*LINE, *grid("heads.units=16\nheads.units=32\n")]) == 0
     assert trans_train_cpc_multi.main([*LINE, "--set", "heads.units=64"]) == 0
     out = tmp_path / "results"
+    svm = "-s n -m e -mod model_svm -rel n --folds 2".split()
+    assert trans_train_denoise_multi.main(svm) == 0
+    capsys.readouterr()
     assert results_table.main(["--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert "CPC-NCE    Feat. Ext. (nested)  (no speech) eng   folds_2_nested" in said
     assert "CPC-NCE    Feat. Ext.           (no speech) eng   folds_2 " in said
+    assert re.search(r"log-mel statistics +SVM \(nested\) .* folds_2 ", said)
     for page in ("table.md", "report.html"):
         assert "(nested): the recipe of each fold" in (out / page).read_text()
     nested = pd.read_csv(out / "folds.csv").groupby("protocol")["nested"].unique()
@@ -251,24 +260,16 @@ def test_of_equal_recipes_the_first_is_chosen():
     assert table["macro_f1"].tolist() == pytest.approx([0.3, 0.45, 0.45])
 
 
-def test_nested_goes_with_folds_and_says_that_probes_are(
-    grid, pipeline, tmp_path, capsys, monkeypatch
-):
+def test_nested_goes_with_folds_and_a_probe_is_by_itself(grid, capsys):
     flags = grid("heads.units=16\nheads.units=32\n")
     with pytest.raises(SystemExit):
         trans_train_cpc_multi.main(["-s", "n", "-m", "e", "-mod", "model_cpc", "-rel", "n", *flags])
     assert "--nested goes with --folds" in capsys.readouterr().err
-    monkeypatch.setattr(defaults, "path_to_models", str(tmp_path / "models"))
-    line = "-s n -m e -mod model_svm -rel n --folds 2 --groups artist".split()
-    assert trans_train_denoise_multi.main([*line, *flags]) == 0
+    plan = TransferPlan.from_flags("model_svm", "n", "e", release=False, folds=Folds(2))
+    settings = configuration.load("model_svm")
+    assert stage_scripts._with_grid(plan, Path(flags[1]), settings) == plan
     assert "a probe is nested by itself" in capsys.readouterr().out
-    run = (
-        tmp_path / "models/models_trans/speech_none_2_music_eng/model_svm.probe.artist_folds_2.it_0"
-    )
-    assert (run / "run.json").is_file() and RunName.parse(run).nested
-    assert results_table.main(["--out", str(tmp_path / "results")]) == 0
-    assert "SVM (nested)" in capsys.readouterr().out
-    assert pd.read_csv(tmp_path / "results/folds.csv")["nested"].all()
+    assert plan.name("probe", 0).nested and not plan.name("probe", 0).folds.endswith("nested")
 
 
 @pytest.mark.slow
