@@ -83,6 +83,13 @@ def test_the_analysis_counts_and_names(ratings, monkeypatch):
         assert alpha == pytest.approx(found["alpha"][what], abs=1e-12)
 
 
+def test_an_interval_holds_95_percent_of_the_draws(ratings, monkeypatch):
+    even = np.linspace(0, 1, annotator_agreement.RESAMPLES)
+    monkeypatch.setattr(annotator_agreement, "_resampled", lambda *_: even)
+    for alpha in annotator_agreement.analyse(ratings)["alpha"].values():
+        assert (alpha["low"], alpha["high"]) == pytest.approx((0.025, 0.975))
+
+
 def test_agreement_is_the_share_in_the_songs_quadrant():
     rows = [("a", i, *pair) for i, pair in enumerate([(5, 5), (1, 1), (1, -1), (-1, 1)])]
     rows += [("b", i, *pair) for i, pair in enumerate([(-5, 0), (-1, 3), (-2, -1)])]
