@@ -98,6 +98,16 @@ def test_changes_are_those_of_the_settings():
     assert (changed != x).any() and targets["arousal"][0].tolist() == pytest.approx([0.9, 0.1])
 
 
+@pytest.mark.parametrize("name, axis", [("mel", 1), ("time", 2)])
+def test_masks_of_the_settings_lie_along_their_axis(name, axis):
+    section = {"mel_masks": 0, "mel_width": 24, "time_masks": 0, "time_width": 8}
+    section |= {"mel_shift": 0, "smoothing": 0.0, f"{name}_masks": 1}
+    x = RNG(0).normal(size=(6, 128, 31, 1)).astype(np.float32)
+    changed = augmentation.change(section, x.copy(), {}, RNG(0))[0] != x
+    assert changed.any() and not changed.all(axis=axis).any()
+    np.testing.assert_array_equal(changed.all(axis=3 - axis), changed.any(axis=3 - axis))
+
+
 def rates(**how):
     """How far a weight moves in each of four steps of a constant gradient: Adam's rate."""
     weight = keras.Variable(np.ones((2, 2), np.float32))

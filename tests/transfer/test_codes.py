@@ -155,6 +155,13 @@ def encoded(windows, encoder, folder, codes_gb):
     return np.array(take(np.arange(len(windows))))
 
 
+def test_codes_are_without_dropout_and_with_fixed_statistics(tmp_path, windows, encoder):
+    layers = [encoder, keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
+    drops = keras.Sequential([keras.Input((128, 31, 1)), *layers])
+    expected = drops.predict(windows.take(np.arange(len(windows))), verbose=0)
+    np.testing.assert_allclose(encoded(windows, drops, tmp_path, 0), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 @pytest.mark.parametrize("late", ["blocks", "record"])
 def test_a_disk_that_fails_late_shifts_no_codes(

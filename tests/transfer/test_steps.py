@@ -2,7 +2,11 @@
 before the work."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
+import keras
+import numpy as np
 import pytest
 from conftest import small
 
@@ -10,8 +14,8 @@ from lib import configuration
 from lib.artefacts import files, run_record
 from lib.artefacts.run_name import RunName
 from lib.errors import UserError
-from lib.labels import MEASURE
-from lib.models import classifiers, saved_models
+from lib.labels import MEASURE, TASKS
+from lib.models import classifiers, emotion_heads, saved_models
 from lib.transfer import classifier_run, transfer_stage
 from lib.transfer.transfer_job import Job, Step
 from lib.transfer.transfer_plan import TransferPlan
@@ -89,6 +93,54 @@ def test_a_record_without_epochs_is_no_traceback(job):
         (run / "run.json").write_text(json.dumps({"inputs": inputs}))
         with pytest.raises(UserError, match="is finished, with other inputs"):
             transfer_stage._walk(frozen, 0)
+
+
+@pytest.mark.parametrize("step", ["feat_ext", "full"])
+def test_a_run_that_another_process_works_on_is_not_trained(job, step):
+    whole = job(1)
+    with files.locked(whole.path(whole.name(step, 0))):
+        with pytest.raises(UserError, match=f"another process is working on .*{step}.it_0"):
+            transfer_stage._walk(whole, 0)
+    assert ("full", 1) not in job.trained
+
+
+def test_only_the_released_step_slows_its_encoder(windows, tmp_path, monkeypatch):
+    plans = []
+    monkeypatch.setattr(classifier_run.fit, "fit", lambda *a, **_: plans.append(a[3]) or ({}, []))
+    inputs = keras.Input((128, 31, 1))
+    encoder = keras.Model(inputs, keras.layers.Dense(4)(keras.layers.Flatten()(inputs)))
+    model = emotion_heads.classifier(encoder, emotion_heads.build(4, TASKS))
+    settings = configuration.load()
+    plan = TransferPlan.from_flags("model_cpc", "e", "e", release=True)
+    data = dict.fromkeys(("train", "val"), windows)
+    job = Job(plan, settings, tmp_path, data, SimpleNamespace(predict_windows=8), False)
+    for mode in ("feat_ext", "full"):
+        step = Step(job.name(mode, 0), {}, {}, None)
+        classifier_run._fit(job, step, model, dict.fromkeys(data, windows.take))
+    frozen, released = ([id(variable) for variable in plan.slow] for plan in plans)
+    assert frozen == [] and released == [id(variable) for variable in encoder.variables] != []
+
+
+def test_a_probe_keeps_artists_together_where_it_chooses(windows, tmp_path, monkeypatch):
+    asked = []
+
+    def fit_predict(features, labels, groups, tasks):
+        asked.append(groups)
+        return {task: np.full((8, n), 1 / n) for task, n in tasks.items()}, {}
+
+    monkeypatch.setattr(classifier_run.clip_probe, "fit_predict", fit_predict)
+    monkeypatch.setattr(classifier_run, "_write", lambda *_: {"clip": {}})
+    settings = configuration.load()
+    settings["paths"]["models"] = str(tmp_path)
+    table = windows.table.assign(group=[*"abab", "", "", *"ab"])
+    data = dict.fromkeys(("train", "test"), replace(windows, table=table))
+    data["val"] = windows.subset(np.array([0]))
+    plan = TransferPlan.from_flags("model_svm", "n", "e", release=False)
+    job = Job(plan, settings, tmp_path, data, None, False)
+    classifier_run.probe(job, Step(job.name("probe", 0), {}, {}, None))
+    artists = asked[0][:8]
+    assert artists[0] == artists[2] == artists[6] != artists[1] == artists[3] == artists[7]
+    assert len(set(artists)) == 4  # those without an artist are alone
 
 
 @pytest.mark.parametrize("content", ["", "epoch,loss\n", "loss,val_loss\n1,1\n"])
