@@ -81,6 +81,20 @@ def test_what_is_not_named_as_a_run(place):
     assert RunName.parse(place) is None
 
 
+def test_a_text_that_is_cut_on_its_way_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    files.write_json(path, {"old": True})
+
+    def cut(path, text, **_):
+        path.write_bytes(text[:3].encode())
+        raise OSError("no room")
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(OSError, match="no room"):
+        files.write_json(path, {"new": True})
+    assert files.read_json(path) == {"old": True} and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "report.txt"
     files.write_text(path, "old")

@@ -129,6 +129,14 @@ def test_a_study_that_was_killed_goes_on_with_the_run_that_was_missing(
     assert len(left) == 2 and "--iterations 3 --set=run.first=2" in left[0]
 
 
+def test_a_line_that_is_left_is_of_its_seed_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "cells", lambda: [TWO])
+    left = study.run(configuration.load(), tmp_path, 2, 0.0)
+    for seed, line in enumerate(left):
+        assert line.endswith(f"--iterations {seed + 1} --set=run.first={seed}")
+    assert len(left) == 2
+
+
 def test_a_row_tells_what_its_run_says(paths):
     run = ONE.run(paths.models, 0)
     finished_run(run, 0.5)

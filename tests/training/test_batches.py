@@ -133,6 +133,15 @@ def test_denoising_pairs(windows):
     assert not np.array_equal(np.sort(first, axis=None), np.sort(moving[0][0], axis=None))
 
 
+def test_what_a_batch_draws_is_other_in_the_next_epoch(windows):
+    data = denoising_batches.DenoisingPairs(windows, MASK, 8, seeds=Seeds(0), shuffle=True)
+    noise = []
+    for data.epoch in (0, 1):
+        noisy, clean, _ = data[0]
+        noise.append(noisy - clean)
+    assert abs(noise[0] - noise[1]).mean() > 0.1
+
+
 def truth(windows):
     """First window -> the six windows of its sequence."""
     starts = contrastive_batches.sequence_starts(windows.recording, 6)
