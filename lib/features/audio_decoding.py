@@ -123,7 +123,12 @@ class Sound:
     def envelope(self, points: int) -> np.ndarray:
         """Lowest and highest sample of each part of the recording : float32 (up to points, 2)."""
         size = math.ceil(self.samples / points)
-        return np.array([(block.min(), block.max()) for block in self.blocks(size)], np.float32)
+        parts = []
+        for block in self.blocks(size * max(1, BLOCK // size)):
+            starts = np.arange(0, len(block), size)
+            ends = [np.minimum.reduceat(block, starts), np.maximum.reduceat(block, starts)]
+            parts.append(np.stack(ends, axis=1))
+        return np.concatenate(parts)
 
 
 def _decode(path: str | Path, sample_rate: int, max_cut: float, spool: BinaryIO) -> Sound:
