@@ -161,7 +161,7 @@ def _in_processes(
         _jobs(rows),
         workers,
         begin=partial(extraction_shards.begin_worker, folder, extractor),
-        preload=[extraction_shards.__name__, "librosa.filters"],
+        preload=[extraction_shards.__name__],
     )
 
 

@@ -273,7 +273,7 @@ def test_the_tables_are_checked_against_the_predictions(models):
     wrong = f"{table['f1_mean'][1]:.6g}"
     said = mismatches(out / "table.csv", lambda text: text.replace(wrong, "0.98765", 1))
     assert "1 mismatches" in said and f"is '0.98765', the runs give '{wrong}'" in said
-    assert "table.md, line 5" in mismatches(out / "table.md", lambda t: t.replace("Macro", "M", 1))
+    assert "table.md, line 9" in mismatches(out / "table.md", lambda t: t.replace("Macro", "M", 1))
     assert "rows, the runs give" in mismatches(out / "folds.csv", lambda text: text + "a,b\n")
     said = mismatches(run / "metrics.json", lambda text: text.replace('"window"', '"windows"'))
     assert "model_cnn.it_0: metrics.json is not that of its predictions.csv" in said

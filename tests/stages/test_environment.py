@@ -13,7 +13,9 @@ from conftest import ROOT
 from lib import console, keras_backend
 from lib.artefacts import files
 from lib.errors import UserError, guard, one_line, printable
-from lib.prediction import output_files
+from lib.prediction import input_files, output_files, prediction_stage
+
+EXPORT = ("predict.py", "--export", "models_trans/shipped", "x.onnx")  # needs Keras
 
 NOTEBOOK = "module://matplotlib_inline.backend_inline"  # as Jupyter and Colab set it
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if path.name != "settings.py")
@@ -54,15 +56,14 @@ def test_a_keras_json_of_another_project_changes_nothing(tmp_path):
 
 @pytest.mark.parametrize("content", ['{"floatx": "int3"}', "[1]"])
 def test_a_keras_json_that_keras_cannot_use_is_one_message(tmp_path, content):
-    line = ["predict.py", "-i", "x.wav", "--json"]
-    result = run(*line, **keras_json(tmp_path, content))
+    result = run(*EXPORT, **keras_json(tmp_path, content))
     assert result.returncode == 2 and "keras.json" in result.stderr
     assert result.stderr.startswith("error: Keras cannot be imported")
 
 
 @pytest.mark.parametrize("backend", ["plaidml", "theano", "TensorFlow", "numpy"])
 def test_an_unknown_backend_is_one_message(backend):
-    result = run("predict.py", "-i", "x.wav", "--json", KERAS_BACKEND=backend)
+    result = run(*EXPORT, KERAS_BACKEND=backend)
     assert result.returncode == 2
     assert result.stderr == (
         f"error: KERAS_BACKEND is {backend!r}: it must be one of tensorflow, jax, torch, or unset\n"
@@ -116,10 +117,12 @@ def test_a_closed_pipe_is_no_file_that_failed(tmp_path, monkeypatch):
     def closed(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr(output_files, "_predict_one", lambda *_, **__: "predicted")
-    monkeypatch.setattr(output_files, "say", closed)
+    monkeypatch.setattr(prediction_stage, "_predict_one", lambda *_, **__: "predicted")
+    monkeypatch.setattr(prediction_stage, "say", closed)
     with pytest.raises(BrokenPipeError):
-        output_files.predict_all([str(tmp_path / "x.wav")], None, None, None)
+        prediction_stage.predict_all(
+            [str(tmp_path / "x.wav")], None, None, prediction_stage.Options()
+        )
 
 
 def test_names_cannot_command_a_terminal(capsys):
@@ -150,7 +153,7 @@ def test_files_of_any_name_are_written_whole_or_not_at_all(tmp_path):
 
 
 def names_in(folder, capsys):
-    found, failed = output_files.inputs([str(folder)], None, folder)
+    found, failed = input_files.inputs([str(folder)], None, folder)
     assert not failed
     return [one.stem for one in found], capsys.readouterr().out
 
@@ -174,7 +177,7 @@ def test_names_of_outputs_fit_file_systems_and_json(tmp_path, capsys):
     long = "歌" * 83
     for name in (f"{long}.wav", "l" * 251 + ".wav", os.fsdecode(b"caf\xe9.wav")):
         (tmp_path / name).touch()
-    found, _ = output_files.inputs([str(tmp_path)], None, tmp_path)
+    found, _ = input_files.inputs([str(tmp_path)], None, tmp_path)
     assert all(len(os.fsencode(f"{one.stem}.json")) <= 255 for one in found)
     assert len({one.stem for one in found}) == 3
     assert found[0].name == f"{tmp_path}/caf\\udce9.wav"
@@ -197,7 +200,7 @@ def test_a_summary_is_of_what_stands_in_the_folder(tmp_path):
             path = tmp_path / f"{number}/{k}.json"
             path.parent.mkdir(exist_ok=True)
             path.write_text(json.dumps(record(f"{number}-{k}")))
-        output_files._write_summary(tmp_path)
+        output_files.write_summary(tmp_path)
 
     calls = [threading.Thread(target=call, args=(number,)) for number in range(8)]
     for one in calls:
@@ -207,4 +210,4 @@ def test_a_summary_is_of_what_stands_in_the_folder(tmp_path):
     rows = (tmp_path / "summary.csv").read_text().splitlines()[1:]
     assert {row.split(",")[0] for row in rows} == {f"{n}-{k}" for n in range(8) for k in range(3)}
     (tmp_path / "0/0.json").unlink()
-    assert output_files._write_summary(tmp_path) == 23
+    assert output_files.write_summary(tmp_path) == 23

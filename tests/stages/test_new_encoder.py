@@ -62,7 +62,7 @@ def test_a_new_encoder_is_one_record(pipeline, toy, tmp_path, monkeypatch):
     assert trans_train_denoise_multi.main([*scratch, *SMALL]) == 0
     assert results_table.main([]) == 0
     text = (tmp_path / "results/table.md").read_text()
-    for mode in ("Feat. Ext.", "Full", "SVM", "from scratch"):
+    for mode in ("Feat. Ext.", "Full", "SVM (nested)", "from scratch"):
         assert re.search(rf"\| Toy +\| {re.escape(mode)} +\|", text)
     run = tmp_path / "models_trans/speech_eng_2_music_eng/model_toy.full.it_0/run.json"
     assert json.loads(run.read_text())["inputs"]["model"] == "model_toy"
