@@ -78,9 +78,7 @@ def model_file(path: Path, features: Mapping) -> tuple[Path, Mapping]:
     if record is None:
         return file, features
     _check_encodes(record, path)
-    exported = file.with_suffix(onnx_files.SUFFIX)
-    there = [file.name, exported.name] if exported.exists() else [file.name]
-    run_record.check_files(file.parent, record, there)
+    run_record.check_files(file.parent, record, [file.name])
     return file, _recorded_features(record, features, file.parent / "run.json")
 
 
@@ -89,6 +87,8 @@ def _exported(file: Path, features: Mapping, sha256: str) -> Predict | None:
     exported = file.with_suffix(onnx_files.SUFFIX)
     if not exported.is_file():
         return None
+    record = files.read_json(file.parent / "run.json") or {}
+    run_record.check_files(file.parent, record, [exported.name])
     network = onnx_files.read(exported)
     if network.source == sha256 and not run_record.differences(network.features, features):
         return network.predict

@@ -37,6 +37,13 @@ def export_file(path: Path, out: Path, *, overwrite: bool = False) -> None:
     files.make_folder(out.parent)
     licence = LICENCES.get(file.parent.resolve(), UNKNOWN)
     export(model, out, features, files.file_hash(file), licence=licence)
+    record = files.read_json(file.parent / "run.json") or {}
+    if (
+        isinstance(record.get("files"), dict)
+        and out.resolve() == file.with_suffix(out.suffix).resolve()
+    ):
+        record["files"][out.name] = files.file_hash(out)  # the run has another one now
+        files.write_json(file.parent / "run.json", record)
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, answers as {file}")
 
 

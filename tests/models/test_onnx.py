@@ -195,6 +195,9 @@ def test_a_run_is_predicted_by_its_onnx_file_while_that_is_fresh(
         file.write(b"\0")
     with pytest.raises(UserError, match=r"model.onnx: cut, changed or gone"):
         classifiers.load(run, features)
+    line = ["--export", str(run), str(run / "model.onnx"), "--overwrite"]
+    assert predict.main(line) == 0  # mended
+    assert classifiers.load(run, features).sha256 == fresh.sha256
     (run / "model.onnx").unlink()  # a run is whole without it
     assert classifiers.load(run, features).sha256 == fresh.sha256
     other = pipeline.models / PAIR / "model_over.full.it_0/model.keras"
