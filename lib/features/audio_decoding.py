@@ -209,7 +209,7 @@ class _Mono:
         with np.errstate(all="ignore"):  # `_append` refuses what is not finite
             if block.shape[1] > 1 and self.channel is None:
                 self.loudest = max(self.loudest, float(np.abs(block).max(initial=0)))
-                mono = block.T.mean(axis=0)  # one channel after the other, as librosa has them
+                mono = _mean(block)
             else:
                 mono = block[:, self.channel or 0]
         self.low, self.high = mono.min(initial=self.low), mono.max(initial=self.high)
@@ -221,6 +221,13 @@ class _Mono:
             raise UnusableRecording("holds samples that are not finite numbers in float32")
         self.spool.write(np.ascontiguousarray(mono).data)
         self.samples += len(mono)
+
+
+def _mean(block: np.ndarray) -> np.ndarray:
+    """The mean of the channels, (n,), as librosa has it, bit for bit."""
+    if block.shape[1] == 2:  # twenty times as fast as mean()
+        return (block[:, 0] + block[:, 1]) / 2
+    return block.T.mean(axis=0)
 
 
 def _check_file(path: str | Path) -> None:

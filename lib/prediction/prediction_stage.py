@@ -10,15 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
-import os
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +27,7 @@ from lib.errors import NO_ROOM, UserError, one_line, printable
 from lib.features.worker_processes import end_with_parent
 from lib.labels import SOUND
 from lib.prediction import input_files, output_files
+from lib.prediction.in_order import CORES, in_order
 from lib.prediction.input_files import SUMMARY, Input
 from lib.prediction.output_files import Draw
 from lib.prediction.predictor import Prediction, Predictor
@@ -73,11 +72,12 @@ def predict_all(
             files.make_folder(out)
         if table_wanted and not options.overwrite:
             output_files.check_summary(out / SUMMARY)
-        jobs = min(options.jobs or len(os.sched_getaffinity(0)), max(1, len(sources)))
+        jobs = min(options.jobs or CORES, max(1, len(sources)))
         drawn = len(sources) if out and options.figures else 0
         with _drawing(drawn, min(jobs, drawn // FEW)) as draw:
+            predictor = replace(predictor, jobs=max(1, CORES // jobs))
             predict = partial(_predict, predictor=predictor, options=options, draw=draw)
-            for message, failure in _in_order(predict, sources, jobs):
+            for message, failure in in_order(predict, sources, jobs):
                 failed += [failure] if failure else []
                 if message:
                     say(message)
@@ -89,24 +89,6 @@ def predict_all(
 
 def _to_standard_error(text: str) -> None:
     print(printable(text), file=sys.stderr)
-
-
-def _in_order(function: Callable, items: Iterable, jobs: int) -> Iterator:
-    """What `function` returns for each item, in their order; `jobs` at a time, in threads."""
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    waiting = deque()
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * jobs:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from lib.features.log_mel import cut
 from lib.labels import QUADRANTS, TASKS, columns_of
 from lib.models import classifiers
 from lib.models.classifiers import Classifier
+from lib.prediction.in_order import CORES, in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,10 +69,15 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """One or several classifiers, whose probabilities are averaged. hop : frames between windows"""
+    """One or several classifiers, whose probabilities are averaged.
+
+    hop  : frames between windows
+    jobs : batches of windows at a time
+    """
 
     classifiers: tuple[Classifier, ...]
     hop: int
+    jobs: int = CORES
 
     @classmethod
     def load(
@@ -124,7 +130,7 @@ class Predictor:
         length = self.features["window_frames"]
         with audio_decoding.decoded(path, self.features["sample_rate"]) as sound:
             batches = cut(sound.frames(self.features), length, self.hop, size=classifiers.BATCH)
-            parts = list(map(self._probabilities, batches))
+            parts = list(in_order(self._probabilities, batches, self.jobs))
             envelope = sound.envelope(POINTS)
         windows = {task: np.concatenate([part[task] for part in parts]) for task in TASKS}
         start = np.arange(len(windows["quadrants"])) * self.hop * self.frame

@@ -24,7 +24,8 @@ from lib.features import audio_decoding, log_mel
 from lib.features.audio_decoding import UnusableRecording
 from lib.labels import QUADRANTS, TASKS, columns_of
 from lib.models import classifiers
-from lib.prediction import output_files, prediction_stage
+from lib.prediction import output_files
+from lib.prediction.in_order import in_order
 from lib.prediction.predictor import Predictor, predict_file
 
 PAIR = "models_trans/speech_eng_2_music_eng"
@@ -250,7 +251,7 @@ def test_few_files_wait_while_one_is_slow():
             release.wait(20)
         return item
 
-    results = prediction_stage._in_order(work, range(100), jobs=2)
+    results = in_order(work, range(100), jobs=2)
     threading.Timer(0.5, release.set).start()
     assert next(results) == 0
     assert max(begun) <= 5 + 2
