@@ -8,9 +8,10 @@
     python3 embed.py -d m -l e --with my_module:my_function           (samples, rate) -> (n, d)
     python3 embed.py -i songs/ --with musicnn -o songs.codes
 
-Writes <path_to_data>/codes/{music,speech}/<language>/<name>.codes, or the file after -o. Killed at
-any moment, the same line goes on where it was. Recordings that cannot be used are named at the end,
-and the exit status is then 2. docs/encoders.md says what to install.
+Writes <path_to_data>/codes/{music,speech}/<language>/<name>.codes, where transfer finds the codes
+of music by -s <name>; or the file after -o. Killed at any moment, the same line goes on where it
+was. Recordings that cannot be used are named at the end, and the exit status is then 2.
+docs/encoders.md says what to install.
 """
 
 import sys
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFE
 
 from lib.command_line import flags
 from lib.errors import guard
-from lib.labels import LANGUAGES
+from lib.labels import CODES, LANGUAGES
 
 KINDS = {"m": "music", "s": "speech"}
 
@@ -57,10 +58,10 @@ def main(argv=None) -> int:
         encoder = catalogue.find(args.encoder, settings)
     else:
         data, kind = flags.data_folder(settings), KINDS[args.dataset]
-        language = LANGUAGES[args.language]
-        recordings = embedding_stage.recordings_of_corpus(kind, language, data)
+        recordings = embedding_stage.recordings_of_corpus(kind, LANGUAGES[args.language], data)
         encoder = catalogue.find(args.encoder, settings)
-        target = target or data / "codes" / kind / language / f"{encoder.about.name}.codes"
+        folder = flags.codes_folder(settings, kind, args.language)
+        target = target or folder / f"{encoder.about.name}{CODES}"
     embedding_stage.embed(
         encoder,
         recordings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -49,22 +50,49 @@ def language_flag(
 
 
 def source_flag(p: argparse.ArgumentParser, *names: str, legal: str) -> None:
-    """Add the flag for what an encoder was pretrained on, one of the letters `legal`, or for codes
-    files, which become a list of paths."""
+    """Add the flag for what an encoder was pretrained on, one of the letters `legal`, or for codes,
+    which become a list of files and names, as of `codes_file`."""
     letters = ", ".join(f"{letter} = {SOURCES[letter]}" for letter in legal)
 
-    def source(text: str) -> str | list[Path]:
+    def source(text: str) -> str | list[str]:
         if text.endswith(CODES):
-            return [Path(f"{stem}{CODES}") for stem in text.removesuffix(CODES).split(f"{CODES}+")]
+            return [stem + CODES for stem in text.removesuffix(CODES).split(f"{CODES}+")]
+        if re.fullmatch(r"\w\w+(\+\w\w+)*", text):
+            return text.split("+")
         if len(text) != 1 or text not in legal:
             raise argparse.ArgumentTypeError(
-                f"invalid choice: {text!r} (choose from {', '.join(legal)}, FILE{CODES}, "
-                f"FILE{CODES}+FILE{CODES})"
+                f"invalid choice: {text!r} (choose from {', '.join(legal)}, FILE{CODES}, or the "
+                "name of codes that embed.py made; several with + between them)"
             )
         return text
 
-    meaning = f"language of the speech, or else: {letters}; FILE{CODES} = the codes of any encoder"
+    meaning = f"language of the speech, or else: {letters}; FILE{CODES}, or the name of what "
+    meaning += "embed.py made = the codes of any encoder; several with + between them"
     p.add_argument(*names, required=True, type=source, metavar="SOURCE", help=meaning)
+
+
+def codes_folder(settings: Settings, kind: str, language: str) -> Path:
+    """Where embed.py leaves the codes of a corpus; `kind` is "speech" or "music"."""
+    return data_folder(settings) / "codes" / kind / LANGUAGES[language]
+
+
+def codes_file(settings: Settings, music: str, named: str) -> Path:
+    """The codes file of a path, or of the name of codes of the music `music`.
+
+    Raises UserError, with the names that there are, where embed.py made none of this name.
+    """
+    if named.endswith(CODES):
+        return Path(named)
+    folder = codes_folder(settings, "music", music)
+    path = folder / f"{named}{CODES}"
+    if not path.is_file():
+        there = ", ".join(sorted(path.stem for path in folder.glob(f"*{CODES}"))) or "none"
+        raise UserError(
+            f"-s {named}: no codes of that name in {folder} (there are: {there}); make them with\n"
+            f"  python3 embed.py -d m -l {music} --with ENCODER\n"
+            f"or name a file that ends in {CODES}"
+        )
+    return path
 
 
 def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Settings:

@@ -66,11 +66,11 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     if not isinstance(args.speech, str) and args.model:
         p.error("-s names codes, which take the place of an encoder's: leave out -mod")
     if isinstance(args.speech, str) and not args.model:
-        p.error("the following arguments are required: -mod/--model (not with -s FILE.codes)")
+        p.error("the following arguments are required: -mod/--model (not with -s and codes)")
     if args.nested and not args.folds:
         p.error("--nested goes with --folds, and best with --groups artist")
     settings = flags.settings_from(args, epochs=("transfer", "release"))
-    plan = _plan(args)
+    plan = _plan(args, settings)
     flags.tell_recipe(args, settings, plan.all_sections)
     plan = _with_grid(plan, args.nested, settings)
     folder = args.path_load or flags.dataset_folder(settings, "music", args.music)
@@ -82,12 +82,13 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     return 0
 
 
-def _plan(args: argparse.Namespace) -> TransferPlan:
+def _plan(args: argparse.Namespace, settings: Settings) -> TransferPlan:
     """The plan that the flags of a transfer ask for."""
     release, folds = args.release == "y", _folds(args)
     if not isinstance(args.speech, str):
+        paths = [flags.codes_file(settings, args.music, named) for named in args.speech]
         return TransferPlan.of_codes(
-            args.speech, args.music, release=release, probe=args.probe, folds=folds
+            paths, args.music, release=release, probe=args.probe, folds=folds
         )
     return TransferPlan.from_flags(
         args.model, args.speech, args.music, release=release, probe=args.probe, folds=folds

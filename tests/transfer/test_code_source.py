@@ -229,6 +229,23 @@ def test_changed_codes_of_one_name_are_refused(place, heads, capsys):
     assert "is finished already" in capsys.readouterr().out
 
 
+def test_codes_are_found_by_the_name_that_embed_gave_them(place, capsys):
+    folder = place / "codes/music/english"
+    folder.mkdir(parents=True)
+    for name in "ab":
+        shutil.copy(place / f"{name}.codes", folder / f"of_{name}.codes")
+    assert transfer("-s of_a+of_b --probe --tag named") == 0
+    assert transfer(f"-s {place / 'a.codes'}+{place / 'b.codes'} --probe --tag filed") == 0
+    scores = [
+        (place / PAIR / f"a_and_b.probe.{tag}.it_0/predictions.csv").read_text()
+        for tag in ("named", "filed")
+    ]
+    assert scores[0] == scores[1]
+    assert transfer("-s of_a+of_c --probe") == 2
+    said = capsys.readouterr().err
+    assert "-s of_c: no codes of that name" in said and "(there are: of_a, of_b)" in said
+
+
 @pytest.mark.slow
 def test_folds_of_joined_codes_and_the_tables_of_all(place, heads, capsys):
     """Also through the other script; every clip is tested once; each run has a row by its title."""
