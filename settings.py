@@ -128,6 +128,11 @@ augment = dict(  # of the labelled windows, frozen and released; as published: n
     smoothing=0.0,  # of the labels: share of a target that all classes get (Szegedy 2016)
 )
 
+teacher = dict(  # codes that an encoder foretells while it is trained (--teacher)
+    weight=3.0,  # of their squared error, beside the losses of the tasks [ours]
+    dimensions=64,  # principal components that are foretold, at most [ours]
+)
+
 training = dict(
     amsgrad=True,  # Adam's variant [code]
     epsilon=1e-8,  # Adam's [code]

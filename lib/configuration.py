@@ -54,7 +54,8 @@ LEGAL_VALUES = {  # legal values: the settings that have them
     _whole(1, 1000): "nce.steps",
     _whole(1, 1024): "mask.mel network.maps",
     _whole(1, 10_000): "features.window_frames features.window_hop mask.frames",
-    _whole(1, 16_384): "cpc.code cpc.context framewise.latent nce.context heads.units",
+    _whole(1, 16_384): """
+        cpc.code cpc.context framewise.latent nce.context heads.units teacher.dimensions""",
     _whole(1, 65_536): "features.hop_length",
     _whole(1, 192_000): "features.sample_rate",
     _whole(2): "cpc.future",
@@ -68,7 +69,8 @@ LEGAL_VALUES = {  # legal values: the settings that have them
         transfer.decay release.decay training.weight_decay training.checkpoint_seconds
         training.memory_gb training.codes_gb""",
     Legal(float, "a number above 0", lambda x: 0 < x < math.inf): """
-        pretrain.learning_rate transfer.learning_rate release.learning_rate training.epsilon""",
+        pretrain.learning_rate transfer.learning_rate release.learning_rate training.epsilon
+        teacher.weight""",
     Legal(float, "a number above 0 and below 1", lambda x: 0 < x < 1): """
         dataset.test dataset.val mask.share network.momentum training.plateau_factor""",
     Legal(float, "a number from 0 to below 1", lambda x: 0 <= x < 1): """

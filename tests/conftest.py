@@ -58,7 +58,7 @@ PAIR = "models_trans/speech_eng_2_music_eng"
 
 # begun in this order, the others after them: the longest files first, so that no process ends long
 # after the rest, and beside the first, which makes `pipeline`, one that does not wait for it
-FIRST = "backends preparation interruptions prediction sources pipeline crossval".split()
+FIRST = "backends preparation interruptions prediction sources crossval pipeline".split()
 
 
 def pytest_collection_modifyitems(items):

@@ -55,20 +55,28 @@ def source_flag(p: argparse.ArgumentParser, *names: str, legal: str) -> None:
     letters = ", ".join(f"{letter} = {SOURCES[letter]}" for letter in legal)
 
     def source(text: str) -> str | list[str]:
-        if text.endswith(CODES):
-            return [stem + CODES for stem in text.removesuffix(CODES).split(f"{CODES}+")]
-        if re.fullmatch(r"\w\w+(\+\w\w+)*", text):
-            return text.split("+")
-        if len(text) != 1 or text not in legal:
-            raise argparse.ArgumentTypeError(
-                f"invalid choice: {text!r} (choose from {', '.join(legal)}, FILE{CODES}, or the "
-                "name of codes that embed.py made; several with + between them)"
-            )
-        return text
+        if len(text) == 1 and text in legal:
+            return text
+        return codes(text, f"{', '.join(legal)}, ")
 
     meaning = f"language of the speech, or else: {letters}; FILE{CODES}, or the name of what "
     meaning += "embed.py made = the codes of any encoder; several with + between them"
     p.add_argument(*names, required=True, type=source, metavar="SOURCE", help=meaning)
+
+
+def codes(text: str, others: str = "") -> list[str]:
+    """The type of a flag that takes codes: their files and names, as of `codes_file`.
+
+    others : what else the flag takes, for the message
+    """
+    if text.endswith(CODES):
+        return [stem + CODES for stem in text.removesuffix(CODES).split(f"{CODES}+")]
+    if re.fullmatch(r"\w\w+(\+\w\w+)*", text):
+        return text.split("+")
+    raise argparse.ArgumentTypeError(
+        f"invalid choice: {text!r} (choose from {others}FILE{CODES}, or the name of codes that "
+        "embed.py made; several with + between them)"
+    )
 
 
 def codes_folder(settings: Settings, kind: str, language: str) -> Path:
@@ -88,7 +96,7 @@ def codes_file(settings: Settings, music: str, named: str) -> Path:
     if not path.is_file():
         there = ", ".join(sorted(path.stem for path in folder.glob(f"*{CODES}"))) or "none"
         raise UserError(
-            f"-s {named}: no codes of that name in {folder} (there are: {there}); make them with\n"
+            f"{named}: no codes of that name in {folder} (there are: {there}); make them with\n"
             f"  python3 embed.py -d m -l {music} --with ENCODER\n"
             f"or name a file that ends in {CODES}"
         )

@@ -26,6 +26,7 @@ _FOLDS = "cross-validate with K folds of all clips instead of testing on the tes
 _RELEASE = "y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)"
 _NESTED = "(--folds) choose a recipe per fold on inner folds: FILE has one per line, as of --set"
 _BY_ITSELF = "a probe is nested by itself: its C is chosen within the clips that it learns from"
+_TEACHER = "(-rel y) codes that the encoder foretells in training: FILE.codes, or a name, as of -s"
 _PROBE = "(-rel n) a support vector machine on the encoder's codes instead of heads"
 
 
@@ -61,6 +62,7 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
     _model_flags(p, catalogue.names(script), "music", _FOLDS, required=False)
     p.add_argument("--probe", action="store_true", help=_PROBE)
     p.add_argument("--tag", metavar="NAME", help="put into the run's name, beside other runs")
+    p.add_argument("--teacher", type=flags.codes, metavar="CODES", help=_TEACHER)
     p.add_argument("--nested", type=Path, metavar="FILE", help=_NESTED)
     args = _parsed(p, argv)
     if not isinstance(args.speech, str) and args.model:
@@ -71,6 +73,9 @@ def transfer(docstring: str, script: str, argv: list[str] | None) -> int:
         p.error("--nested goes with --folds, and best with --groups artist")
     settings = flags.settings_from(args, epochs=("transfer", "release"))
     plan = _plan(args, settings)
+    if args.teacher:
+        paths = [flags.codes_file(settings, args.music, named) for named in args.teacher]
+        plan = plan.with_teacher(paths)
     flags.tell_recipe(args, settings, plan.all_sections)
     plan = _with_grid(plan, args.nested, settings)
     folder = args.path_load or flags.dataset_folder(settings, "music", args.music)

@@ -35,6 +35,7 @@ class Labelled(Batches):
         self.source, self.take = windows, take
         self.labels, self.weights = windows.labels(), weights
         self.change = None
+        self.lessons: tuple[str, np.ndarray, float] | None = None
 
     def augment(self, section: Mapping) -> None:
         """Serve what section `augment` of the settings asks for: changed, or fewer per epoch."""
@@ -44,6 +45,10 @@ class Labelled(Batches):
             self.items, self.size = number, min(self.size, number)
             self.order = partial(self.source.draw, number)
 
+    def teach(self, name: str, lessons: np.ndarray, weight: float) -> None:
+        """Serve one more target, `name`: float32 (n_windows, k), and its weight in the loss."""
+        self.lessons = name, lessons, weight
+
     def load(self, index, counts, rng):
         x = self.take(index)
         y = {
@@ -52,7 +57,11 @@ class Labelled(Batches):
         }
         if self.change:
             x, y = self.change(x, y, rng)
-        return x, y, {task: values @ self.weights[task] * counts for task, values in y.items()}
+        weights = {task: values @ self.weights[task] * counts for task, values in y.items()}
+        if self.lessons:
+            name, lessons, weight = self.lessons
+            y[name], weights[name] = lessons[index], weight * counts
+        return x, y, weights
 
 
 def balanced_weights(

@@ -20,9 +20,10 @@ from lib.labels import MEASURE, TASKS
 from lib.models import onnx_export
 from lib.training import batches, fit, hardware
 from lib.training.labelled_batches import Labelled, balanced_weights
-from lib.transfer import clip_probe, test_scores
+from lib.transfer import clip_probe, teacher, test_scores
 from lib.transfer.frozen_codes import FrozenEncoder
 from lib.transfer.transfer_job import Job, Step
+from lib.transfer.transfer_plan import TAUGHT
 
 PROBE_WINDOWS = 256  # that the encoder of a probe takes at a time [ours]
 
@@ -139,19 +140,34 @@ def _fit(
     settings, released = job.settings, step.name.mode == "full"
     section = "release" if released else "transfer"
     train, val = _batches(job, step, takes, settings[section]["batch_windows"])
+    loss = dict.fromkeys(TASKS, "categorical_crossentropy")
+    if job.plan.teacher and step.name.mode in TAUGHT:
+        model = _taught(job, model, train, val)
+        loss[teacher.NAME] = "mse"
     # the weights of the batches balance the classes, in the loss and here
     accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
     plan = fit.TrainingPlan(
         settings,
         step=section,
         inputs=step.inputs,
-        loss=dict.fromkeys(TASKS, "categorical_crossentropy"),
+        loss=loss,
         metrics={task: [accuracy()] for task in TASKS},
         measure=MEASURE,
         anew=job.overwrite,
         slow=model.get_layer("encoder").trainable_variables if released else (),
     )
     return fit.fit(model, train, val, plan, run=job.path(step.name), machine=job.machine)
+
+
+def _taught(job: Job, model: keras.Model, train: Labelled, val: Labelled) -> keras.Model:
+    """The model with the teacher's output, for which the batches then have targets."""
+    section = job.settings["teacher"]
+    data = {name: job.data[name] for name in ("train", "val")}
+    codes, features = job.plan.teacher, job.settings["features"]
+    given = teacher.lessons(codes, data, features, section["dimensions"])
+    for name, batch in (("train", train), ("val", val)):
+        batch.teach(teacher.NAME, given[name], section["weight"])
+    return teacher.pupil(model, given["train"].shape[1])
 
 
 def _batches(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lib.datasets.folds import Folds
     from lib.transfer.recipes import Recipe
 
+TAUGHT = ("scratch", "full")  # steps that train an encoder, which a teacher can help
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -43,6 +45,7 @@ class TransferPlan:
     folds  : of a cross-validation, or None: the data set's own test split
     codes  : from files, in the place of a frozen encoder's; None: the suite's encoder
     grid   : the recipes of a nested cross-validation, of which inner folds choose one per fold
+    teacher : codes that the encoder is to foretell while it is trained, or None
     """
 
     model: str
@@ -52,6 +55,7 @@ class TransferPlan:
     folds: Folds | None = None
     codes: CodeSource | None = None
     grid: tuple[Recipe, ...] = ()
+    teacher: CodeSource | None = None
 
     @classmethod
     def from_flags(
@@ -123,6 +127,15 @@ class TransferPlan:
         """The same plan, nested."""
         return replace(self, grid=grid)
 
+    def with_teacher(self, paths: Sequence[Path]) -> TransferPlan:
+        """The same plan, with the codes of these files as a teacher; UserError where no encoder is
+        trained, or a file cannot be used."""
+        if self.steps[-1] not in TAUGHT:
+            raise UserError("--teacher is for an encoder in training: use -rel y, or model_cnn")
+        from lib.datasets import code_source
+
+        return replace(self, teacher=code_source.read(paths, per_recording=False))
+
     def sections(self, step: str) -> tuple[str, ...]:
         """The sections of the settings that decide a step, beside those that decide them all."""
         if self.codes:
@@ -130,10 +143,11 @@ class TransferPlan:
         spec = catalogue.spec(self.model)
         if step == "probe":
             return () if spec.probe else (spec.size,)
+        taught = ("teacher",) if self.teacher and step in TAUGHT else ()
         if step == "full":
-            return ("release", "augment")
+            return ("release", "augment", *taught)
         size = (spec.size,) if step == "scratch" else ()
-        return (*size, "heads", "transfer", "augment")
+        return (*size, "heads", "transfer", "augment", *taught)
 
     @property
     def all_sections(self) -> tuple[str, ...]:

@@ -55,6 +55,8 @@ def transfer(
         plan.codes.check(itertools.chain(*(w.table["recording"] for w in data.values())))
         data = {name: plan.codes.rows(windows) for name, windows in data.items()}
         pool = plan.codes.rows(pool) if pool else None
+    if plan.teacher:
+        plan.teacher.check(itertools.chain(*(w.table["recording"] for w in data.values())))
     unit = "codes" if plan.codes else "windows"
     sizes = [f"{len(w)} {unit} of {len(w.table)} clips ({n})" for n, w in data.items()]
     say(f"{LANGUAGES[plan.music]} music: {', '.join(sizes)}")

@@ -204,7 +204,10 @@ def test_what_no_encoder_of_the_suite_has_is_told(place, heads, capsys):
         f"-s {codes} -rel y": "codes from a file have no encoder to release: use -rel n",
         f"-s {codes} -rel n -mod model_over": "leave out -mod",
         "-s e -rel n": "the following arguments are required: -mod/--model",
-        "-s q -rel n": "invalid choice: 'q' (choose from e, m, x, u, n, FILE.codes",
+        "-s q -rel n": "invalid choice: 'q' (choose from e, m, x, u, n, FILE.codes, or the name of",
+        "-s e -mod model_over -rel n --teacher nobody": "nobody: no codes of that name",
+        f"-s e -mod model_over -rel n --teacher {codes}": "is for an encoder in training",
+        f"-s {codes} -rel n --teacher {codes}": "is for an encoder in training",
         "-s nothing.codes -rel n": "no codes file nothing.codes",
     }
     for line, message in lines.items():
@@ -229,7 +232,8 @@ def test_changed_codes_of_one_name_are_refused(place, heads, capsys):
     assert "is finished already" in capsys.readouterr().out
 
 
-def test_codes_are_found_by_the_name_that_embed_gave_them(place, capsys):
+def test_codes_are_found_by_the_name_that_embed_gave_them(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(defaults, "path_to_models", str(tmp_path))
     folder = place / "codes/music/english"
     folder.mkdir(parents=True)
     for name in "ab":
@@ -237,13 +241,13 @@ def test_codes_are_found_by_the_name_that_embed_gave_them(place, capsys):
     assert transfer("-s of_a+of_b --probe --tag named") == 0
     assert transfer(f"-s {place / 'a.codes'}+{place / 'b.codes'} --probe --tag filed") == 0
     scores = [
-        (place / PAIR / f"a_and_b.probe.{tag}.it_0/predictions.csv").read_text()
+        (tmp_path / PAIR / f"a_and_b.probe.{tag}.it_0/predictions.csv").read_text()
         for tag in ("named", "filed")
     ]
     assert scores[0] == scores[1]
     assert transfer("-s of_a+of_c --probe") == 2
     said = capsys.readouterr().err
-    assert "-s of_c: no codes of that name" in said and "(there are: of_a, of_b)" in said
+    assert "of_c: no codes of that name" in said and "(there are: of_a, of_b)" in said
 
 
 @pytest.mark.slow
