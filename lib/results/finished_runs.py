@@ -17,7 +17,7 @@ import pandas as pd
 from lib.artefacts import files, run_record
 from lib.artefacts.run_name import RunName, only_prepares, transfers
 from lib.errors import UserError
-from lib.evaluation import metrics, predictions_table
+from lib.evaluation import bootstrap, metrics, predictions_table
 from lib.labels import SHORT, TASKS
 from lib.models.catalogue import name_codes, title, titles
 from lib.results import provenance
@@ -28,6 +28,7 @@ MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch"}
 MODES |= {"probe": f"SVM{NESTED}"}
 KEYS = ["model", "mode", "speech", "music"]
 FOLD_COLUMNS = [*KEYS, "protocol", "nested", "iteration", "level", "task", "folds", "mean", "sd"]
+FOLD_COLUMNS += ["low", "high"]
 Key = tuple[str, str, str, str]
 
 
@@ -188,18 +189,21 @@ def _name_codes(model: str, record: Mapping) -> None:
 
 
 def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
-    """Macro F1 over the folds of a cross-validation, a row per level and task."""
+    """Macro F1 over the folds of a cross-validation, a row per level and task, and the 95 %
+    interval over clips of that of all folds together."""
     if "fold" not in table or table["fold"].nunique() < 2:
         raise UserError("its predictions.csv has no folds")
     levels = metrics.over_folds(
         [predictions_table.measures(part) for _, part in table.groupby("fold")]
     )
-    rows = []
+    rows, counts = [], _counts(table)
+    weights = bootstrap.draws(table["recording"].nunique(), 0)
     for level, tasks in levels.items():
         for task, measures in tasks.items():
             f1 = measures["macro_f1"]
             about = (*key_of(name), name.folds, name.nested, name.iteration, level, task)
-            values = (*about, len(f1["folds"]), f1["mean"], f1["sd"])
+            _, drawn = bootstrap.resampled([counts[level][task]], weights)
+            values = (*about, len(f1["folds"]), f1["mean"], f1["sd"], *bootstrap.interval(drawn))
             rows.append(dict(zip(FOLD_COLUMNS, values, strict=True)))
     return rows
 
@@ -230,24 +234,28 @@ def _most_alike(runs: Mapping[int, _Run]) -> list[int]:
 
 
 def _cell(key: Key, tables: Mapping[int, pd.DataFrame]) -> Cell:
-    counts = {level: {task: [] for task in TASKS} for level in LEVELS}
-    for table in tables.values():
-        names, first, recording = np.unique(
-            table["recording"], return_index=True, return_inverse=True
-        )
-        labels = predictions_table.labels_of(table)
-        for task, p in predictions_table.probabilities_of(table).items():
-            mean = metrics.mean_by(p, recording, len(names))
-            for level, clip, true, guess in (
-                ("window", recording, labels[task], p.argmax(axis=1)),
-                ("clip", np.arange(len(names)), labels[task][first], mean.argmax(axis=1)),
-            ):
-                matrix = np.zeros((len(names), p.shape[1], p.shape[1]), np.int64)
-                np.add.at(matrix, (clip, true, guess), 1)
-                counts[level][task].append(matrix)
+    each = list(map(_counts, tables.values()))
+    counts = {
+        level: {task: [run[level][task] for run in each] for task in TASKS} for level in LEVELS
+    }
     measures = [predictions_table.measures(table) for table in tables.values()]
     # the iterations share their clips
     return Cell(key, list(tables), measures, _clips(next(iter(tables.values()))), counts)
+
+
+def _counts(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """{level: {task: int (clips, k, k), the confusion matrix of each clip}} of predictions."""
+    names, first, recording = np.unique(table["recording"], return_index=True, return_inverse=True)
+    labels, counts = predictions_table.labels_of(table), {level: {} for level in LEVELS}
+    for task, p in predictions_table.probabilities_of(table).items():
+        mean = metrics.mean_by(p, recording, len(names))
+        for level, clip, true, guess in (
+            ("window", recording, labels[task], p.argmax(axis=1)),
+            ("clip", np.arange(len(names)), labels[task][first], mean.argmax(axis=1)),
+        ):
+            counts[level][task] = np.zeros((len(names), p.shape[1], p.shape[1]), np.int64)
+            np.add.at(counts[level][task], (clip, true, guess), 1)
+    return counts
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -48,6 +48,7 @@ CONTRASTS = LEVEL | {"contrast": "{question}"} | ENCODER | {"music": "{music}"} 
 CONTRASTS["published"] = "{published:+.3f}"
 FOLDS = ENCODER | PAIR | {"folds": "{protocol}", "iteration": "{iteration}"} | LEVEL | TASK
 FOLDS["macro F1"] = "{mean:.3f} ± {sd:.3f}"
+FOLDS["interval"] = "[{low:.3f}, {high:.3f}]"
 
 
 def markdown(results: Results) -> str:
@@ -80,7 +81,9 @@ def terminal(results: Results) -> str:
         for music in musics(results.cells)
     }
     tables["Contrasts of macro F1, 95 % intervals"] = _contrasts(results, ["clip"])
-    tables["Cross-validation, mean ± standard deviation over the folds"] = filled(folds, FOLDS)
+    tables["Cross-validation, mean ± standard deviation over folds, 95 % interval over clips"] = (
+        filled(folds, FOLDS)
+    )
     plain = {head: table.replace(r"\*\*", "", regex=True) for head, table in tables.items()}
     texts = {head: _text(table, "simple") for head, table in plain.items() if len(table)}
     return "\n".join(f"{head}\n\n{text}\n" for head, text in texts.items())

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import predictions
+from sklearn.metrics import f1_score
 
 from lib.artefacts import run_record
+from lib.artefacts.run_name import RunName
 from lib.errors import UserError
 from lib.evaluation import predictions_table
 from lib.figures import results_table
-from lib.labels import TASKS, columns_of
+from lib.labels import QUADRANTS, TASKS, columns_of
 from lib.models.catalogue import title
-from lib.results import provenance, results_stage, table2, typesetting
+from lib.results import finished_runs, provenance, results_stage, table2, typesetting
 from lib.results.finished_runs import MODES, collect
 from lib.transfer import test_scores
 
@@ -428,3 +430,23 @@ def test_iterations_from_before_a_setting_existed_are_of_one_cell(models):
         found = {cell.key: cell.iterations for cell in cells}
         expected = [0, 2] if other else [0, 1, 2]
         assert found[("model_over", "full", "eng", "eng")] == expected
+
+
+def test_the_interval_of_a_cross_validation_is_a_bootstrap_over_its_clips():
+    table = predictions(0.7, clips=60)
+    table["fold"] = np.repeat(np.arange(60) % 5 + 1, 3)
+    name = RunName("model_svm", "probe", "n", "e", folds="folds_5")
+    rows = pd.DataFrame(finished_runs._folds(name, table))
+    row = rows[(rows["level"] == "clip") & (rows["task"] == "quadrants")].iloc[0]
+    clips = table.groupby("recording")
+    true = clips["quadrants"].first().to_numpy()
+    p = clips[columns_of("quadrants")].mean().to_numpy()
+    guess = np.array(QUADRANTS)[p.argmax(axis=1)]
+    rng, drawn = np.random.default_rng(1), []
+    for _ in range(1000):
+        kept = rng.integers(0, 60, 60)
+        drawn.append(f1_score(true[kept], guess[kept], average="macro"))
+    np.testing.assert_allclose(
+        row[["low", "high"]].astype(float), np.quantile(drawn, [0.025, 0.975]), atol=0.02
+    )
+    assert row["low"] < f1_score(true, guess, average="macro") < row["high"]
