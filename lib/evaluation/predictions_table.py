@@ -58,3 +58,22 @@ def measures(table: pd.DataFrame) -> dict:
     """Measures per window and per clip of a predictions table, as of metrics.evaluate."""
     recording = pd.factorize(table["recording"])[0]
     return metrics.evaluate(labels_of(table), probabilities_of(table), recording, TASKS)
+
+
+def confusions(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """The confusion matrix of each clip, of its windows and of its one answer.
+
+    Returns {"window" or "clip": {task: int64 (clips, k, k), rows: true}}, clips by their names.
+    """
+    names, first, recording = np.unique(table["recording"], return_index=True, return_inverse=True)
+    labels = labels_of(table)
+    counts: dict[str, dict[str, np.ndarray]] = {"window": {}, "clip": {}}
+    for task, p in probabilities_of(table).items():
+        mean = metrics.mean_by(p, recording, len(names))
+        for level, clip, true, guess in (
+            ("window", recording, labels[task], p.argmax(axis=1)),
+            ("clip", np.arange(len(names)), labels[task][first], mean.argmax(axis=1)),
+        ):
+            counts[level][task] = np.zeros((len(names), p.shape[1], p.shape[1]), np.int64)
+            np.add.at(counts[level][task], (clip, true, guess), 1)
+    return counts

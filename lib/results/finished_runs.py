@@ -196,7 +196,7 @@ def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
     levels = metrics.over_folds(
         [predictions_table.measures(part) for _, part in table.groupby("fold")]
     )
-    rows, counts = [], _counts(table)
+    rows, counts = [], predictions_table.confusions(table)
     weights = bootstrap.draws(table["recording"].nunique(), 0)
     for level, tasks in levels.items():
         for task, measures in tasks.items():
@@ -234,28 +234,13 @@ def _most_alike(runs: Mapping[int, _Run]) -> list[int]:
 
 
 def _cell(key: Key, tables: Mapping[int, pd.DataFrame]) -> Cell:
-    each = list(map(_counts, tables.values()))
+    each = list(map(predictions_table.confusions, tables.values()))
     counts = {
         level: {task: [run[level][task] for run in each] for task in TASKS} for level in LEVELS
     }
     measures = [predictions_table.measures(table) for table in tables.values()]
     # the iterations share their clips
     return Cell(key, list(tables), measures, _clips(next(iter(tables.values()))), counts)
-
-
-def _counts(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """{level: {task: int (clips, k, k), the confusion matrix of each clip}} of predictions."""
-    names, first, recording = np.unique(table["recording"], return_index=True, return_inverse=True)
-    labels, counts = predictions_table.labels_of(table), {level: {} for level in LEVELS}
-    for task, p in predictions_table.probabilities_of(table).items():
-        mean = metrics.mean_by(p, recording, len(names))
-        for level, clip, true, guess in (
-            ("window", recording, labels[task], p.argmax(axis=1)),
-            ("clip", np.arange(len(names)), labels[task][first], mean.argmax(axis=1)),
-        ):
-            counts[level][task] = np.zeros((len(names), p.shape[1], p.shape[1]), np.int64)
-            np.add.at(counts[level][task], (clip, true, guess), 1)
-    return counts
 
 
 def _listed(numbers: Iterable[int]) -> str:

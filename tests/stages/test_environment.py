@@ -14,6 +14,7 @@ from lib import console, keras_backend
 from lib.artefacts import files
 from lib.errors import UserError, guard, one_line, printable
 from lib.prediction import input_files, output_files, prediction_stage
+from lib.prediction.predictor import Predictor
 
 EXPORT = ("predict.py", "--export", "models_trans/shipped", "x.onnx")  # needs Keras
 
@@ -121,7 +122,7 @@ def test_a_closed_pipe_is_no_file_that_failed(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction_stage, "say", closed)
     with pytest.raises(BrokenPipeError):
         prediction_stage.predict_all(
-            [str(tmp_path / "x.wav")], None, None, prediction_stage.Options()
+            [str(tmp_path / "x.wav")], Predictor((), 31), None, prediction_stage.Options()
         )
 
 
