@@ -56,6 +56,11 @@ class CodeSource:
         digests = "+".join(codes.digest for codes in files)
         return {"encoder": digests, "codes": [asdict(codes.about) for codes in files]}
 
+    @property
+    def digests(self) -> dict:
+        """The digest of each file, where the codes teach and are no encoder of the run."""
+        return {codes.about.name: codes.digest for codes in self.files.values()}
+
     def check(self, recordings: Iterable[str]) -> None:
         """Raise UserError where a file lacks recordings of a data set; tell how many it has more.
 

@@ -94,7 +94,7 @@ class Job:
     def inputs(self, step: str, iteration: int) -> dict:
         """All that decides the result of a step, for run.json."""
         names = ("features", "network", *self.plan.sections(step))
-        taught = self.plan.teacher.inputs if self.plan.teacher and step in TAUGHT else None
+        taught = self.plan.teacher if step in TAUGHT else None
         return {
             "model": self.plan.model,
             "seed": self.settings["run"]["seed"],
@@ -103,7 +103,7 @@ class Job:
             "dataset": {name: windows.identity for name, windows in self.data.items()},
             **{name: self.settings[name] for name in names},
             "training": run_record.decisive(self.settings["training"]),
-            **({"taught_by": taught} if taught else {}),
+            **({"taught_by": taught.digests} if taught else {}),
         }
 
 

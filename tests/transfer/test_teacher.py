@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import generate_dataset
+import results_table
 import settings as defaults
 import trans_train_cpc_multi
 from lib.datasets import code_source, codes_file
@@ -117,7 +118,7 @@ def test_a_run_says_what_taught_it_and_its_model_is_a_plain_classifier(taught):
     run = taught / RUN.format(tag="taught")
     inputs = json.loads((run / "run.json").read_text())["inputs"]
     assert inputs["teacher"] == defaults.teacher
-    assert inputs["taught_by"]["codes"][0]["name"] == "t"
+    assert inputs["taught_by"] == {"t": codes_file.read(taught / "t.codes").digest}
     history = pd.read_csv(run / "history.csv")
     assert history["teacher_loss"].gt(0).all() and history["val_teacher_loss"].notna().all()
     outputs = keras.models.load_model(run / "model.keras").output
@@ -127,6 +128,13 @@ def test_a_run_says_what_taught_it_and_its_model_is_a_plain_classifier(taught):
         not {"teacher", "taught_by"} & json.loads((other / "run.json").read_text())["inputs"].keys()
     )
     assert "teacher_loss" not in pd.read_csv(other / "history.csv")
+
+
+def test_tables_call_a_taught_run_by_its_own_encoder(taught, tmp_path):
+    assert results_table.main(["--out", str(tmp_path)]) == 0
+    assert "CPC-NCE, taught" in (tmp_path / "table.md").read_text()
+    runs = pd.read_csv(tmp_path / "runs.csv")
+    assert len(runs) == 2 and runs["encoder"].isna().all()
 
 
 def test_another_teacher_is_another_training(taught, capsys):
