@@ -38,6 +38,7 @@ run = dict(
     seed=0,  # of every random draw; run n uses a seed derived from (seed, n) [ours]
     tag="",  # in the names of transfer runs (--tag): runs of other settings side by side
     onnx=True,  # a classifier also as model.onnx, by which predict.py starts in a second [ours]
+    figures=True,  # of every run: curves, confusions, reliability, reconstructions [ours]
 )
 
 scae = dict(

@@ -80,7 +80,7 @@ LEGAL_VALUES = {  # legal values: the settings that have them
         transfer.labels release.encoder_rate""",
     Legal(bool, "True or False", lambda x: True): """
         scae.output_from_data training.amsgrad training.deterministic training.tensorboard
-        run.onnx""",
+        run.onnx run.figures""",
     Legal(str, _TAG, lambda x: not x or re.fullmatch(TAG, x)): "run.tag",
     _one_of("order", "elsewhere"): "cpc.negatives",
     _one_of("plateau", "cosine"): "pretrain.schedule transfer.schedule release.schedule",

@@ -34,8 +34,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     defaults.training["threads"] = 1
     Machine(defaults.training)
 
-# two seconds a run: `pipeline` exports one classifier, and tests of ONNX files the others
-defaults.run["onnx"] = False
+# two seconds a run, each: `pipeline` draws its runs and exports one, and other tests what they need
+defaults.run |= {"onnx": False, "figures": False}
 
 # a job in the background of a shell ignores Ctrl-C, and so would the stages that tests begin
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +49,7 @@ SMALL = "--epochs 2 --set network.maps=4 --set heads.units=32 --set pretrain.bat
 SMALL = f"{SMALL} --set transfer.batch_windows=24 --set release.batch_windows=24".split()
 
 ONNX = ["--set", "run.onnx=True"]
+FIGURES = ["--set", "run.figures=True"]
 
 PRETRAINED = {"model.keras", "encoder.keras", "history.csv", "run.json", "curves.png"}
 TRANSFERRED = {"model.keras", "history.csv", "run.json", "curves.png", "confusion.png"}
@@ -57,8 +58,8 @@ TRANSFERRED |= {"reliability.png", "reliability.pdf"}
 PAIR = "models_trans/speech_eng_2_music_eng"
 
 # begun in this order, the others after them: the longest files first, so that no process ends long
-# after the rest, and beside the first, which makes `pipeline`, one that does not wait for it
-FIRST = "backends preparation interruptions prediction sources crossval pipeline".split()
+# after the rest, and beside the first that makes `pipeline` those that do not wait for it
+FIRST = "backends preparation interruptions prediction training encoders sources crossval".split()
 
 
 def pytest_collection_modifyitems(items):
@@ -80,39 +81,49 @@ def paths(monkeypatch, tmp_path):
     return SimpleNamespace(data=tmp_path / "data", models=tmp_path / "out")
 
 
+def made_once(tmp_path_factory, name: str, make) -> Path:
+    """The folder that make(folder) has filled, once for all processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with open(base / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / f"{name}.done").exists():
+            make(base / name)
+            (base / f"{name}.done").touch()
+    return base / name
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """Small synthetic corpora; copy before writing to them."""
+    """Small synthetic corpora, the same folder for all processes; copy before writing to them."""
     import make_demo_data
 
-    out = tmp_path_factory.mktemp("demo") / "data"
-    line = ["--out", str(out), "--speech-minutes", "1", "--clips-per-quadrant", "8"]
-    assert make_demo_data.main([*line, "--clip-seconds", "3"]) == 0
-    return out
+    def make(folder):
+        line = ["--out", str(folder), "--speech-minutes", "1", "--clips-per-quadrant", "8"]
+        assert make_demo_data.main([*line, "--clip-seconds", "3"]) == 0
+
+    return made_once(tmp_path_factory, "corpora", make)
 
 
 @pytest.fixture(scope="session")
 def pipeline(demo, tmp_path_factory):
-    """Every stage through its script, English to English; gives data and models folders.
+    """Every stage through its script, English to English; gives data and models folders, of which
+    every process has a copy."""
 
-    Run by the first process of the tests that needs it; every process has a copy.
-    """
-    base, patch = tmp_path_factory.getbasetemp(), pytest.MonkeyPatch()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    made, own = base / "pipeline", tmp_path_factory.mktemp("own")
-    with open(base / "pipeline.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (base / "pipeline.done").exists():
-            shutil.copytree(demo, made / "data")
-            patch.setattr(defaults, "path_to_data", str(made / "data"))
-            patch.setattr(defaults, "path_to_models", str(made / "models"))
-            run_all_stages()
-            (base / "pipeline.done").touch()
-    shutil.copytree(made, own, dirs_exist_ok=True)
-    patch.setattr(defaults, "path_to_data", str(own / "data"))
-    patch.setattr(defaults, "path_to_models", str(own / "models"))
-    yield SimpleNamespace(data=own / "data", models=own / "models")
-    patch.undo()
+    def use(folder):
+        patch.setattr(defaults, "path_to_data", str(folder / "data"))
+        patch.setattr(defaults, "path_to_models", str(folder / "models"))
+
+    def make(folder):
+        shutil.copytree(demo, folder / "data")
+        use(folder)
+        run_all_stages()
+
+    own = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        shutil.copytree(made_once(tmp_path_factory, "pipeline", make), own, dirs_exist_ok=True)
+        use(own)
+        yield SimpleNamespace(data=own / "data", models=own / "models")
 
 
 def run_all_stages():
@@ -133,7 +144,8 @@ def run_all_stages():
         (trans_train_denoise_multi, [*"-s m -m e -mod model_cnn -rel n".split(), *SMALL]),
     ]
     for script, line in lines:
-        assert script.main(line) == 0, (script.__name__, line)
+        drawn = FIGURES if script is not generate_dataset else []
+        assert script.main([*line, *drawn]) == 0, (script.__name__, line)
 
 
 @pytest.fixture

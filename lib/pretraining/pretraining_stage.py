@@ -150,11 +150,12 @@ def _pretrain_once(
     with files.whole_folder(run) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
-        learning_curves.curves(
-            history, new / "curves.png", name.title, outcome["kept_epoch"], measure
-        )
-        if objective.draw:
-            objective.draw(model, val_batches, new, name.title)
+        if settings["run"]["figures"]:
+            learning_curves.curves(
+                history, new / "curves.png", name.title, outcome["kept_epoch"], measure
+            )
+            if objective.draw:
+                objective.draw(model, val_batches, new, name.title)
         run_record.write_history(new, history)
         run_record.write_run(new, inputs, outcome, execution=machine.execution, began=began)
     say(f"finished: {run}")

@@ -54,9 +54,10 @@ def train(job: Job, step: Step) -> None:
         inner = job.part is not None and job.part.inner
         if job.settings["run"]["onnx"] and not step.coded and not inner:
             _export(model, new, job.settings["features"], run)
-        learning_curves.curves(
-            history, new / "curves.png", name.title, outcome["kept_epoch"], MEASURE, before
-        )
+        if job.settings["run"]["figures"]:
+            learning_curves.curves(
+                history, new / "curves.png", name.title, outcome["kept_epoch"], MEASURE, before
+            )
         run_record.write_history(new, history)
         scored = hardware.for_prediction(trained, job.settings["training"]["predict_dtype"])
         probabilities = _predict(scored, takes["test"], len(job.data["test"]), job.machine)
@@ -110,7 +111,8 @@ def _write(
 ) -> dict:
     """Write what the test gives, and run.json; returns the measures by level."""
     table = test_scores.predictions(job.data["test"], probabilities, job.settings["features"])
-    levels = test_scores.write(table, folder, step.name.title, figures=job.part is None)
+    figures = job.settings["run"]["figures"] and job.part is None
+    levels = test_scores.write(table, folder, step.name.title, figures)
     run_record.write_run(
         folder,
         step.inputs,

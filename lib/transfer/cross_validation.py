@@ -9,32 +9,35 @@ from pathlib import Path
 import pandas as pd
 
 from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName
 from lib.console import say
 from lib.evaluation import predictions_table
 from lib.figures import learning_curves
 from lib.labels import MEASURE, TASKS
-from lib.transfer import test_scores
+from lib.transfer import recipes, test_scores
+from lib.transfer.transfer_job import Job
 
 
 def summarise(
-    run: Path,
+    job: Job,
+    name: RunName,
     parts: Sequence[Path],
-    common: Mapping,
-    title: str,
     began: float,
     choices: pd.DataFrame | None = None,
 ) -> dict:
-    """Write what the folds of a run give together to its directory; returns the measures.
+    """Write what the folds of the run `name` give together to its directory; returns the measures.
 
     Parameters
     ----------
-    run : the directory that holds the folds
     parts : the finished run directory of each fold
-    common : inputs that the folds share
-    title : of the report and the figures
     began : time.time() at the start
     choices : of a nested cross-validation, what is written to nested.csv
     """
+    run, figures = job.path(name), job.settings["run"]["figures"]
+    common = {"model": name.model, "iteration": name.iteration}
+    if choices is not None:
+        grid = [str(recipe) for recipe in job.plan.grid]
+        common["nested"] = {"recipes": grid, "inner": recipes.INNER}
     records = [files.read_json(part / "run.json") for part in parts]
     whole = json.loads(json.dumps(common | {"folds": [record["inputs"] for record in records]}))
     levels = _written(run, whole)
@@ -43,10 +46,10 @@ def summarise(
         table = pd.concat(
             [part.assign(fold=number) for number, part in enumerate(tables, 1)], ignore_index=True
         )
-        levels = test_scores.write(table, run, title)
+        levels = test_scores.write(table, run, name.title, figures)
         histories = [run_record.read_history(part, MEASURE) for part in parts]
-        if not any(history.empty for history in histories):
-            learning_curves.fold_curves(histories, run / "curves.png", title, MEASURE)
+        if figures and not any(history.empty for history in histories):
+            learning_curves.fold_curves(histories, run / "curves.png", name.title, MEASURE)
         if choices is not None:
             files.write_text(run / run_record.NESTED, choices.to_csv(index=False))
         run_record.write_run(

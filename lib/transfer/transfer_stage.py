@@ -99,18 +99,13 @@ def _cross_validate(job: Job, iteration: int) -> list[Path]:
             fold, choice = _choose(fold, iteration)
             choices.append(choice)
         fold_runs.append(_walk(fold, iteration))
-    common, runs = {"model": job.plan.model, "iteration": iteration}, []
-    if choices:
-        grid = [str(recipe) for recipe in job.plan.grid]
-        common["nested"] = {"recipes": grid, "inner": recipes.INNER}
-    table = pd.concat(choices) if choices else None
+    runs, table = [], pd.concat(choices) if choices else None
     steps = job.plan.steps[-1:] if choices else job.plan.steps
     for number, step in enumerate(steps, len(job.plan.steps) - len(steps)):
         name, parts = job.name(step, iteration), [walked[number] for walked in fold_runs]
-        run = job.path(name)
-        with files.locked(run):
-            cross_validation.summarise(run, parts, common, name.title, began, table)
-        runs.append(run)
+        runs.append(job.path(name))
+        with files.locked(runs[-1]):
+            cross_validation.summarise(job, name, parts, began, table)
     return runs
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAIR, PRETRAINED, ROOT, SMALL, TRANSFERRED
+from conftest import FIGURES, PAIR, PRETRAINED, ROOT, SMALL, TRANSFERRED
 
 import pretrain_cpc
 import pretrain_denoise
@@ -29,7 +29,7 @@ STAGES = [
     (trans_train_cpc_multi, "-s e -m e -mod model_cpc -rel n"),
 ]
 # one epoch, nothing measured: XLA takes most of the time to compile
-ONE = [*SMALL, "--epochs", "1", "--set", "training.predict_windows=64"]
+ONE = [*SMALL, *FIGURES, "--epochs", "1", "--set", "training.predict_windows=64"]
 TRANSFERS = [
     f"{PAIR}/{run}.it_0" for run in ("model_over.feat_ext", "model_over.full", "model_cpc.feat_ext")
 ]

@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from conftest import FIGURES
 
 import pretrain_cpc
 import pretrain_denoise
@@ -76,7 +77,7 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
     assert line in told
     assert pretrain_cpc.main([*line.split()[2:], *TINY]) == 0
     runs = place / "models" / "music" / "english" / "model_cpc_nce.artist_folds_2.it_0"
-    assert cpc("-s u -m e -rel n", *FOLDS) == 0
+    assert cpc("-s u -m e -rel n", *FOLDS, *FIGURES) == 0
     whole = place / PAIR.format("own") / "model_cpc_nce.feat_ext.artist_folds_2.it_0"
     for number in (1, 2):
         encoder = runs / f"fold_{number}"
@@ -93,7 +94,7 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
 
 @pytest.mark.slow
 def test_masked_denoiser_transfers_with_few_labels_beside_the_whole(place, capsys):
-    assert pretrain_denoise.main(["-s", "e", "-mod", "model_over_mask", *TINY]) == 0
+    assert pretrain_denoise.main(["-s", "e", "-mod", "model_over_mask", *TINY, *FIGURES]) == 0
     run = place / "models" / "speech" / "english" / "model_over_mask.it_0"
     assert (run / "reconstructions.png").is_file()
     line = [*"-s e -m e -mod model_over_mask".split(), *TINY]

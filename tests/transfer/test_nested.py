@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL
+from conftest import FIGURES, SMALL
 
 import results_table
 import settings as defaults
@@ -289,7 +289,7 @@ def test_a_nested_line_trains_the_released_classifier(pipeline, grid, tmp_path, 
     models = tmp_path / "models"
     shutil.copytree(pipeline.models / "models", models / "models")
     monkeypatch.setattr(defaults, "path_to_models", str(models))
-    flags = [*SMALL, "--epochs", "1", *grid("release.decay=0\nrelease.decay=0.001\n")]
+    flags = [*SMALL, *FIGURES, "--epochs", "1", *grid("release.decay=0\nrelease.decay=0.001\n")]
     assert trans_train_cpc_multi.main([*f"{CPC} -rel y".split(), *flags]) == 0
     pair = models / "models_trans/speech_eng_2_music_eng"
     run = pair / "model_cpc.full.folds_2_nested.it_0"
