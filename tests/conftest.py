@@ -20,19 +20,9 @@ sys.path.insert(0, str(ROOT))
 
 import settings as defaults
 from lib import keras_backend
-
-keras_backend.import_keras()
-
-import keras
-
 from lib.labels import PLANE, TASKS, columns_of
-from lib.models import emotion_heads
-from lib.training.hardware import Machine
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # a thread for each process of the tests: those that share cores slow each other down
-    defaults.training["threads"] = 1
-    Machine(defaults.training)
+WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes of the tests
 
 # two seconds a run, each: `pipeline` draws its runs and exports one, and other tests what they need
 defaults.run |= {"onnx": False, "figures": False}
@@ -59,7 +49,21 @@ PAIR = "models_trans/speech_eng_2_music_eng"
 
 # begun in this order, the others after them: the longest files first, so that no process ends long
 # after the rest, and beside the first that makes `pipeline` those that do not wait for it
-FIRST = "backends preparation interruptions prediction training encoders sources crossval".split()
+FIRST = (
+    "backends preparation interruptions prediction training tables legacy sources crossval".split()
+)
+
+
+def pytest_configure(config):
+    """Import Keras before any test does; not where other processes run the tests."""
+    if WORKER or not config.getoption("numprocesses", None):
+        keras_backend.import_keras()
+    if WORKER:
+        from lib.training.hardware import Machine
+
+        # a thread for each process: those that share cores slow each other down
+        defaults.training["threads"] = 1
+        Machine(defaults.training)
 
 
 def pytest_collection_modifyitems(items):
@@ -84,7 +88,7 @@ def paths(monkeypatch, tmp_path):
 def made_once(tmp_path_factory, name: str, make) -> Path:
     """The folder that make(folder) has filled, once for all processes of the tests."""
     base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    base = base.parent if WORKER else base
     with open(base / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (base / f"{name}.done").exists():
@@ -193,6 +197,10 @@ def predictions(right, seed=0, clips=40):
 
 def small(features, tasks=TASKS):
     """A classifier of few weights."""
+    import keras
+
+    from lib.models import emotion_heads
+
     inputs = keras.Input((features["n_mels"], features["window_frames"], 1))
     pooled = keras.layers.MaxPooling2D((features["n_mels"] // 4, 31))(inputs)
     code = keras.layers.Flatten()(pooled)

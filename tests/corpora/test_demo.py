@@ -53,6 +53,7 @@ def clips(request) -> dict[str, list[np.ndarray]]:
     }
 
 
+@pytest.mark.slow
 def test_same_seed_same_files_and_another_seed_others(demo, tmp_path):
     assert make(tmp_path / "again") == 0
     assert contents(tmp_path / "again") == contents(demo)

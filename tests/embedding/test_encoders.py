@@ -70,6 +70,7 @@ def test_mel_power_is_librosas_for_blocks_of_any_size(size, n_fft, hop, n_mels):
     np.testing.assert_allclose(frames, expected.T, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @needs("opensmile")
 @pytest.mark.parametrize(("name", "width"), [("eGeMAPSv02", 88), ("ComParE_2016", 6373)])
 def test_opensmile_gives_its_functionals(songs, tmp_path, name, width):
@@ -127,6 +128,7 @@ def test_opensmile_says_that_a_sound_is_too_short(tmp_path, capsys):
         catalogue.find("opensmile:x", {})
 
 
+@pytest.mark.slow
 @needs("resemblyzer")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_resemblyzer_gives_the_partial_embeddings_of_its_package(songs, tmp_path, monkeypatch):
@@ -217,6 +219,7 @@ def wav2vec2(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_folder_of_transformers_gives_the_mean_of_its_last_state(wav2vec2, songs, tmp_path):
     import torch
     import transformers
@@ -235,6 +238,7 @@ def test_a_folder_of_transformers_gives_the_mean_of_its_last_state(wav2vec2, son
             np.testing.assert_allclose(code, hidden.mean(axis=0), atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "said"), [
     (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), r"lacks \*.safetensors"),
     (lambda f: (f / "preprocessor_config.json").unlink(), "lacks preprocessor_config.json"),

@@ -202,6 +202,7 @@ def test_lines_have_the_seeds_that_the_study_runs():
 PUBLISHED = ROOT / "docs" / study_results.RUNS
 
 
+@pytest.mark.slow
 def test_the_published_runs_are_known_and_three_that_are_one_count_once():
     runs = study_results.read(PUBLISHED)
     assert len(runs) == 252 and study._missing(PUBLISHED, runs, 3) == []

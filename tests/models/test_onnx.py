@@ -51,7 +51,12 @@ def exported(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+# the two of the paper are in the fast tests
+OTHERS = [n for n in NETWORKS if n not in ("model_over", "model_cpc")]
+EVERY = ["model_over", "model_cpc", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_every_network_answers_as_through_keras(name, features, tmp_path):
     model = classifier(name)
     model.save(tmp_path / "model.keras")

@@ -337,7 +337,7 @@ def test_predictions_keep_every_digit(tmp_path):
     for task in TASKS:
         p = rng.random((len(table), len(TASKS[task]))).astype(np.float32)
         table[columns_of(task)] = p / p.sum(axis=1, keepdims=True)
-    test_scores.write(table, tmp_path, "a run")
+    test_scores.write(table, tmp_path, "a run", figures=False)
     again = predictions_table.read(tmp_path / "predictions.csv")
     for task in TASKS:
         expected = table[columns_of(task)].to_numpy(np.float32)

@@ -108,6 +108,7 @@ def test_the_graph_of_the_paper(suite):
     assert lost.status != 0 and "path_to_data is nowhere, which is not a folder" in lost.said
 
 
+@pytest.mark.slow
 def test_folders_may_have_blanks_in_their_names(suite):
     cell = "models/speech/english/model_cpc.it_0/run.json"
     (suite.folder / "my corpora").mkdir()
@@ -140,6 +141,7 @@ def test_the_project_and_its_python_may_lie_in_a_folder_of_any_name(suite):
     assert (suite.folder / cell).exists()
 
 
+@pytest.mark.slow
 def test_a_cell_runs_what_it_needs_and_goes_on_where_it_failed(suite):
     cell = "models_trans/speech_mix_2_music_man/model_cpc.full.it_0/run.json"
     (suite.folder / "fail").write_text("model_cpc.full")

@@ -1,6 +1,7 @@
 """Optimiser, plateaus, stopping, and a run that goes on after a kill as if nothing had happened."""
 
 import json
+import shutil
 import time
 
 import keras
@@ -67,17 +68,32 @@ def saved(folder):
     return sorted((folder / "checkpoint").glob("epoch_*.npz"))
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
-    whole, parts = model(), model()
-    _, expected = fit(whole, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The model and the history of a training of five epochs."""
+    net = model()
+    return net, fit(net, tmp_path_factory.mktemp("whole"))[1]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
     with pytest.raises(Exception, match="killed here"):
-        fit(parts, tmp_path / "parts", stop_at=3)
-    assert [path.name for path in saved(tmp_path / "parts")] == [
-        "epoch_00002.npz",
-        "epoch_00003.npz",
-    ]
+        fit(model(), folder, stop_at=3)
+    return folder
+
+
+@pytest.fixture
+def stopped(killed, tmp_path):
+    """What a training leaves that was killed in its fourth epoch."""
+    return shutil.copytree(killed, tmp_path / "stopped")
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(stopped, uninterrupted):
+    assert [path.name for path in saved(stopped)] == ["epoch_00002.npz", "epoch_00003.npz"]
+    whole, expected = uninterrupted
     fresh = model()
-    _, history = fit(fresh, tmp_path / "parts")
+    _, history = fit(fresh, stopped)
     assert len(history) == 5
     for a, b in zip(without_time(history), without_time(expected), strict=True):
         assert a == pytest.approx(b, abs=1e-6)
@@ -117,13 +133,11 @@ def test_every_epoch_serves_its_own_order(tmp_path):
     assert len({tuple(batch[-5:]) for batch in orders.values()}) == 5
 
 
-def test_a_saved_state_of_other_settings_is_kept_and_named(tmp_path):
-    with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=2)
+def test_a_saved_state_of_other_settings_is_kept_and_named(stopped):
     with pytest.raises(UserError, match="unfinished training with other settings or data"):
-        fit(model(), tmp_path, inputs={"model": "b"})
-    assert len(saved(tmp_path)) == 2
-    _, history = fit(model(), tmp_path, inputs={"model": "b"}, anew=True)
+        fit(model(), stopped, inputs={"model": "b"})
+    assert len(saved(stopped)) == 2
+    _, history = fit(model(), stopped, inputs={"model": "b"}, anew=True)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
 
 
@@ -138,19 +152,17 @@ def test_a_saved_state_of_before_a_setting_existed_is_gone_on_with(tmp_path, cap
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "bytes"])
-def test_of_a_damaged_saved_state_the_one_before_is_used(tmp_path, capsys, damage):
-    _, expected = fit(model(), tmp_path / "whole")
-    with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=3)
-    newest = saved(tmp_path)[-1]
+def test_of_a_damaged_saved_state_the_one_before_is_used(stopped, uninterrupted, capsys, damage):
+    newest = saved(stopped)[-1]
     content = bytearray(newest.read_bytes())
     if damage == "bytes":
         content[len(content) // 2] ^= 1
     newest.write_bytes(content[: {"cut": len(content) // 2, "empty": 0}.get(damage)])
-    _, history = fit(model(), tmp_path)
+    _, history = fit(model(), stopped)
     printed = capsys.readouterr().out
     assert "epoch_00003.npz is damaged" in printed and "resuming after epoch 2" in printed
-    assert without_time(history)[-1] == pytest.approx(without_time(expected)[-1], abs=1e-6)
+    expected = without_time(uninterrupted[1])
+    assert without_time(history)[-1] == pytest.approx(expected[-1], abs=1e-6)
 
 
 def rewritten(path, change):
@@ -174,33 +186,27 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("what", OTHERS)
-def test_a_saved_state_of_another_version_is_refused_in_one_message(tmp_path, what):
-    with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=2)
-    for path in saved(tmp_path):
+def test_a_saved_state_of_another_version_is_refused_in_one_message(stopped, what):
+    for path in saved(stopped):
         rewritten(path, OTHERS[what])
     net = model()
     before = net.get_weights()
     with pytest.raises(UserError, match=r"checkpoint (was saved|is of).* anew with --overwrite"):
-        fit(net, tmp_path)
+        fit(net, stopped)
     for a, b in zip(net.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
-    _, history = fit(net, tmp_path, anew=True)
-    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
 
 
-def test_a_state_that_is_no_table_is_damaged_and_other_files_are_no_states(tmp_path, capsys):
-    with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=3)
-    rewritten(saved(tmp_path)[-1], lambda state, arrays: [1, 2])
-    folder = tmp_path / "checkpoint"
+def test_a_state_that_is_no_table_is_damaged_and_other_files_are_no_states(stopped, capsys):
+    rewritten(saved(stopped)[-1], lambda state, arrays: [1, 2])
+    folder = stopped / "checkpoint"
     for name in ("epoch_00002 copy.npz", "epoch_last.npz", "epoch_.npz"):
         (folder / name).write_bytes(b"mine")
-    fit(model(), tmp_path)
+    fit(model(), stopped)
     printed = capsys.readouterr().out
     assert "epoch_00003.npz is damaged" in printed and "resuming after epoch 2" in printed
     assert (folder / "epoch_last.npz").exists()
-    assert Checkpoints(tmp_path).kept_message(9).startswith("epoch 5 of at most 9 is saved in")
+    assert Checkpoints(stopped).kept_message(9).startswith("epoch 5 of at most 9 is saved in")
 
 
 def test_the_best_weights_are_saved_whole_though_the_next_are_there_before(tmp_path, monkeypatch):
@@ -227,12 +233,10 @@ def test_the_best_weights_are_saved_whole_though_the_next_are_there_before(tmp_p
             np.testing.assert_array_equal(file[name], file[name.replace("best", "last")])
 
 
-def test_where_no_saved_state_is_whole_training_begins_anew(tmp_path, capsys):
-    with pytest.raises(Exception, match="killed here"):
-        fit(model(), tmp_path, stop_at=3)
-    for path in saved(tmp_path):
+def test_where_no_saved_state_is_whole_training_begins_anew(stopped, capsys):
+    for path in saved(stopped):
         path.write_bytes(b"")
-    _, history = fit(model(), tmp_path)
+    _, history = fit(model(), stopped)
     assert "resuming" not in capsys.readouterr().out and len(history) == 5
 
 

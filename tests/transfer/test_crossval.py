@@ -136,67 +136,76 @@ def test_pooled_splits_are_their_parts_end_to_end(windows, on_disk):
     np.testing.assert_array_equal(some.frames_of(1), windows.frames_of(5))
 
 
-FOLDS = "-s e -m e -mod model_cpc -rel y --folds 2 --groups artist".split()
+FOLDS = "-s e -m e -mod model_cpc --folds 2 --groups artist".split()
 FOLDS += [*SMALL, "--epochs", "1"]
+PAIR_FOLDS = "models_trans/speech_eng_2_music_eng/model_cpc.{}.artist_folds_2.it_0"
 
 
 @pytest.fixture(scope="module")
 def validated(pipeline, tmp_path_factory):
-    """A cross-validation through the script, on the pipeline's data and encoder."""
+    """A cross-validation of heads through the script, on the pipeline's data and encoder."""
     models = tmp_path_factory.mktemp("folds")
     shutil.copytree(pipeline.models / "models", models / "models")
     patch = pytest.MonkeyPatch()
     patch.setattr(defaults, "path_to_models", str(models))
-    assert trans_train_cpc_multi.main(FOLDS) == 0
+    assert trans_train_cpc_multi.main([*FOLDS, "-rel", "n"]) == 0
     yield models
     patch.undo()
 
 
+@pytest.fixture(scope="module")
+def released(validated):
+    """The same, the encoder released."""
+    assert trans_train_cpc_multi.main([*FOLDS, "-rel", "y"]) == 0
+    return validated
+
+
 def test_a_cross_validation_tests_every_clip_of_the_data_set(validated, pipeline):
-    pair = validated / "models_trans" / "speech_eng_2_music_eng"
-    split = pd.read_csv(pipeline.data / "features/music/english/split.csv")
-    for mode in ("feat_ext", "full"):
-        run = pair / f"model_cpc.{mode}.artist_folds_2.it_0"
-        table = pd.read_csv(run / "predictions.csv")
-        assert sorted(table["recording"].unique()) == sorted(split["recording"])
-        assert (table.groupby("recording")["fold"].nunique() == 1).all()
-        groups = split.set_index("recording")["group"].reindex(table["recording"]).to_numpy()
-        assert (table["fold"].groupby(groups).nunique() == 1).all()
-        metrics = json.loads((run / "metrics.json").read_text())
-        f1 = [
-            predictions_table.measures(part)["clip"]["arousal"]["macro_f1"]
-            for _, part in table.groupby("fold")
-        ]
-        told = metrics["folds"]["clip"]["arousal"]["macro_f1"]
-        assert told["folds"] == pytest.approx(f1)
-        assert told["mean"] == pytest.approx(np.mean(f1))
-        assert told["sd"] == pytest.approx(np.std(f1, ddof=1))
-        assert metrics["clip"]["quadrants"]["items"] == len(split)
-        assert "mean ± standard deviation over the folds" in (run / "report.txt").read_text()
-        assert not (run / "curves.png").exists() and not (run / "confusion.png").exists()
-        record = json.loads((run / "run.json").read_text())
-        assert len(record["inputs"]["folds"]) == 2
-        for number in (1, 2):
-            assert (run / f"fold_{number}" / "model.keras").is_file()
-
-
-def test_a_released_fold_starts_from_its_own_frozen_one(validated):
-    from lib.artefacts.files import file_hash
-
-    pair = validated / "models_trans" / "speech_eng_2_music_eng"
-    for number in (1, 2):
-        full = pair / f"model_cpc.full.artist_folds_2.it_0/fold_{number}/run.json"
-        frozen = pair / f"model_cpc.feat_ext.artist_folds_2.it_0/fold_{number}/model.keras"
-        assert json.loads(full.read_text())["inputs"]["feat_ext"] == file_hash(frozen)
+    every_clip_is_tested(validated / PAIR_FOLDS.format("feat_ext"), pipeline.data)
 
 
 @pytest.mark.slow
-def test_a_cross_validation_goes_on_with_the_fold_that_is_missing(validated, capsys):
-    run = validated / "models_trans/speech_eng_2_music_eng/model_cpc.full.artist_folds_2.it_0"
+def test_a_released_fold_starts_from_its_own_frozen_one(released, pipeline):
+    full, frozen = (released / PAIR_FOLDS.format(mode) for mode in ("full", "feat_ext"))
+    every_clip_is_tested(full, pipeline.data)
+    for number in (1, 2):
+        inputs = json.loads((full / f"fold_{number}/run.json").read_text())["inputs"]
+        first = artefacts_files.file_hash(frozen / f"fold_{number}/model.keras")
+        assert inputs["feat_ext"] == first
+
+
+def every_clip_is_tested(run, data):
+    split = pd.read_csv(data / "features/music/english/split.csv")
+    table = pd.read_csv(run / "predictions.csv")
+    assert sorted(table["recording"].unique()) == sorted(split["recording"])
+    assert (table.groupby("recording")["fold"].nunique() == 1).all()
+    groups = split.set_index("recording")["group"].reindex(table["recording"]).to_numpy()
+    assert (table["fold"].groupby(groups).nunique() == 1).all()
+    metrics = json.loads((run / "metrics.json").read_text())
+    f1 = [
+        predictions_table.measures(part)["clip"]["arousal"]["macro_f1"]
+        for _, part in table.groupby("fold")
+    ]
+    told = metrics["folds"]["clip"]["arousal"]["macro_f1"]
+    assert told["folds"] == pytest.approx(f1)
+    assert told["mean"] == pytest.approx(np.mean(f1))
+    assert told["sd"] == pytest.approx(np.std(f1, ddof=1))
+    assert metrics["clip"]["quadrants"]["items"] == len(split)
+    assert "mean ± standard deviation over the folds" in (run / "report.txt").read_text()
+    assert not (run / "curves.png").exists() and not (run / "confusion.png").exists()
+    record = json.loads((run / "run.json").read_text())
+    assert len(record["inputs"]["folds"]) == 2
+    for number in (1, 2):
+        assert (run / f"fold_{number}" / "model.keras").is_file()
+
+
+@pytest.mark.slow
+def test_a_cross_validation_goes_on_with_the_fold_that_is_missing(released, capsys):
+    run = released / PAIR_FOLDS.format("full")
     before = (run / "metrics.json").read_text()
     (run / "run.json").unlink()
     shutil.rmtree(run / "fold_2")
-    assert trans_train_cpc_multi.main(FOLDS) == 0
+    assert trans_train_cpc_multi.main([*FOLDS, "-rel", "y"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("training model_cpc, full") == 1
     assert "artist_folds_2.it_0/fold_1 is finished already" in printed

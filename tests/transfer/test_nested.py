@@ -204,6 +204,7 @@ def test_a_recipe_of_training_from_scratch(trained, grid, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_tables_say_what_is_nested(trained, grid, tmp_path, capsys):
     assert trans_train_cpc_multi.main([*LINE, *grid("heads.units=16\nheads.units=32\n")]) == 0
     assert trans_train_cpc_multi.main([*LINE, "--set", "heads.units=64"]) == 0
