@@ -3,6 +3,7 @@
     python3 study.py                     what is not finished yet; stop it and start it as you like
     python3 study.py --hours 2           begin no further run after two hours
     python3 study.py --seeds 1           one seed instead of three
+    python3 study.py --codes musicnn_mtt_msd     with codes that embed.py made
     python3 study.py --lines             the lines that it consists of, without running them
     python3 study.py --table             the table and the figure of the runs that are finished
 
@@ -12,6 +13,7 @@ study_runs.csv (a row per finished run), study.csv (per cell), study_differences
 than what), both as tables in study.md, and study.png.
 """
 
+import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -29,10 +31,21 @@ def parse_args(argv=None):
     p.add_argument(
         "--hours", type=flags.number(0, 10_000), metavar="H", help="begin no run after H"
     )
+    p.add_argument("--codes", type=_name, nargs="+", default=[], metavar="NAME", help=_CODES)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="instead of results/")
     p.add_argument("--lines", action="store_true", help="print all lines, run none")
     p.add_argument("--table", action="store_true", help="table and figure of what is finished")
     return p.parse_args(argv)
+
+
+_CODES = "also codes of the music that embed.py made, by name"
+
+
+def _name(text: str) -> str:
+    name = flags.codes(text)
+    if len(name) > 1 or text.endswith(".codes"):
+        raise argparse.ArgumentTypeError(f"{text}: expected the name of codes that embed.py made")
+    return text
 
 
 @guard
@@ -47,12 +60,14 @@ def main(argv=None) -> int:
     from lib.experiments import study, study_results
 
     if args.lines:
-        for line in study.lines(args.seeds):
+        for line in study.lines(args.seeds, args.codes):
             console.say(shlex.join(["python3", *line]))
         return 0
     files.make_folder(out)
     if not args.table:
-        left = study.run(settings, out, args.seeds, args.hours)
+        for name in args.codes:
+            flags.codes_file(settings, study.MUSIC, name)  # one that is missing is told at once
+        left = study.run(settings, out, args.seeds, args.hours, args.codes)
         if left:
             console.say(f"time is up; {len(left)} runs are left, the same line goes on")
     console.say(study_results.write(out))

@@ -3,8 +3,8 @@
 Encoders (from random weights, SCAE, masked, CPC, CPC-NCE), what they were pretrained on (English,
 Mandarin, both, the music without its labels, nothing), frozen or released, and the share of the
 labelled clips that training may use; beside them support vector machines on log-mel statistics and
-on the frozen codes. Every cell is cross-validated with folds that keep artists apart, and repeated
-with other seeds.
+on the frozen codes, and where asked for codes of other encoders (embed.py). Every cell is
+cross-validated with folds that keep artists apart, and repeated with other seeds.
 
 Every run is a line of the suite's own scripts. A finished line is not run again, an unfinished one
 goes on where it was.
@@ -18,7 +18,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ FOLDS = 3
 SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
 SEEDS = 3
 MUSIC = "e"
+CODES = "c"  # the source of codes that embed.py made; the model is then their name
 # the weights of the last epoch are kept, so few clips are enough to watch a training with
 PROTOCOL = f"--folds {FOLDS} --groups artist --set dataset.val=0.05"
 # frozen only, and last: a released run of these would take a quarter of an hour or more (estimated)
@@ -91,16 +92,25 @@ class Cell:
     @property
     def drawn(self) -> bool:
         """Whether a seed changes anything: a machine that learns from all labels draws nothing."""
-        return not catalogue.spec(self.model).probe or self.labels < 1
+        machine = self.mode == "probe" and (
+            self.source == CODES or catalogue.spec(self.model).probe
+        )
+        return not machine or self.labels < 1
 
     @property
     def line(self) -> list[str]:
         """The script and its flags, without the number of iterations."""
-        spec = catalogue.spec(self.model)
-        release = "y" if self.mode in ("full", "scratch") and not spec.baseline else "n"
-        line = f"trans_train_{spec.script}_multi.py -s {self.source} -m {MUSIC} -mod {self.model} "
-        line += f"-rel {release} {PROTOCOL} --tag {self.tag}"
-        line += " --probe" if self.mode == "probe" and not spec.probe else ""
+        if self.source == CODES:
+            line = f"trans_train_denoise_multi.py -s {self.model} -m {MUSIC} -rel n"
+            fitted = False
+        else:
+            spec = catalogue.spec(self.model)
+            release = "y" if self.mode in ("full", "scratch") and not spec.baseline else "n"
+            line = f"trans_train_{spec.script}_multi.py -s {self.source} -m {MUSIC}"
+            line += f" -mod {self.model} -rel {release}"
+            fitted = spec.probe
+        line += f" {PROTOCOL} --tag {self.tag}"
+        line += " --probe" if self.mode == "probe" and not fitted else ""
         settings = {"transfer.labels": self.labels, **BUDGET}
         if self.mode == "probe":
             settings = {"transfer.labels": self.labels}
@@ -120,8 +130,8 @@ class Cell:
         return name.path(models)
 
 
-def cells() -> list[Cell]:
-    """The cells of the study."""
+def cells(codes: Sequence[str] = ()) -> list[Cell]:
+    """The cells of the study, with those of codes by their names."""
     light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
     baseline = [Cell(PROBE, "n", "probe", share) for share in SHARES]
     trained = []
@@ -130,7 +140,8 @@ def cells() -> list[Cell]:
         # the main question with every number of labels, the others where few and all are there
         shares = SHARES if model == "model_cpc_nce" and source in "ne" else (0.1, 1.0)
         trained += [Cell(model, source, mode, share) for share in shares]
-    return [*baseline, *_frozen(light), *trained, *_frozen(HEAVY)]
+    given = _frozen((name, CODES) for name in codes)
+    return [*baseline, *_frozen(light), *given, *trained, *_frozen(HEAVY)]
 
 
 def _frozen(encoders: Iterable[tuple[str, str]]) -> list[Cell]:
@@ -140,7 +151,7 @@ def _frozen(encoders: Iterable[tuple[str, str]]) -> list[Cell]:
 
 def pretraining(cell: Cell) -> list[str] | None:
     """The line that makes the encoder of a cell, without the number of iterations."""
-    if cell.source == "n":
+    if cell.source in ("n", CODES):
         return None
     kind = "music" if cell.source == "u" else "speech"
     script = catalogue.spec(cell.model).script
@@ -149,25 +160,27 @@ def pretraining(cell: Cell) -> list[str] | None:
     return f"pretrain_{script}.py {source} -mod {cell.model} --epochs {epochs}".split()
 
 
-def _order(seeds: int) -> list[tuple[int, Cell]]:
+def _order(seeds: int, codes: Sequence[str] = ()) -> list[tuple[int, Cell]]:
     """All runs: the light encoders' with one seed before the next, then the heavy ones'; where
     nothing is drawn, with one seed."""
-    runs = [(s, cell) for s in range(seeds) for cell in cells() if cell.drawn or s == 0]
+    runs = [(s, cell) for s in range(seeds) for cell in cells(codes) if cell.drawn or s == 0]
     return sorted(runs, key=lambda run: (run[1].model, run[1].source) in HEAVY)
 
 
-def lines(seeds: int) -> list[tuple[str, ...]]:
+def lines(seeds: int, codes: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """All lines with so many seeds, each once, pretraining before what needs it."""
     every = [
         (*line, "--iterations", str(seeds if cell.drawn else 1))
-        for cell in cells()
+        for cell in cells(codes)
         for line in (pretraining(cell), cell.line)
         if line
     ]
     return list(dict.fromkeys(every))
 
 
-def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[str]:
+def run(
+    settings: Settings, out: Path, seeds: int, hours: float | None, codes: Sequence[str] = ()
+) -> list[str]:
     """Run what is not finished.
 
     Parameters
@@ -176,13 +189,14 @@ def run(settings: Settings, out: Path, seeds: int, hours: float | None) -> list[
     out : folder that keeps the table of runs
     seeds : iterations of every cell
     hours : after which no further line is begun, or None
+    codes : names of codes of the music that embed.py made, which are in the study too
 
     Returns the lines that are left. Raises UserError when a line fails.
     """
     began, models = time.monotonic(), Path(settings["paths"]["models"])
     path = out / study_results.RUNS
     runs, left, called = study_results.read(path), [], []
-    for seed, cell in _missing(path, runs, seeds):
+    for seed, cell in _missing(path, runs, _order(seeds, codes)):
         if hours is not None and time.monotonic() - began > 3600 * hours:
             left.append(shlex.join(["python3", *cell.line, *_alone(seed)]))
             continue
@@ -201,14 +215,16 @@ def _alone(seed: int) -> list[str]:
     return ["--iterations", str(seed + 1), f"--set=run.first={seed}"]
 
 
-def _missing(path: Path, runs: pd.DataFrame, seeds: int) -> list[tuple[int, Cell]]:
-    """The runs of the study that have no row in the table `runs`, which was read from `path`.
+def _missing(
+    path: Path, runs: pd.DataFrame, wanted: Sequence[tuple[int, Cell]]
+) -> list[tuple[int, Cell]]:
+    """Those of the runs `wanted` (seed, cell) that have no row in `runs`, read from `path`.
 
     Raises UserError where a row is of other settings than the study's: a table holds one study.
     """
     known = runs.set_index([*study_results.CELL, "iteration"])["command"].to_dict()
     missing = []
-    for seed, cell in _order(seeds):
+    for seed, cell in wanted:
         command = known.get((cell.model, cell.source, cell.mode, cell.labels, seed))
         if command is None:
             missing.append((seed, cell))

@@ -34,6 +34,7 @@ SOURCE_TITLES = {
     "m": "Mandarin",
     "x": "English and Mandarin",
     "u": "music without labels",
+    "c": "codes of embed.py",
 }
 MODE_TITLES = {"probe": "SVM", "feat_ext": "frozen", "full": "released", "scratch": "from scratch"}
 QUESTIONS = {  # (model, source, mode): the cell that it is compared with, of as many labels
@@ -86,8 +87,8 @@ def _refuse(rows: pd.DataFrame, fault: str, advice: str) -> None:
 def _whole(table: pd.DataFrame) -> pd.Series:
     """Whether each row has all that a run has : bool (n,)."""
     whole = table[list(NUMBERS)].notna().all(axis=1)
-    for name, titles_of in zip(ENCODER, (titles(), SOURCE_TITLES, MODE_TITLES), strict=True):
-        whole &= table[name].isin(titles_of)
+    whole &= table["model"].isin(titles()) | (table["source"] == "c")
+    whole &= table["source"].isin(SOURCE_TITLES) & table["mode"].isin(MODE_TITLES)
     for name in ("true", "predicted"):
         whole &= table[name].str.fullmatch("[1-4]+")
     return whole & (table["true"].str.len() == table["predicted"].str.len())
@@ -175,8 +176,13 @@ def write(out: Path) -> str:
         for than, part in compared.groupby("than", sort=False)
     )
     files.write_text(out / "study.md", text)
-    study.study(table, titles(), out / "study.png", PROBE)
+    study.study(table, _titles(table), out / "study.png", PROBE)
     return text
+
+
+def _titles(table: pd.DataFrame) -> dict[str, str]:
+    """{model: its title}, and {name of codes: that name} for those of the table."""
+    return titles() | {name: name for name in table.loc[table["source"] == "c", "model"]}
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -214,10 +220,11 @@ def _by_labels(
     texts = rows.assign(text=list(map(text, rows.itertuples())))
     texts = texts.pivot(index=ENCODER, columns="labels", values="text").fillna("")
     texts = texts.reindex(columns=labelled.index, fill_value="")
-    for mode, model, source in itertools.product(MODE_TITLES, titles(), SOURCE_TITLES):
+    names = _titles(table)
+    for mode, model, source in itertools.product(MODE_TITLES, names, SOURCE_TITLES):
         key = (model, source, mode)
         if key in texts.index:
             pretrained = "–" if model == PROBE else SOURCE_TITLES[source]
-            parts = [titles()[model], pretrained, MODE_TITLES[mode]]
+            parts = [names[model], pretrained, MODE_TITLES[mode]]
             lines.append(f"| {' | '.join([*parts, *texts.loc[key], last.get(key, '')])} |")
     return "\n".join(lines) + "\n"

@@ -11,7 +11,7 @@ import pandas as pd
 from lib.figures.saving import panels, save_figure
 
 MODES = {"probe": "SVM on frozen codes", "feat_ext": "heads on frozen codes", "full": "released"}
-SOURCES = {"n": "random", "e": "English", "m": "Mandarin", "x": "both", "u": "music"}
+SOURCES = {"n": "random", "e": "English", "m": "Mandarin", "x": "both", "u": "music", "c": "codes"}
 
 
 def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path, probe: str) -> None:

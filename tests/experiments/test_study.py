@@ -1,5 +1,6 @@
 """The study: its lines are the scripts' own, it goes on where it was, its table is right."""
 
+import re
 import shlex
 import shutil
 import sys
@@ -9,10 +10,13 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+import study as study_script
 from lib import configuration
 from lib.artefacts import files
 from lib.artefacts.run_name import RunName
 from lib.command_line import stage_scripts
+from lib.datasets import codes_file
+from lib.datasets.codes_file import About, CodesOf
 from lib.errors import UserError
 from lib.experiments import study, study_results
 from lib.labels import PLANE, QUADRANTS
@@ -41,6 +45,64 @@ def test_every_line_is_legal_and_its_run_lies_where_the_study_looks(monkeypatch,
         name = plan.name(plan.steps[-1], 1, settings["run"]["tag"])
         assert name.path(tmp_path) == cell.run(tmp_path, 1)
         assert RunName.parse(cell.run(tmp_path, 1)) == name
+
+
+def test_lines_of_codes_are_legal_and_leave_their_own_runs(paths, tmp_path, monkeypatch):
+    import importlib
+
+    from lib.transfer import transfer_stage
+
+    codes = paths.data / "codes/music/english/own_codes.codes"
+    codes.parent.mkdir(parents=True)
+    about = About("own_codes", "Own", "1", "CC0-1.0", "made by a test", "recording")
+    row = CodesOf("a", np.ones((1, 3), np.float32), None)
+    codes_file.write(codes, about, ["a"], lambda left: [row])
+    asked = []
+    monkeypatch.setattr(transfer_stage, "transfer", lambda *a, **k: asked.append(a))
+    monkeypatch.setattr(stage_scripts.flags, "dataset_folder", lambda *a: tmp_path)
+    given = [cell for cell in study.cells(["own_codes"]) if cell.model == "own_codes"]
+    assert len(study.cells(["own_codes"])) == len(study.cells()) + len(given)
+    assert {cell.mode for cell in given} == {"probe", "feat_ext"}
+    assert {cell.labels for cell in given} == set(study.SHARES)
+    for cell in given:
+        assert study.pretraining(cell) is None
+        assert cell.drawn == (cell.mode == "feat_ext" or cell.labels < 1)
+        module = importlib.import_module(cell.line[0].removesuffix(".py"))
+        assert module.main(cell.line[1:]) == 0
+        plan, settings, _ = asked.pop()
+        assert settings["transfer"]["labels"] == cell.labels
+        name = plan.name(plan.steps[-1], 1, settings["run"]["tag"])
+        assert name.path(tmp_path) == cell.run(tmp_path, 1)
+
+
+def test_codes_have_rows_of_their_own(paths, tmp_path):
+    cells = [study.Cell("own_codes", "c", mode, 1.0) for mode in ("probe", "feat_ext")]
+    rows = []
+    for cell in [*cells, study.Cell(PROBE, "n", "probe", 1.0)]:
+        finished_run(cell.run(paths.models, 0), 0.75 if cell in cells else 0.5)
+        rows.append(study._row(cell, 0, cell.run(paths.models, 0)))
+    pd.concat(rows).to_csv(tmp_path / study_results.RUNS, index=False)
+    text = study_results.write(tmp_path)
+    assert re.search(r"\| own_codes \| codes of embed.py \| SVM \| \*\*0.750\*\*", text)
+    assert re.search(r"\| own_codes \| codes of embed.py \| frozen \| \*\*0.750\*\*", text)
+    than = study_results.differences(study_results.read(tmp_path / study_results.RUNS))
+    than = than.set_index(["than", "model"])["difference"]
+    assert than["the SVM on log-mel statistics"]["own_codes"].tolist() == pytest.approx(
+        [0.25] * 2, abs=1e-3
+    )
+    assert (tmp_path / "study.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["a.codes", "a_name+another", "x"])
+def test_codes_of_the_study_are_named(name, capsys):
+    with pytest.raises(SystemExit):
+        study_script.parse_args(["--codes", name])
+    assert "name of codes that embed.py made" in capsys.readouterr().err
+
+
+def test_codes_that_are_missing_are_told_before_anything_runs(paths, capsys):
+    assert study_script.main(["--codes", "own_codes"]) == 2
+    assert "own_codes: no codes of that name in" in capsys.readouterr().err
 
 
 def test_heavy_encoders_wait_for_all_seeds_of_the_light_ones():
@@ -102,7 +164,7 @@ def fake(models, monkeypatch, failing=()):
             seed = int(line[line.index("--iterations") + 1]) - 1
             finished_run(cell.run(models, seed), 0.5 if cell == ONE else 0.75, seed=seed)
 
-    monkeypatch.setattr(study, "cells", lambda: [ONE, TWO])
+    monkeypatch.setattr(study, "cells", lambda codes=(): [ONE, TWO])
     monkeypatch.setattr(study, "_call", call)
     return called
 
@@ -130,7 +192,7 @@ def test_a_study_that_was_killed_goes_on_with_the_run_that_was_missing(
 
 
 def test_a_line_that_is_left_is_of_its_seed_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "cells", lambda: [TWO])
+    monkeypatch.setattr(study, "cells", lambda codes=(): [TWO])
     left = study.run(configuration.load(), tmp_path, 2, 0.0)
     for seed, line in enumerate(left):
         assert line.endswith(f"--iterations {seed + 1} --set=run.first={seed}")
@@ -205,8 +267,8 @@ PUBLISHED = ROOT / "docs" / study_results.RUNS
 @pytest.mark.slow
 def test_the_published_runs_are_known_and_three_that_are_one_count_once():
     runs = study_results.read(PUBLISHED)
-    assert len(runs) == 252 and study._missing(PUBLISHED, runs, 3) == []
-    assert len(study._missing(PUBLISHED, runs.iloc[1:], 3)) == 1
+    assert len(runs) == 252 and study._missing(PUBLISHED, runs, study._order(3)) == []
+    assert len(study._missing(PUBLISHED, runs.iloc[1:], study._order(3))) == 1
     table = study_results.summarise(runs)
     alone = table[table["runs"] == 1]
     assert alone[study_results.CELL].to_numpy().tolist() == [[PROBE, "n", "probe", 1.0]]
@@ -224,7 +286,7 @@ def test_rows_are_known_by_what_decides_them_not_by_the_text_of_a_line(tmp_path)
         for old, new in changes:
             assert command[full].str.contains(old, regex=False).all()
             command = command.str.replace(old, new, regex=False)
-        return study._missing(tmp_path / "x.csv", runs.assign(command=command), 3)
+        return study._missing(tmp_path / "x.csv", runs.assign(command=command), study._order(3))
 
     assert missing(("--set dataset.val=0.05 --tag", "--set=dataset.val=0.050 --tag")) == []
     assert missing(("--folds 3 --groups artist", "--groups artist --folds=3")) == []
