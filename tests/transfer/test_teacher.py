@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import SMALL as NARROW
 
 import generate_dataset
 import results_table
 import settings as defaults
 import trans_train_cpc_multi
+import trans_train_denoise_multi
 from lib.datasets import code_source, codes_file
 from lib.datasets.codes_file import About, CodesOf
 from lib.labels import TASKS
@@ -145,3 +147,77 @@ def test_another_teacher_is_another_training(taught, capsys):
     assert "finished, with other inputs" in capsys.readouterr().err
     assert trans_train_cpc_multi.main([*LINE.split(), "--tag", "taught"]) == 2
     assert "finished, with other inputs" in capsys.readouterr().err
+
+
+@pytest.fixture
+def speech(pipeline, tmp_path, monkeypatch):
+    """The encoders of `pipeline`, and a teacher of its music; gives flags and models folder."""
+    names = pd.read_csv(pipeline.data / "features/music/english/split.csv")["recording"]
+    rng = np.random.default_rng(0)
+    write(tmp_path / "t.codes", {name: (rng.normal(size=(1, 4)), None) for name in names})
+    models = tmp_path / "models"
+    shutil.copytree(pipeline.models / "models", models / "models")
+    monkeypatch.setattr(defaults, "path_to_models", str(models))
+    flags = [*NARROW, "--epochs", "1", "--teacher", str(tmp_path / "t.codes"), "--tag", "taught"]
+    return flags, models / "models_trans"
+
+
+@pytest.mark.slow
+def test_a_pretrained_encoder_is_taught_once_it_is_released(speech):
+    flags, runs = speech
+    assert trans_train_cpc_multi.main("-s e -m e -mod model_cpc -rel y".split() + flags) == 0
+    pair = runs / "speech_eng_2_music_eng"
+    frozen, full = (
+        json.loads((pair / f"model_cpc.{mode}.taught.it_0/run.json").read_text())["inputs"]
+        for mode in ("feat_ext", "full")
+    )
+    assert not {"teacher", "taught_by"} & frozen.keys()
+    assert full["taught_by"].keys() == {"t"}
+
+
+@pytest.mark.slow
+def test_the_baseline_is_taught_too(speech):
+    flags, runs = speech
+    assert trans_train_denoise_multi.main("-s n -m e -mod model_cnn -rel n".split() + flags) == 0
+    run = runs / "speech_none_2_music_eng/model_cnn.taught.it_0"
+    assert "taught_by" in json.loads((run / "run.json").read_text())["inputs"]
+    assert pd.read_csv(run / "history.csv")["teacher_loss"].gt(0).all()
+
+
+@pytest.mark.slow
+def test_the_weight_of_a_teacher_is_chosen_on_inner_folds(speech, tmp_path):
+    flags, runs = speech
+    (tmp_path / "grid.txt").write_text("teacher.weight=0.5\nteacher.weight=5\n")
+    line = "-s n -m e -mod model_cpc_nce -rel y --folds 2 --nested".split()
+    assert trans_train_cpc_multi.main([*line, str(tmp_path / "grid.txt"), *flags]) == 0
+    run = runs / "speech_none_2_music_eng/model_cpc_nce.taught.folds_2_nested.it_0"
+    chosen = pd.read_csv(run / "nested.csv").query("chosen")["recipe"].tolist()
+    weights = [
+        json.loads((run / f"fold_{number}/run.json").read_text())["inputs"]["teacher"]["weight"]
+        for number in (1, 2)
+    ]
+    assert [f"teacher.weight={weight}" for weight in weights] == chosen
+
+
+@pytest.mark.slow
+def test_a_taught_training_goes_on_where_it_was(taught, monkeypatch):
+    """Stopped after its first epoch; the second is that of the run that was not stopped."""
+    from lib.training import progress
+
+    line = [*LINE.split(), "--tag", "stopped", "--teacher", str(taught / "t.codes")]
+    save = progress.SavedStates.save
+
+    def stop(self):
+        save(self)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.SavedStates, "save", stop)
+        assert trans_train_cpc_multi.main(line) == 130
+    assert trans_train_cpc_multi.main(line) == 0
+    whole, parts = (
+        pd.read_csv(taught / RUN.format(tag=tag) / "history.csv") for tag in ("taught", "stopped")
+    )
+    losses = [name for name in whole if "loss" in name]
+    assert "val_teacher_loss" in losses
+    np.testing.assert_allclose(parts[losses], whole[losses], rtol=1e-5)
