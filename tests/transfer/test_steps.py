@@ -74,6 +74,15 @@ def test_the_record_of_the_frozen_step_says_what_was_trained(job):
     assert job.trained[3:] == [("feat_ext", 1), ("full", 1)] and epochs_of(frozen) == [1, 1]
 
 
+def test_a_released_step_goes_on_from_the_frozen_one(job, monkeypatch):
+    transfer_stage._walk(job(3, release=False), 0)
+    released = job(1)
+    path = released.path(released.name("feat_ext", 0)) / "model.keras"
+    monkeypatch.setattr(saved_models, "load_model", lambda path, advice: path)
+    step = transfer_stage._full(released, 0)
+    assert step.build() == path and step.inputs["feat_ext"] == files.file_hash(path)
+
+
 def test_a_frozen_step_whose_model_was_changed_is_refused_or_trained_again(job):
     frozen = job(3, release=False)
     transfer_stage._walk(frozen, 0)

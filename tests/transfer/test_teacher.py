@@ -7,18 +7,23 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SMALL as NARROW
 
 import generate_dataset
+import pretrain_cpc
 import results_table
 import settings as defaults
 import trans_train_cpc_multi
 import trans_train_denoise_multi
+from lib import configuration
+from lib.command_line import stage_scripts
 from lib.datasets import code_source, codes_file
 from lib.datasets.codes_file import About, CodesOf
+from lib.datasets.folds import Folds
+from lib.errors import UserError
 from lib.labels import TASKS
 from lib.models import emotion_heads
 from lib.transfer import teacher
+from lib.transfer.transfer_plan import TransferPlan
 
 RUN = "models_trans/speech_none_2_music_eng/model_cpc_nce.{tag}.it_0"
 SMALL = "--epochs 3 --set network.maps=4 --set framewise.latent=8 --set transfer.batch_windows=24"
@@ -149,26 +154,16 @@ def test_another_teacher_is_another_training(taught, capsys):
     assert "finished, with other inputs" in capsys.readouterr().err
 
 
-@pytest.fixture
-def speech(pipeline, tmp_path, monkeypatch):
-    """The encoders of `pipeline`, and a teacher of its music; gives flags and models folder."""
-    names = pd.read_csv(pipeline.data / "features/music/english/split.csv")["recording"]
-    rng = np.random.default_rng(0)
-    write(tmp_path / "t.codes", {name: (rng.normal(size=(1, 4)), None) for name in names})
-    models = tmp_path / "models"
-    shutil.copytree(pipeline.models / "models", models / "models")
-    monkeypatch.setattr(defaults, "path_to_models", str(models))
-    flags = [*NARROW, "--epochs", "1", "--teacher", str(tmp_path / "t.codes"), "--tag", "taught"]
-    return flags, models / "models_trans"
-
-
 @pytest.mark.slow
-def test_a_pretrained_encoder_is_taught_once_it_is_released(speech):
-    flags, runs = speech
-    assert trans_train_cpc_multi.main("-s e -m e -mod model_cpc -rel y".split() + flags) == 0
-    pair = runs / "speech_eng_2_music_eng"
+def test_a_pretrained_encoder_is_taught_once_it_is_released(taught):
+    assert generate_dataset.main(["-d", "s", "-l", "e"]) == 0
+    small = SMALL.replace("--epochs 3", "--epochs 1").split()
+    assert pretrain_cpc.main(["-s", "e", "-mod", "model_cpc_nce", *small]) == 0
+    line = [*LINE.replace("-s n", "-s e").split(), "--teacher", str(taught / "t.codes")]
+    assert trans_train_cpc_multi.main(line) == 0
+    pair = taught / "models_trans/speech_eng_2_music_eng"
     frozen, full = (
-        json.loads((pair / f"model_cpc.{mode}.taught.it_0/run.json").read_text())["inputs"]
+        json.loads((pair / f"model_cpc_nce.{mode}.it_0/run.json").read_text())["inputs"]
         for mode in ("feat_ext", "full")
     )
     assert not {"teacher", "taught_by"} & frozen.keys()
@@ -176,27 +171,28 @@ def test_a_pretrained_encoder_is_taught_once_it_is_released(speech):
 
 
 @pytest.mark.slow
-def test_the_baseline_is_taught_too(speech):
-    flags, runs = speech
-    assert trans_train_denoise_multi.main("-s n -m e -mod model_cnn -rel n".split() + flags) == 0
-    run = runs / "speech_none_2_music_eng/model_cnn.taught.it_0"
+def test_the_baseline_is_taught_too(taught):
+    line = [*f"-s n -m e -mod model_cnn -rel n {SMALL}".split(), "--epochs", "1"]
+    teaches = ["--teacher", str(taught / "t.codes")]
+    assert trans_train_denoise_multi.main([*line, *teaches]) == 0
+    run = taught / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
     assert "taught_by" in json.loads((run / "run.json").read_text())["inputs"]
     assert pd.read_csv(run / "history.csv")["teacher_loss"].gt(0).all()
 
 
-@pytest.mark.slow
-def test_the_weight_of_a_teacher_is_chosen_on_inner_folds(speech, tmp_path):
-    flags, runs = speech
-    (tmp_path / "grid.txt").write_text("teacher.weight=0.5\nteacher.weight=5\n")
-    line = "-s n -m e -mod model_cpc_nce -rel y --folds 2 --nested".split()
-    assert trans_train_cpc_multi.main([*line, str(tmp_path / "grid.txt"), *flags]) == 0
-    run = runs / "speech_none_2_music_eng/model_cpc_nce.taught.folds_2_nested.it_0"
-    chosen = pd.read_csv(run / "nested.csv").query("chosen")["recipe"].tolist()
-    weights = [
-        json.loads((run / f"fold_{number}/run.json").read_text())["inputs"]["teacher"]["weight"]
-        for number in (1, 2)
-    ]
-    assert [f"teacher.weight={weight}" for weight in weights] == chosen
+def test_the_weight_of_a_teacher_is_chosen_on_inner_folds(tmp_path):
+    grid, settings = tmp_path / "grid.txt", configuration.load("model_cpc_nce")
+    grid.write_text("teacher.weight=0.5\nteacher.weight=5\n")
+    codes = write(tmp_path / "t.codes", {"a": (np.ones((1, 4)), None)})
+    alone = TransferPlan.from_flags("model_cpc_nce", "n", "e", release=True, folds=Folds(2))
+    with pytest.raises(UserError, match="teacher.weight=0.5 changes nothing in these runs"):
+        stage_scripts._with_grid(alone, grid, settings)
+    plan = stage_scripts._with_grid(alone.with_teacher([codes]), grid, settings)
+    weights = [recipe.applied(settings)["teacher"]["weight"] for recipe in plan.grid]
+    assert weights == [0.5, 5]
+    # recipes that share a step share its runs: these share none
+    sections = plan.sections_until("scratch")
+    assert len({recipe.within(sections).key for recipe in plan.grid}) == 2
 
 
 @pytest.mark.slow
