@@ -450,3 +450,14 @@ def test_the_interval_of_a_cross_validation_is_a_bootstrap_over_its_clips():
         row[["low", "high"]].astype(float), np.quantile(drawn, [0.025, 0.975]), atol=0.02
     )
     assert row["low"] < f1_score(true, guess, average="macro") < row["high"]
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_mode_says_that_its_recipe_was_chosen_on_inner_folds(nested):
+    rows = [
+        {"model": model, "mode": mode, "speech": "none", "music": "eng", "nested": nested}
+        for model, mode in (("model_cpc_nce", "feat_ext"), ("model_svm", "probe"))
+    ]
+    modes = typesetting.filled(pd.DataFrame(rows), {"mode": "{mode}"})["mode"].tolist()
+    # of a machine, whose C always is, the name of the mode says it
+    assert modes == ["Feat. Ext. (nested)" if nested else "Feat. Ext.", "SVM (nested)"]
