@@ -25,7 +25,7 @@ from lib.datasets.folds import Folds
 from lib.errors import UserError
 from lib.figures import test_figures
 from lib.labels import TASKS
-from lib.transfer import classifier_run, recipes
+from lib.transfer import classifier_run, recipes, transfer_stage
 from lib.transfer.transfer_plan import TransferPlan
 
 LINE = "-s n -m e -mod model_cpc_nce -rel n --folds 2 --set network.maps=4".split()
@@ -299,3 +299,10 @@ def test_a_nested_line_trains_the_released_classifier(pipeline, grid, tmp_path, 
     assert len(list(run.glob("fold_*/inner_*/recipe_*/model.keras"))) == 2 * 3 * 2
     frozen = pair / "model_cpc.feat_ext.folds_2_nested.it_0"
     assert len(list(frozen.glob("fold_*/inner_*/recipe_*/model.keras"))) == 2 * 3
+
+
+def test_recipes_are_chosen_by_the_quadrants_per_clip(tmp_path):
+    scores = {"quadrants": {"macro_f1": 0.5}, "arousal": {"macro_f1": 0.9}}
+    levels = {"window": {"quadrants": {"macro_f1": 0.4}}, "clip": scores}
+    files.write_json(tmp_path / "metrics.json", levels)
+    assert transfer_stage._inner_score(tmp_path) == 0.5
