@@ -224,3 +224,14 @@ def test_latents_of_the_same_frames_are_the_same_sound(windows):
     assert len(set(sounds[5:10])) == 1
     assert sounds[15] == sounds[17] and sounds[16] == sounds[18] and sounds[15] != sounds[16]
     assert len(set(sounds)) == 20 - 4 - 2
+
+
+def test_a_lesson_is_of_the_same_windows_and_has_its_weight(windows):
+    ones = {task: np.ones(len(classes), np.float32) for task, classes in TASKS.items()}
+    data = labelled_batches.Labelled(windows, windows.take, ones, 4)
+    lessons = np.arange(2 * len(windows), dtype=np.float32).reshape(-1, 2)
+    data.teach("lesson", lessons, 3.0)
+    index, counts = np.array([5, 2, 2]), np.array([1, 1, 0], np.float32)  # the last one fills up
+    _, y, weights = data.load(index, counts, None)
+    np.testing.assert_array_equal(y["lesson"], lessons[[5, 2, 2]])
+    assert weights["lesson"].tolist() == [3, 3, 0] and weights["arousal"].tolist() == [1, 1, 0]
