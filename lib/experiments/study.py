@@ -33,6 +33,7 @@ from lib.console import say
 from lib.errors import UserError
 from lib.evaluation import metrics, predictions_table
 from lib.experiments import study_results
+from lib.experiments.study_results import CODES
 from lib.models import catalogue
 from lib.models.catalogue import PROBE
 
@@ -40,7 +41,6 @@ FOLDS = 3
 SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
 SEEDS = 3
 MUSIC = "e"
-CODES = "c"  # the source of codes that embed.py made; the model is then their name
 # the weights of the last epoch are kept, so few clips are enough to watch a training with
 PROTOCOL = f"--folds {FOLDS} --groups artist --set dataset.val=0.05"
 # frozen only, and last: a released run of these would take a quarter of an hour or more (estimated)
@@ -92,25 +92,21 @@ class Cell:
     @property
     def drawn(self) -> bool:
         """Whether a seed changes anything: a machine that learns from all labels draws nothing."""
-        machine = self.mode == "probe" and (
-            self.source == CODES or catalogue.spec(self.model).probe
-        )
-        return not machine or self.labels < 1
+        no_encoder = self.model == PROBE or self.source == CODES
+        return not (self.mode == "probe" and no_encoder) or self.labels < 1
 
     @property
     def line(self) -> list[str]:
         """The script and its flags, without the number of iterations."""
         if self.source == CODES:
             line = f"trans_train_denoise_multi.py -s {self.model} -m {MUSIC} -rel n"
-            fitted = False
         else:
             spec = catalogue.spec(self.model)
             release = "y" if self.mode in ("full", "scratch") and not spec.baseline else "n"
             line = f"trans_train_{spec.script}_multi.py -s {self.source} -m {MUSIC}"
             line += f" -mod {self.model} -rel {release}"
-            fitted = spec.probe
         line += f" {PROTOCOL} --tag {self.tag}"
-        line += " --probe" if self.mode == "probe" and not fitted else ""
+        line += " --probe" if self.mode == "probe" and self.model != PROBE else ""
         settings = {"transfer.labels": self.labels, **BUDGET}
         if self.mode == "probe":
             settings = {"transfer.labels": self.labels}

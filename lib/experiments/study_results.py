@@ -21,6 +21,7 @@ from lib.figures import study
 from lib.models.catalogue import PROBE, titles
 
 RUNS = "study_runs.csv"
+CODES = "c"  # the source of codes that embed.py made; the model is then their name
 INTERVALS = ["low", "high", "all_low", "all_high"]
 ENCODER = ["model", "source", "mode"]
 CELL = [*ENCODER, "labels"]
@@ -34,7 +35,7 @@ SOURCE_TITLES = {
     "m": "Mandarin",
     "x": "English and Mandarin",
     "u": "music without labels",
-    "c": "codes of embed.py",
+    CODES: "codes of embed.py",
 }
 MODE_TITLES = {"probe": "SVM", "feat_ext": "frozen", "full": "released", "scratch": "from scratch"}
 QUESTIONS = {  # (model, source, mode): the cell that it is compared with, of as many labels
@@ -87,7 +88,7 @@ def _refuse(rows: pd.DataFrame, fault: str, advice: str) -> None:
 def _whole(table: pd.DataFrame) -> pd.Series:
     """Whether each row has all that a run has : bool (n,)."""
     whole = table[list(NUMBERS)].notna().all(axis=1)
-    whole &= table["model"].isin(titles()) | (table["source"] == "c")
+    whole &= table["model"].isin(titles()) | (table["source"] == CODES)
     whole &= table["source"].isin(SOURCE_TITLES) & table["mode"].isin(MODE_TITLES)
     for name in ("true", "predicted"):
         whole &= table[name].str.fullmatch("[1-4]+")
@@ -182,7 +183,7 @@ def write(out: Path) -> str:
 
 def _titles(table: pd.DataFrame) -> dict[str, str]:
     """{model: its title}, and {name of codes: that name} for those of the table."""
-    return titles() | {name: name for name in table.loc[table["source"] == "c", "model"]}
+    return titles() | {name: name for name in table.loc[table["source"] == CODES, "model"]}
 
 
 def markdown(table: pd.DataFrame) -> str:
