@@ -148,7 +148,7 @@ def run_all_stages():
         (trans_train_denoise_multi, [*"-s m -m e -mod model_cnn -rel n".split(), *SMALL]),
     ]
     for script, line in lines:
-        drawn = FIGURES if script is not generate_dataset else []
+        drawn = FIGURES if script not in (generate_dataset, pretrain_cpc) else []
         assert script.main([*line, *drawn]) == 0, (script.__name__, line)
 
 

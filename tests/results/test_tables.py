@@ -231,8 +231,9 @@ def test_a_damaged_run_is_left_out_with_a_note(models):
     assert "model_cnn" in set(table2.gather(models).cells["model"])
 
 
-def test_folds_have_the_mean_of_their_macro_f1(tmp_path):
-    name = "model_over.full.folds_2.it_0"
+@pytest.mark.parametrize("nested", [False, True])
+def test_folds_have_the_mean_of_their_macro_f1(tmp_path, nested):
+    name = f"model_over.full.folds_2{'_nested' * nested}.it_0"
     table = run(tmp_path, "speech_eng_2_music_eng", name, 0.5)
     table["fold"] = np.where(table["recording"] < "s14", 1, 2)  # of 4 + 4 + 3 + 3 clips in one
     path = tmp_path / "models_trans/speech_eng_2_music_eng" / name / "predictions.csv"
@@ -242,6 +243,7 @@ def test_folds_have_the_mean_of_their_macro_f1(tmp_path):
         values = [part[row.level][row.task]["macro_f1"] for part in parts]
         assert row.mean == pytest.approx(np.mean(values))
         assert row.sd == pytest.approx(np.std(values, ddof=1))
+        assert row.nested == nested
 
 
 def test_where_no_run_can_be_used_it_is_told_why(tmp_path):

@@ -42,7 +42,8 @@ def encoder_of(run):
 
 def test_every_run_directory_is_complete(pipeline):
     speech = pipeline.models / "models/speech/english"
-    assert {p.name for p in (speech / "model_cpc.it_0").iterdir()} == PRETRAINED
+    found = {p.name for p in (speech / "model_cpc.it_0").iterdir()}
+    assert found == PRETRAINED - {"curves.png"}  # made without run.figures
     found = {p.name for p in (speech / "model_over.it_0").iterdir()}
     assert found == PRETRAINED | {"reconstructions.png"}
     for run in TRANSFERS:
