@@ -1,4 +1,4 @@
 """Keras builders, the catalogue of encoders, and models from disk.
 
-Start with catalogue. A builder's sizes are its arguments; it knows no files and no settings.
+Start with catalogue. A builder takes its sizes as arguments; it reads no files and no settings.
 """

@@ -1,4 +1,4 @@
-"""Architectures in model files: JSON whose size is checked, networks that take no memory."""
+"""Architectures in model files: parse JSON of limited size, build networks without memory."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from keras.src.backend.common import global_state  # no public name for what `un
 
 from lib.errors import UserError
 
-MOST = 1 << 21  # bytes [ours]; with 100 dense layers in each place the suite writes 0.7 MB
+MOST = 1 << 21  # bytes [ours]; the suite writes 0.7 MB with 100 dense layers in each place
 DEEPEST = 64  # lists and objects inside each other [ours]; the suite's have 19
 
 
 def check_size(size: int, path: Path) -> None:
-    """Raise UserError where an architecture has too many bytes."""
+    """Raise UserError if an architecture has too many bytes."""
     if size > MOST:
         raise UserError(
-            f"{path} describes its network in {size} bytes: expected at most {MOST}; it is no "
-            "model of this suite or of the authors'"
+            f"{path} describes its network in {size} bytes: expected at most {MOST}; it is not a "
+            "model of this suite or of the authors"
         )
 
 
 def parse(text: str | bytes, path: Path) -> dict:
-    """The architecture in `text`; UserError, naming `path`, where it is too large to be one."""
+    """Parse the architecture in `text`; UserError, naming `path`, if it is too large to be one."""
     check_size(len(text), path)
     try:
         config = json.loads(text)
         if not isinstance(config, dict):
             raise UserError(
-                f"{path} describes its network by a {type(config).__name__}: expected a JSON "
+                f"{path} describes its network as a {type(config).__name__}: expected a JSON "
                 "object; get or make the file again"
             )
         if max(depth for depth, _ in _containers(config)) > DEEPEST:
             raise RecursionError
     except RecursionError as error:
         raise UserError(
-            f"{path} describes its network in more than {DEEPEST} levels: it is no model of this "
-            "suite or of the authors'"
+            f"{path} describes its network in more than {DEEPEST} levels: it is not a model of "
+            "this suite or of the authors"
         ) from error
     return config
 
@@ -64,9 +64,9 @@ def _containers(config: dict) -> Iterator[tuple[int, dict | list]]:
 
 @contextlib.contextmanager
 def unallocated() -> Iterator[None]:
-    """Networks that are built in here know their shapes, and their weights take no memory.
+    """Networks built in this context have shapes, but their weights take no memory.
 
-    They serve to read shapes only. Random numbers drawn later are the same as without.
+    Use them only to read shapes. Random numbers drawn later do not change.
     """
     state = random.getstate()
     try:
@@ -78,7 +78,7 @@ def unallocated() -> Iterator[None]:
 
 
 def largest_output(model: keras.Model) -> int:
-    """Numbers per example of the largest tensor in a network."""
+    """Number of values per example in the largest tensor of a network."""
     sizes, models = [0], [model]
     while models:
         for operation in models.pop().operations:

@@ -1,4 +1,4 @@
-"""The encoders of the suite: all that it knows of each, in one record. Imports nothing heavy."""
+"""Catalogue of the encoders: one record holds all facts about each. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Statistics = Callable[[], tuple[float, float]]  # mean and standard deviation of
 class ModelSpec:
     """An encoder."""
 
-    name: str  # of -mod and of run directories
+    name: str  # for -mod and in run directories
     title: str  # in tables and figures
     script: str  # "denoise" or "cpc": pretrain_<script>.py and trans_train_<script>_multi.py
     # settings -> encoder with random weights, (batch, n_mels, window_frames, 1) -> (batch, d);
     # None: no network, a support vector machine on log-mel statistics
     build: Callable[[Settings], keras.Model] | None
-    size: str = "network"  # section of the settings with its sizes, beside `network`
-    # of its pretraining (lib.pretraining); None: it is trained from scratch on music
+    size: str = "network"  # section of the settings with its sizes, in addition to `network`
+    # its pretraining objective (lib.pretraining); None: trained from scratch on music
     objective: str | None = None
     # (settings, statistics) -> the model that is pretrained, and the encoder in it
     pretraining: Callable[[Settings, Statistics], tuple[keras.Model, keras.Model]] | None = None
-    sections: tuple[str, ...] = ()  # of the settings, for pretraining, beside those that all share
+    sections: tuple[str, ...] = ()  # of the settings, for pretraining, in addition to shared ones
 
     @property
     def baseline(self) -> bool:
@@ -47,7 +47,7 @@ class ModelSpec:
 
 
 def _builders(module: str) -> ModuleType:
-    """A module of lib.models, imported when a network is built: Keras takes seconds."""
+    """Import a module of lib.models only when a network is built: Keras takes seconds."""
     return importlib.import_module(f"lib.models.{module}")
 
 
@@ -98,11 +98,11 @@ _CODES: dict[str, str] = {}  # name -> title, of codes from files
 
 
 def register(model: ModelSpec) -> None:
-    """Add an encoder to the suite: scripts, transfer and tables know it from then on."""
+    """Add an encoder to the suite; scripts, transfer and tables then know it."""
     _MODELS[model.name] = model
 
 
-for _model in (  # the first three as the paper calls them
+for _model in (  # the first three are named as in the paper
     ModelSpec(
         name="model_over",
         title="SCAE",
@@ -159,8 +159,8 @@ def spec(model: str) -> ModelSpec:
 
 
 def names(script: str | None = None, *, pretrained: bool = False) -> tuple[str, ...]:
-    """The names of -mod, baselines last: of all models, or only of those of a script ("denoise",
-    "cpc") and of those that are pretrained."""
+    """Names for -mod, baselines last: of all models, or only those of `script` ("denoise",
+    "cpc") and, with `pretrained`, those that are pretrained."""
     models = [m for m in _MODELS.values() if script in (None, m.script)]
     models = [m for m in models if not (pretrained and m.baseline)]
     return tuple(m.name for m in sorted(models, key=lambda m: m.baseline))
@@ -172,12 +172,12 @@ def titles() -> dict[str, str]:
 
 
 def name_codes(name: str, title: str) -> None:
-    """Say how tables and figures call codes from a file; a model of the suite keeps its title."""
+    """Set the title of codes from a file in tables and figures; models of the suite keep theirs."""
     _CODES[name] = title
 
 
 def title(model: str) -> str:
-    """How tables and figures call a model, or codes from a file that were named, with the tag of
-    its runs ("model_cpc_nce.aug")."""
+    """Title of a model, or of named codes from a file, in tables and figures, with the tag of its
+    runs ("model_cpc_nce.aug")."""
     name, _, tag = model.partition(".")
     return (_CODES | titles()).get(name, name) + (f", {tag}" if tag else "")

@@ -1,9 +1,9 @@
-"""Classifiers to predict with: which there are, and one from disk.
+"""Find and load the classifiers that predict emotion.
 
-Keras is imported only for those that have no ONNX file.
+Keras is imported only for classifiers without an ONNX file.
 
 A classifier is a finished run directory of a transfer, a .keras or .onnx file, or a released model
-of the authors' (.hdf5), also where the authors' archives put them, in place of a run.
+of the authors (.hdf5), which is also found where their archives put it, in place of a run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lib.errors import UserError
 from lib.labels import TASKS
 from lib.models import onnx_files, released_models
 
-BATCH = 32  # windows that a classifier takes at a time, at most
+BATCH = 32  # largest number of windows that a classifier takes at a time
 SHIPPED = ROOT / "models_trans" / "shipped"  # the run directory that comes with the suite
 
 Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -32,12 +32,12 @@ Predict = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model that predicts emotion, and what it was made for.
+    """A model that predicts emotion, its feature settings and its file.
 
     predict  : windows, float32 (n, n_mels, window_frames, 1) -> {task: float32 (n, classes)}
     features : feature settings of its windows
     path     : where it was read from
-    sha256   : of that file; of an ONNX file in a run, of the model that it was made of
+    sha256   : of that file; for an ONNX file in a run, of the model that it was made from
     """
 
     predict: Predict
@@ -47,13 +47,13 @@ class Classifier:
 
 
 def load(path: Path, features: Mapping) -> Classifier:
-    """Load a classifier; one that has an ONNX file beside it, made of it, by that.
+    """Load a classifier, through the ONNX file next to it if that was made from it.
 
-    path     : run directory, .keras or .onnx file, or a released model of the authors' (.hdf5)
-    features : feature settings of a .keras file that has no run.json beside it
+    path     : run directory, .keras or .onnx file, or a released model of the authors (.hdf5)
+    features : feature settings of a .keras file that has no run.json next to it
 
-    Raises UserError when there is none, or when it is unfinished, damaged, holds code or is no
-    classifier of this suite.
+    Raises UserError when it is missing, unfinished or damaged, holds code or is not a classifier of
+    this suite.
     """
     if path.suffix == onnx_files.SUFFIX:
         network = onnx_files.read(path)
@@ -65,9 +65,9 @@ def load(path: Path, features: Mapping) -> Classifier:
 
 
 def model_file(path: Path, features: Mapping) -> tuple[Path, Mapping]:
-    """The file of a classifier's network, of Keras or of the authors', and its feature settings.
+    """The network file of a classifier (Keras or the authors') and its feature settings.
 
-    path, features, errors : as of `load`
+    path, features, errors : as in `load`
     """
     if path.suffix in released_models.SUFFIXES:
         if not path.is_file():
@@ -83,7 +83,7 @@ def model_file(path: Path, features: Mapping) -> tuple[Path, Mapping]:
 
 
 def _exported(file: Path, features: Mapping, sha256: str) -> Predict | None:
-    """The network in the ONNX file beside a model; None where there is none that is made of it."""
+    """The network in the ONNX file next to a model; None if no such file was made from it."""
     exported = file.with_suffix(onnx_files.SUFFIX)
     if not exported.is_file():
         return None
@@ -93,7 +93,7 @@ def _exported(file: Path, features: Mapping, sha256: str) -> Predict | None:
     if network.source == sha256 and not run_record.differences(network.features, features):
         return network.predict
     say(
-        f"{exported} was not made of {file.name} as it is now, so it is not used: make it again "
+        f"{exported} was not made from the current {file.name}, so it is not used: make it again "
         f"with\n  python3 predict.py --export {file} {exported} --overwrite"
     )
     return None
@@ -122,25 +122,25 @@ def _keras_file(path: Path) -> Path:
         file, finished = path / "model.keras", (path / "run.json").is_file()
         name = RunName.parse(path.resolve())
         if folds_of(path):
-            raise UserError(f"{path} is a cross-validation: name one of its folds, or --ensemble")
+            raise UserError(f"{path} is a cross-validation: name one fold, or use --ensemble")
         if finished and name and name.mode == "probe":
             raise UserError(f"{path} is a probe, which keeps no model: name another run")
         if not finished or not file.is_file():
             raise UserError(
-                f"{path} is not a finished run (it lacks model.keras or run.json): run the line "
-                "that trains it again, it goes on where it was"
+                f"{path} is not a finished run (it lacks model.keras or run.json): run the command "
+                "that trains it again; it resumes where it stopped"
             )
         return file
     if path.suffix != ".keras" or not path.is_file():
         raise UserError(
             f"no model {path}: expected a run directory, a .keras file, or an .hdf5 file of the "
-            "authors'"
+            "authors"
         )
     return path
 
 
 def _check_encodes(record: dict, path: Path) -> None:
-    """Raise UserError for a run that learnt from codes."""
+    """Raise UserError for a run that was trained on codes from a file."""
     inputs = record.get("inputs")
     if isinstance(inputs, dict) and "codes" in inputs:
         raise UserError(
@@ -150,11 +150,11 @@ def _check_encodes(record: dict, path: Path) -> None:
 
 
 def _recorded_features(record: dict, default: Mapping, path: Path) -> dict:
-    """The feature settings in a run.json; UserError unless they are those of `default`, checked."""
+    """The checked feature settings of a run.json; UserError unless they have `default`'s keys."""
     inputs = record.get("inputs")
     features = inputs.get("features") if isinstance(inputs, dict) else None
     if not isinstance(features, dict) or features.keys() != default.keys():
-        raise UserError(f"{path} tells no feature settings: it is damaged; train that run again")
+        raise UserError(f"{path} lacks feature settings: it is damaged; train that run again")
     configuration.check_features(features)
     return features
 
@@ -162,7 +162,7 @@ def _recorded_features(record: dict, default: Mapping, path: Path) -> dict:
 def find(models: Path, name: RunName) -> Path:
     """The run directory of a transfer, or the authors' file in its place.
 
-    Raises UserError with what exists where it does not.
+    Raises UserError, listing the models that exist, if there is neither.
     """
     run = name.path(models)
     if run.is_dir():
@@ -172,25 +172,25 @@ def find(models: Path, name: RunName) -> Path:
         return released
     listed = "\n  ".join(str(path.relative_to(models)) for path in _trained(models)) or "(none)"
     raise UserError(
-        f"no model is trained for this: {run} does not exist. There are\n  {listed}\n"
+        f"no model is trained for this: {run} does not exist. Trained models:\n  {listed}\n"
         "Choose one with -s, -m, -mod, -rel and --iteration, or with --model (and --ensemble for a "
         "cross-validation); without any of them, the model that comes with the suite is used"
     )
 
 
 def members(run: Path) -> list[Path]:
-    """What an ensemble averages: the folds of a cross-validation, or all iterations of a run.
+    """The runs that an ensemble averages: folds of a cross-validation, or all iterations of a run.
 
-    Raises UserError where there are none.
+    Raises UserError if there are none.
     """
     paths = folds_of(run) or iterations_of(run)
     if not paths:
-        raise UserError(f"--ensemble averages the iterations of a run; {run} is none")
+        raise UserError(f"--ensemble averages the iterations of a run; {run} is not a run")
     return paths
 
 
 def _trained(models: Path) -> list[Path]:
-    """The finished transfer runs below `models`, cross-validations too, and the authors' files."""
+    """Finished transfer runs below `models`, cross-validations included, and the authors' files."""
 
     def usable(path: Path) -> bool:
         run = any((part / "model.keras").is_file() for part in (path, *folds_of(path)))

@@ -1,7 +1,7 @@
-"""The convolutional trunk of the published encoders (Han 2016 by way of ICASSP 2021 sec. 3.2).
+"""The convolutional trunk of the published encoders (Han 2016, as in ICASSP 2021 sec. 3.2).
 
 A block is conv 3x3 ReLU, batch norm, conv 3x3 ReLU, batch norm, max-pool along mel only, dropout.
-Layers carry the names of the released models (b1_c1, …).
+Layers have the same names as in the released models (b1_c1, …).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CHANNELS, TIME = -1, 2  # axes of (batch, mel, time, maps) that batch norm may k
 
 @dataclass(frozen=True)
 class Sizes:
-    """What every encoder is built with."""
+    """Sizes and rates that every encoder is built with."""
 
     n_mels: int = 128  # of a window
     frames: int = 31  # of a window

@@ -1,6 +1,6 @@
 """CPC, contrastive predictive coding (`model_cpc`; ICASSP 2021 sec. 3.2.2, van den Oord 2018).
 
-After the Keras implementation by David Tellez, on which the original's was based.
+Follows the Keras implementation by David Tellez, on which the authors' code is based.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""CPC with a proper contrast (`model_cpc_nce`; van den Oord 2018, sec. 2.3).
+"""CPC with a contrast over all latents of a batch (`model_cpc_nce`; van den Oord 2018, sec. 2.3).
 
-A GRU sums up the latents of a stretch of sound up to some moment; a linear map per step predicts
-from that the latents 1 to `steps` later, and each prediction has to pick the true latent among all
-latents of the batch: those of other moments of the same stretch and of other recordings.
+A GRU summarises the latents of a stretch of sound up to an anchor. One linear map per step predicts
+from this summary the latents 1 to `steps` later. Each prediction must pick the true latent among
+all latents of the batch: those at other times of the same stretch and those of other recordings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import keras
 from lib.models import framewise_encoder
 from lib.models.convolutional_blocks import PUBLISHED, Sizes
 
-NEVER = -1e9  # the score of what is no candidate
+NEVER = -1e9  # the score of a latent that is not a candidate
 
 
 def scores(
@@ -20,13 +20,13 @@ def scores(
 ) -> keras.KerasTensor:
     """The score of every latent of a batch, for every prediction.
 
-    predictions : float32 (batch, anchors, steps, d); that of anchor a and step k (from 0) is of the
+    predictions : float32 (batch, anchors, steps, d); anchor a predicts at step k (from 0) the
         latent a + k + 1
     latents : float32 (batch, length, d)
     sounds : int32 (batch, length); latents of the same sound (silence, a copy) have the same number
 
-    Returns float32 (batch, anchors, steps, batch * length): products over the square root of d. A
-    latent of the same sound as the true one is no negative: it is left out.
+    Returns float32 (batch, anchors, steps, batch * length): dot products divided by the square root
+    of d. A latent of the same sound as the true one is not a negative: it is left out.
     """
     ops = keras.ops
     anchors, steps, d = predictions.shape[1:]
@@ -56,11 +56,11 @@ def build(
     """The contrastive model and its encoder, sharing weights.
 
     The model maps {"log_mel": (batch, n_mels, stretch, 1), "sounds": int32 (batch, length)}, length
-    = ceil(stretch / STRIDE), to scores as of `scores`, with length - steps anchors.
+    = ceil(stretch / STRIDE), to the scores of `scores`, with length - steps anchors.
 
     latent, context : dimensions of a latent, units of the GRU
     stretch : frames of a training example
-    steps : how far ahead is predicted, in latents
+    steps : how far ahead the model predicts, in latents
 
     Returns (model, encoder).
     """

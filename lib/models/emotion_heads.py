@@ -11,9 +11,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class HeadSizes:
-    """The dense layers that all tasks share, then each task's own; as in the released models."""
+    """Dense layers that all tasks share, then each task's own; defaults of the released models."""
 
-    units: int = 512  # of every dense layer; the paper prints 256 for each task's own
+    units: int = 512  # of every dense layer; the paper gives 256 for each task's own
     shared: int = 3  # layers of all tasks
     own: int = 2  # layers of each task
     dropout: float = 0.25  # rate between them; before the softmax of a task without own layers
@@ -49,7 +49,7 @@ def build(
 def classifier(encoder: keras.Model, heads: keras.Model) -> keras.Model:
     """Encoder and heads in one: (batch, n_mels, frames, 1) -> {task: probabilities}.
 
-    Inside they are the layers "encoder" and "heads", whatever pretrained the encoder.
+    Its layers are named "encoder" and "heads", however the encoder was pretrained.
     """
     encoder = keras.Model(encoder.input, encoder.output, name="encoder")
     inputs = keras.Input(encoder.input_shape[1:], name="log_mel")
@@ -57,9 +57,9 @@ def classifier(encoder: keras.Model, heads: keras.Model) -> keras.Model:
 
 
 def code_classifier(mean: np.ndarray, deviation: np.ndarray, heads: keras.Model) -> keras.Model:
-    """Heads behind the standardisation of their codes: (batch, d) -> {task: probabilities}.
+    """Standardisation of codes, then heads: (batch, d) -> {task: probabilities}.
 
-    mean, deviation : float (d,), deviation above 0; they are the weights of "standardise"
+    mean, deviation : float (d,), deviation above 0; they set the weights of "standardise"
     """
     inputs = keras.Input(mean.shape, name="code")
     layer = keras.layers.Normalization(name="standardise")

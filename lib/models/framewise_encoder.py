@@ -1,10 +1,10 @@
 """A light encoder that keeps time: a latent every other frame, pooled over a window at the end.
 
 For `model_cpc_nce` and `model_over_mask`, and the same network from scratch. Three strided
-convolutions see mel and a few frames; all mel bands of a frame then make one latent. Normalisation
-is over the maps of one frame (layer norm, Ba 2016), so that neither the rest of a batch nor a later
-frame can leak into a latent (van den Oord 2018 has none; Rivière 2020 finds that batch norm leaks).
-A code is the mean over time of a window's rectified latents: no flatten, so that heads stay small.
+convolutions cover mel and a few frames; then all mel bands of a frame form one latent. Layer norm
+(Ba 2016) works on the maps of one frame, so that neither the rest of a batch nor a later frame
+leaks into a latent (van den Oord 2018 uses no norm; Rivière 2020 finds that batch norm leaks). A
+code is the mean over time of a window's rectified latents, not flattened, so that heads stay small.
 
 Input : float32 (batch, n_mels, frames, 1), natural-log magnitude, of any number of frames.
 """
@@ -16,7 +16,7 @@ import keras
 from lib.models.convolutional_blocks import PUBLISHED, Sizes
 
 STRIDE = 2  # frames per latent
-# kernel and stride along mel and time of each convolution; mel is cut to a 32nd in all
+# kernel and stride along mel and time of each convolution; mel is reduced 32-fold in all
 SHAPES = (((8, 3), (4, 1)), ((4, 3), (4, STRIDE)), ((4, 3), (2, 1)))
 # [ours] about the mean and scale of the log-mel of speech (-4.0, 2.1) and music (-2.6, 2.0)
 LEVEL, SCALE = -3.3, 2.1

@@ -1,9 +1,9 @@
-"""The authors' released models: weights of Keras 2 files in the networks of this suite.
+"""Load the authors' released models: weights of Keras 2 files in the networks of this suite.
 
-Weights are read by the names of layers, however they are nested (`time_distributed`), and each is
-checked; of the architecture only the order of its Flatten is read, from JSON. Nothing in a file is
-executed: the pickled lambda of the CPC files is never touched. The originals compute channels
-first, with batch norm over time (ICASSP 2021's code); the networks here channels last.
+Weights are read by layer name, at any nesting (`time_distributed`), and each is checked. Of the
+architecture, only the order of its Flatten is read, from JSON. Nothing in a file is executed: the
+pickled lambda of the CPC files is never touched. The original networks are channels first, with
+batch norm over time (ICASSP 2021's code); the networks here are channels last.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lib.models.convolutional_blocks import CHANNELS, PUBLISHED, TIME, Sizes
 from lib.plain_hdf5 import DAMAGE, open_plain
 
 MOST_UNITS = 4096  # of a dense layer [ours]; the released models have 256 and 512
-EXPANSION = 4  # bytes of weights per byte stored [ours]; Keras 2 writes them as they are
+EXPANSION = 4  # most bytes of weights per byte stored [ours]; Keras 2 does not compress them
 # layer here -> its name in the files, where they differ
 LAYERS = {"fc1": "b3_fc1", "fc1_b1": "b3_b3", "code": "encod"}
 LAYERS |= {f"shared_fc{i}": f"b9_fc{i}" for i in (1, 2, 3)}
@@ -50,7 +50,7 @@ class _Released:
 
     def other_network(self, difference: str) -> UserError:
         return UserError(
-            f"{self.path} is of another network: {difference}; expected a released model (SCAE, "
+            f"{self.path} holds another network: {difference}; expected a released model (SCAE, "
             "CNN or CPC, pretrained or transferred)"
         )
 
@@ -77,10 +77,10 @@ class _Released:
 def load(path: Path, classifier: bool | None = None) -> keras.Model:
     """The network of a released model, on (batch, 128, 31, 1) float32.
 
-    classifier : what it must be: a transferred model (True), a pretrained one (False), either
+    classifier : expected kind: a transferred model (True), a pretrained one (False), either (None)
 
-    Returns the classifier of a transferred file, as of emotion_heads.classifier, or the encoder of
-    a pretrained one. Raises UserError when the file is missing, damaged or of another network,
+    Returns the classifier of a transferred file (see emotion_heads.classifier), or the encoder of a
+    pretrained one. Raises UserError when the file is missing, damaged or of another network,
     naming the layer that differs.
     """
     if not path.is_file():
@@ -105,7 +105,7 @@ def load(path: Path, classifier: bool | None = None) -> keras.Model:
 
 
 def _read_layers(file: h5py.File) -> Layers:
-    """All variables of all layers; a layer that occurs twice must hold the same."""
+    """All variables of all layers; a layer that occurs twice must hold the same values."""
     layers: Layers = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -128,8 +128,8 @@ def _read_layers(file: h5py.File) -> Layers:
 def _flattened_channels_first(file: h5py.File, path: Path) -> bool:
     """Whether maps were flattened one after the other, in the order of channels-first data.
 
-    Keras's Flatten moves the channels last if it is told that they come first, as all released
-    models are.
+    Keras's Flatten moves the channels last if its data_format is channels_first, as in all released
+    models.
     """
     formats = set()
     for item in architecture.objects(_architecture(file, path)):
@@ -143,10 +143,10 @@ def _flattened_channels_first(file: h5py.File, path: Path) -> bool:
 
 
 def _architecture(file: h5py.File, path: Path) -> dict:
-    """The architecture in a file, or in the .json beside it; {} where there is none."""
+    """The architecture in a file, or in the .json next to it; {} if there is none."""
     if "model_config" in file.attrs:
         if file.attrs.get_id("model_config").shape != ():
-            raise UserError(f"{path} has a model_config that is no text: get it again")
+            raise UserError(f"{path} has a model_config that is not text: get it again")
         return architecture.parse(file.attrs["model_config"], path)
     sibling = path.with_suffix(".json")
     if not sibling.is_file():
@@ -158,7 +158,7 @@ def _architecture(file: h5py.File, path: Path) -> dict:
 def _network(released: _Released, flat_first: bool) -> keras.Model:
     """The network of a released model, with its weights.
 
-    flat_first : as of `_flattened_channels_first`
+    flat_first : the answer of `_flattened_channels_first`
     """
     with architecture.unallocated():  # the shapes are checked before weights take memory
         _check_shapes(released, _build(released))
@@ -205,7 +205,7 @@ def _named_layers(model: keras.Model) -> list[tuple[keras.layers.Layer, str]]:
 
 
 def _check_shapes(released: _Released, model: keras.Model) -> None:
-    """Raise UserError, naming the layer, where a file is not of the network `model`."""
+    """Raise UserError, naming the layer, if a file does not fit the network `model`."""
     layers = _named_layers(model)
     for layer, source in layers:
         for variable in layer.variables:

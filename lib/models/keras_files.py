@@ -1,9 +1,9 @@
-"""Model files of Keras 3 (.keras) as data: what is in one is checked before Keras builds from it.
+"""Check model files of Keras 3 (.keras) as data before Keras builds a network from them.
 
 Such a file is a zip archive of three members, none of them compressed. Its architecture may name
-the layers that this suite writes, and nothing else: Keras would find a class by its name, and some
-classes execute what the file says. Sizes are taken from what the file really holds: a network may
-not have more weights than stand in it.
+only the layers that this suite writes: Keras finds a class by its name, and some classes execute
+what the file says. Sizes are taken from the real content of the file: a network may not have more
+weights than the file holds.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from lib.models import architecture
 from lib.plain_hdf5 import check_plain
 
 CONFIG, WEIGHTS, ABOUT = "config.json", "model.weights.h5", "metadata.json"
-DIRECTORY = 4096  # bytes at most of an archive's list of its members [ours]; for three it takes 300
+DIRECTORY = 4096  # most bytes of an archive's list of members [ours]; three members take 300
 LARGEST = 1 << 24  # numbers in a tensor inside a network, per window [ours]; the suite's: 1 << 17
-# bytes that weights may promise per byte that the file stores [ours]; Keras writes them as they are
+# most bytes of weights per byte that the file stores [ours]; Keras does not compress them
 EXPANSION = 4
 
 LAYERS = """
@@ -33,12 +33,12 @@ LAYERS = """
     GlobalAveragePooling1D InputLayer LayerNormalization MaxPooling2D Normalization Permute
     Rescaling Reshape UpSampling1D UpSampling2D
 """
-# of the networks that encoders are pretrained in
+# in the networks that pretrain encoders
 OPERATIONS = """
     Add Cumsum Einsum Equal GetItem LogicalAnd Mean Multiply NotEqual OnesLike Reshape Stack
     Subtract Sum TrueDivide Where
 """
-# module, as Keras 3.12 to 3.15 spell it -> its classes that the suite writes
+# module, as Keras 3.12 to 3.15 name it -> its classes that the suite writes
 CLASSES = {
     "keras": "DTypePolicy",
     "keras.initializers": "Constant GlorotUniform Ones Orthogonal Zeros",
@@ -53,8 +53,8 @@ WRITTEN = [(module, name) for module, names in CLASSES.items() for name in names
 def load(path: Path, advice: str) -> keras.Model:
     """Load a .keras file that this suite wrote.
 
-    Raises UserError with `advice` when it is missing, damaged, of a newer Keras, names a class that
-    the suite does not write, or is larger than what it holds.
+    Raises UserError with `advice` when it is missing, damaged, from a newer Keras, names a class
+    that the suite does not write, or describes a larger network than it holds.
     """
     version = None
     try:
@@ -68,11 +68,11 @@ def load(path: Path, advice: str) -> keras.Model:
         return keras.models.load_model(path, compile=False)
     except UserError:
         raise
-    except Exception as error:  # zip, JSON, HDF5 and Keras each have errors of their own for damage
+    except Exception as error:  # zip, JSON, HDF5 and Keras each raise their own errors for damage
         about = f"{type(error).__name__}: {str(error)[:80]}"
         if version:
             raise UserError(
-                f"{path} was saved with Keras {version}, here is Keras {keras.__version__}, which "
+                f"{path} was saved with Keras {version}; the Keras here ({keras.__version__}) "
                 f"cannot read it ({about}): update it with\n  python3 -m pip install -U "
                 f"'keras>={version}'\nor {advice}"
             ) from error
@@ -80,11 +80,11 @@ def load(path: Path, advice: str) -> keras.Model:
 
 
 def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
-    """The archive in `file`: the members that Keras writes, each once, of the size it names.
+    """The archive in `file`, if it has each member that Keras writes once, of the stated size.
 
-    What is checked is then what Keras reads: it, too, asks `zipfile` for these names.
+    The check covers exactly what Keras reads: Keras also asks `zipfile` for these names.
     """
-    end = zipfile._EndRecData(file)  # ZipFile would believe it, and take memory for each member
+    end = zipfile._EndRecData(file)  # ZipFile would trust it, and take memory for each member
     if end and end[zipfile._ECD_SIZE] > DIRECTORY:
         raise UserError(f"{path} holds too many files: expected {ABOUT}, {CONFIG} and {WEIGHTS}")
     archive = zipfile.ZipFile(file)
@@ -92,14 +92,14 @@ def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
     if names not in ([CONFIG, ABOUT, WEIGHTS], [CONFIG, WEIGHTS]):
         listed = ", ".join(ascii(name[:40]) for name in names[:5]) or "nothing"
         raise UserError(
-            f"{path} holds {listed}: expected {ABOUT}, {CONFIG} and {WEIGHTS}, each once; it is no "
-            "model file of this suite"
+            f"{path} holds {listed}: expected {ABOUT}, {CONFIG} and {WEIGHTS}, each once; it is "
+            "not a model file of this suite"
         )
     for member in archive.infolist():
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
             raise UserError(
-                f"{path}: its {member.filename} is compressed; expected it as Keras writes it, "
-                "which is not: get the file as it was saved"
+                f"{path}: its {member.filename} is compressed; expected it uncompressed, as Keras "
+                "writes it: get the file as it was saved"
             )
     if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
         raise UserError(f"{path} promises more bytes than it holds: get the file again")
@@ -108,7 +108,7 @@ def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
 
 
 def _newer_version(archive: zipfile.ZipFile) -> str | None:
-    """The version of the Keras that wrote a file, None where it is not newer than the one here."""
+    """The Keras version that wrote a file; None if it is not newer than the installed one."""
     if ABOUT not in archive.namelist() or archive.getinfo(ABOUT).file_size > DIRECTORY:
         return None
     about = json.loads(archive.read(ABOUT))
@@ -117,7 +117,7 @@ def _newer_version(archive: zipfile.ZipFile) -> str | None:
 
 
 def _numbers(version: object) -> list[int]:
-    """The first two or three numbers of a version, [] where it is none."""
+    """The first two or three numbers of a version; [] if it is not a version."""
     match = re.match(r"\d{1,4}(\.\d{1,4}){1,2}", str(version))
     return [int(number) for number in match[0].split(".")] if match else []
 
@@ -131,7 +131,7 @@ def _check_names(config: dict, path: Path, version: str | None) -> None:
         name, module = item.get("class_name"), item.get("module")
         if (module, name) not in WRITTEN or item.get("registered_name") not in (None, name):
             shown = "".join(c if c.isprintable() else "?" for c in f"{module}.{name}"[:80])
-            newer = f" (it was saved with Keras {version}, here is {keras.__version__})"
+            newer = f" (it was saved with Keras {version}, here is Keras {keras.__version__})"
             raise UserError(
                 f"{path} holds {shown}, which is not a layer that this suite writes: refused, "
                 f"since a model file may not execute code{newer if version else ''}; name a model "
@@ -139,7 +139,7 @@ def _check_names(config: dict, path: Path, version: str | None) -> None:
             )
         if item.get("compile_config"):
             raise UserError(
-                f"{path} says how a part of it is to be trained: refused; name a model that this "
+                f"{path} has training settings inside its network: refused; name a model that this "
                 "suite made"
             )
 
@@ -155,11 +155,11 @@ def _check_sizes(config: dict, size: int, path: Path) -> None:
         largest = architecture.largest_output(model)
     if 4 * weights > size:
         raise UserError(
-            f"{path} describes a network of {weights} weights and holds {size} bytes of them, "
-            "where each takes 4: refused; get or make the file again"
+            f"{path} describes a network of {weights} weights of 4 bytes each, but holds only "
+            f"{size} bytes: refused; get or make the file again"
         )
     if largest > LARGEST:
         raise UserError(
-            f"{path} describes a network that makes {largest} numbers of one window: refused; "
+            f"{path} describes a network that makes {largest} numbers from one window: refused; "
             f"expected at most {LARGEST}"
         )

@@ -1,8 +1,8 @@
-"""A denoiser that has to infer what it does not see (`model_over_mask`).
+"""A denoiser that restores hidden parts of a window (`model_over_mask`).
 
-Patches of the spectrogram are hidden (He 2022; for audio Huang 2022) and have to be restored from
-the rest, by way of latents of every other frame: a tighter code than that of `model_over`, which
-can copy.
+Patches of the spectrogram are hidden (He 2022; for audio Huang 2022). The network restores them
+from the rest, through latents of every other frame: a tighter code than that of `model_over`, which
+can copy its input.
 """
 
 from __future__ import annotations

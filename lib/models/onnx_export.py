@@ -1,4 +1,4 @@
-"""A classifier of Keras as an ONNX file, by Keras's own export; both must answer alike."""
+"""Export a Keras classifier to an ONNX file by Keras's own export, and compare their outputs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from lib.labels import TASKS
 from lib.models import classifiers, onnx_files, saved_models
 
 TOLERANCE = 1e-5  # of a probability, between Keras and onnxruntime [ours]
-WINDOWS = 3  # that are compared
+WINDOWS = 3  # for this comparison
 LICENCES = {classifiers.SHIPPED: "MIT"}
 UNKNOWN = "not stated: ask who trained it"
 
 
 def export_file(path: Path, out: Path, *, overwrite: bool = False) -> None:
-    """Write the classifier `path`, as of classifiers.load, as an ONNX file.
+    """Write the classifier `path` (see classifiers.load) as an ONNX file.
 
-    Raises UserError when it is none, as `export` does, and when `out` is there already.
+    Raises UserError when it is not a classifier, when `out` exists already, and as `export` does.
     """
     if out.suffix != onnx_files.SUFFIX:
         raise UserError(f"--export writes ONNX: name a file that ends in .onnx, not {out.name}")
     if out.exists() and not overwrite:
-        raise UserError(f"{out} is there already: --overwrite replaces it")
+        raise UserError(f"{out} exists already: --overwrite replaces it")
     file, features = classifiers.model_file(path, configuration.load()["features"])
     model = saved_models.load_classifier(file, features)
     files.make_folder(out.parent)
@@ -42,20 +42,20 @@ def export_file(path: Path, out: Path, *, overwrite: bool = False) -> None:
         isinstance(record.get("files"), dict)
         and out.resolve() == file.with_suffix(out.suffix).resolve()
     ):
-        record["files"][out.name] = files.file_hash(out)  # the run has another one now
+        record["files"][out.name] = files.file_hash(out)  # the run now has this one
         files.write_json(file.parent / "run.json", record)
-    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, answers as {file}")
+    say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, gives the same answers as {file}")
 
 
 def export(
     model: keras.Model, path: Path, features: Mapping, source: str, *, licence: str = UNKNOWN
 ) -> None:
-    """Write a classifier as ONNX, whole or not at all.
+    """Write a classifier as ONNX, completely or not at all.
 
     features : feature settings of its windows
     source   : SHA-256 of its model file
 
-    Raises UserError when Keras's backend has no such export, or the file answers otherwise.
+    Raises UserError when Keras's backend has no such export, or the file gives other outputs.
     """
     shape = (None, features["n_mels"], features["window_frames"], 1)
     signature = [keras.InputSpec(shape=shape, dtype="float32", name=onnx_files.INPUT)]
@@ -76,7 +76,7 @@ def export(
 
 
 def _describe(path: Path, about: Mapping[str, str]) -> None:
-    """Name the outputs, which Keras orders by their names, and add what a file says of itself."""
+    """Name the outputs, which Keras sorts by name, and add the metadata."""
     import onnx
 
     content = onnx.load(path)
@@ -99,6 +99,6 @@ def _compare(model: keras.Model, exported: onnx_files.OnnxNetwork, shape: tuple)
         error = float(np.abs(answer[task] - keras.ops.convert_to_numpy(expected[task])).max())
         if not error <= TOLERANCE:
             raise UserError(
-                f"no ONNX file: what was exported answers otherwise by {error:.1e} ({task}); "
+                f"no ONNX file: its outputs differ from those of Keras by {error:.1e} ({task}); "
                 f"expected at most {TOLERANCE:.0e}"
             )

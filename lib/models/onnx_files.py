@@ -1,8 +1,8 @@
-"""Classifiers as ONNX files, run by onnxruntime. Needs neither Keras nor TensorFlow.
+"""Read classifiers from ONNX files and run them by onnxruntime, without Keras and TensorFlow.
 
-Such a file is data, and is checked before it is run: it holds all of its weights itself, has only
-the operators that the exports of this suite use, and no tensor of it is larger than those of the
-suite's networks may be. What it was made for stands in its metadata.
+Such a file is data and is checked before it is run: it must hold all of its weights itself, use
+only the operators of this suite's exports, and have no tensor larger than the suite's networks may
+have. Its metadata say which features and classes it is for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPERATORS = set(
     Reciprocal ReduceMean Relu Reshape Shape Slice Softmax Sqrt Sub Transpose Unsqueeze
     """.split()
 )
-PROVIDERS = {  # what computes, the fastest first; options that keep float32 as it is
+PROVIDERS = {  # execution providers, the fastest first; options that keep full float32 precision
     "CUDAExecutionProvider": {"use_tf32": "0"},
     "CPUExecutionProvider": {},
 }
@@ -42,7 +42,7 @@ class OnnxNetwork:
 
     predict  : windows, float32 (n, n_mels, window_frames, 1) -> {task: float32 (n, classes)}
     features : feature settings of its windows
-    source   : SHA-256 of the model file that it was made of
+    source   : SHA-256 of the model file that it was made from
     """
 
     predict: Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -51,9 +51,9 @@ class OnnxNetwork:
 
 
 def metadata(features: Mapping, source: str, licence: str) -> dict[str, str]:
-    """What an ONNX file says of itself, as text by name.
+    """The metadata of an ONNX file, as text by name.
 
-    source : SHA-256 of the model file that it is made of
+    source : SHA-256 of the model file that it is made from
     """
     hop = features["window_frames"] * features["hop_length"] / features["sample_rate"]
     return {
@@ -68,8 +68,8 @@ def metadata(features: Mapping, source: str, licence: str) -> dict[str, str]:
 def read(path: Path) -> OnnxNetwork:
     """The classifier in an ONNX file.
 
-    Raises UserError when the file is missing, damaged, larger than a classifier of this suite, asks
-    for other files or operators, or is no classifier.
+    Raises UserError when the file is missing, damaged, larger than a classifier of this suite,
+    needs other files or operators, or is not a classifier.
     """
     content = _content(path)
     model = _parse(content, path)
@@ -90,21 +90,21 @@ def _content(path: Path) -> bytes:
         raise UserError(f"no file {path}: expected a classifier, .onnx")
     if path.stat().st_size > LARGEST_FILE:
         raise UserError(
-            f"{path} has {path.stat().st_size} bytes: expected at most {LARGEST_FILE}; it is no "
+            f"{path} has {path.stat().st_size} bytes: expected at most {LARGEST_FILE}; it is not a "
             "classifier of this suite"
         )
     return path.read_bytes()
 
 
 def _parse(content: bytes, path: Path):
-    """The protocol buffer of an ONNX file; nothing that it names outside of itself is read."""
+    """The protocol buffer of an ONNX file; other files that it names are not read."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
         return onnx.load_model_from_string(content)
     except DecodeError as error:
-        raise UserError(f"{path} is damaged, or no ONNX file: make it again") from error
+        raise UserError(f"{path} is damaged or not an ONNX file: make it again") from error
 
 
 def _features(about: Mapping[str, str], path: Path) -> dict:
@@ -125,7 +125,7 @@ def _features(about: Mapping[str, str], path: Path) -> dict:
 
 
 def _check_graph(model, features: Mapping, path: Path) -> None:
-    """Raise UserError where a graph is not one that this suite exports."""
+    """Raise UserError if a graph is not one that this suite exports."""
     import onnx
 
     graph = model.graph
@@ -147,13 +147,13 @@ def _check_graph(model, features: Mapping, path: Path) -> None:
     found = {name: shapes.get(name, (0,))[1:] for name in ends}
     if found != expected:
         raise UserError(
-            f"{path} maps {found}: a classifier of this suite maps {expected} (and the windows in "
-            "front); name a file that this suite made"
+            f"{path} has inputs and outputs of shape {found}: a classifier of this suite has "
+            f"{expected} (after the axis of windows); name a file that this suite made"
         )
 
 
 def _shapes(model, path: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor for one window; UserError where one is unknown or too large."""
+    """The shape of every tensor for one window; UserError if one is unknown or too large."""
     import onnx
 
     single = onnx.ModelProto()
@@ -180,9 +180,9 @@ def _shapes(model, path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _session(content: bytes):
-    """What runs a checked file: on a GPU where onnxruntime has one, else on the CPU.
+    """A session for a checked file: on a GPU if onnxruntime has one, else on the CPU.
 
-    A call takes one thread: callers have several at a time, which makes better use of the cores.
+    A call uses one thread: callers make several calls at a time, which uses the cores better.
     """
     import onnxruntime
 

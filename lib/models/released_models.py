@@ -1,4 +1,4 @@
-"""The authors' released models: the features of all, their names, and which a folder holds."""
+"""The authors' released models: their feature settings, and how to find their files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from lib.errors import UserError
 
 SUFFIXES = (".hdf5", ".h5")
-# what the released models were trained on: the same for all, and written in none
+# feature settings of the released models: the same for all, and stored in none of the files
 FEATURES = {
     "sample_rate": 16000,
     "n_fft": 2048,
@@ -28,7 +28,7 @@ def pretrained(folder: Path, model: str, iteration: int) -> Path | None:
 def transferred(folder: Path, model: str, mode: str, iteration: int) -> Path | None:
     """The released file of a transfer in `folder`, models_trans/speech_…_2_music_…/.
 
-    Their names tell the frozen from the released step by the learning rate alone.
+    In their names, only the learning rate distinguishes the frozen step from the released one.
     """
     rate = "5e-05" if mode == "full" else r"0\.001"
     name = rf"(?=.*\.lr_{rate}\.){re.escape(model)}\.(.*\.)?it_{iteration}\..*\.hdf5"
@@ -36,7 +36,7 @@ def transferred(folder: Path, model: str, mode: str, iteration: int) -> Path | N
 
 
 def _only(folder: Path, pattern: str) -> Path | None:
-    """The file whose name matches a regular expression; of the best epoch if there are two."""
+    """The file whose name matches a regular expression; that of the best epoch if there are two."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     files = [path for path in files if re.fullmatch(pattern, path.name)]
     files = [path for path in files if ".best." in path.name] or files

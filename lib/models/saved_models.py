@@ -1,4 +1,4 @@
-"""Networks of Keras from disk: encoders to transfer, classifiers. Nothing in them is executed."""
+"""Load Keras networks from disk: encoders to transfer, classifiers. Executes nothing in them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def load_encoder(
 ) -> tuple[keras.Model, Path]:
     """The encoder of a finished pretraining run, or the authors' in its place, and its file.
 
-    run : directory of the pretraining; model, iteration : of it
+    run : directory of the pretraining; model, iteration : of that run
     features : the feature settings of the music
-    command : that makes the run, for the messages
+    command : the command that makes the run, for messages
 
-    Raises UserError, naming the command to run, when the run is not there or not finished, when the
-    file is damaged or no encoder, or when it was pretrained on other features.
+    Raises UserError, naming the command to run, when the run is missing or not finished, when the
+    file is damaged or not an encoder, or when it was pretrained on other features.
     """
     released = None if run.is_dir() else released_models.pretrained(run.parent, model, iteration)
     if released:
@@ -54,16 +54,16 @@ def _check_features(path: Path, features: Mapping, wanted: Mapping) -> None:
     differences = run_record.differences(features, wanted)
     if differences:
         raise UserError(
-            f"{path} was pretrained on other features ({'; '.join(differences)}): set them alike, "
-            "or pretrain again with those of the music"
+            f"{path} was pretrained on other features ({'; '.join(differences)}): use the same "
+            "settings, or pretrain again with those of the music"
         )
 
 
 def load_classifier(path: Path, features: Mapping) -> keras.Model:
-    """The network of a classifier: a .keras file, or a released model of the authors' (.hdf5).
+    """Load the network of a classifier: a .keras file, or a released model of the authors (.hdf5).
 
     Returns it: (batch, n_mels, window_frames, 1) float32 -> {task: (batch, classes)}. Raises
-    UserError when the file is missing, damaged, holds code or is no classifier of this suite.
+    UserError when the file is missing, damaged, holds code or is not a classifier of this suite.
     """
     if path.suffix in released_models.SUFFIXES:
         return keras2_files.load(path, classifier=True)
@@ -81,7 +81,7 @@ def _check_classifier(model: keras.Model, features: Mapping, path: Path) -> None
     if isinstance(output, Mapping):
         outputs = {name: tuple(tensor.shape) for name, tensor in output.items()}
         if outputs.pop(FORMER_OUTPUT, None):
-            say(f"{path} weighs windows by attention, which is no longer done: they count alike")
+            say(f"{path} weighs windows by attention, which is ignored: all windows count equally")
     if inputs != expected_input or outputs != expected:
         raise UserError(
             f"{path} maps {inputs} to {outputs}; a classifier of this suite maps {expected_input} "

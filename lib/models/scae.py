@@ -20,9 +20,9 @@ def build(
 ) -> tuple[keras.Model, keras.Model]:
     """The autoencoder and its encoder, sharing weights.
 
-    output_mean, output_scale : where the last batch norm starts. Its input is a sigmoid, so it
-        alone gives the output its range; 0 and 1 is the released system, the mean and standard
-        deviation of the clean log-mel values spare the epochs of finding them.
+    output_mean, output_scale : initial offset and scale of the last batch norm. Its input is a
+        sigmoid, so it alone sets the range of the output. The released system has 0 and 1; the mean
+        and standard deviation of the clean log-mel values save the epochs of learning them.
 
     Returns (model, encoder): model maps windows to windows, float32 (batch, n_mels, frames, 1).
     """

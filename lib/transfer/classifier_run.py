@@ -101,7 +101,7 @@ def _export(model: keras.Model, folder: Path, features: Mapping, run: Path) -> N
         onnx_export.export(model, path, features, files.file_hash(folder / "model.keras"))
     except UserError as error:
         say(
-            f"{error}; the run goes on without it. With KERAS_BACKEND=tensorflow:\n"
+            f"{error}; the run continues without it. With KERAS_BACKEND=tensorflow:\n"
             f"  python3 predict.py --export {run} {run / path.name}"
         )
 

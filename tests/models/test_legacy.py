@@ -284,13 +284,13 @@ FLATTEN = {"class_name": "Flatten"}
 @pytest.mark.parametrize(("change", "message"), [
     (lambda file: wide(file, 16_384), "no dense layer b9_fc1 of at most 4096 units"),
     (lambda file: wide(file, 4096), r"is float32 \(24, .\), expected float32 \(4096, ."),
-    (with_config("[]"), "by a list: expected a JSON object"),
+    (with_config("[]"), "as a list: expected a JSON object"),
     (with_config("[" * 60_000), "in more than 64 levels"),
     (with_config('{"a":' * 900 + "1" + "}" * 900), "in more than 64 levels"),
-    (with_config(["{}"] * 9), "a model_config that is no text"),
+    (with_config(["{}"] * 9), "a model_config that is not text"),
     (with_config(1.5), "is not a model file of Keras 2"),
     (with_config("{"), "is not a model file of Keras 2"),
-    (with_config(json.dumps([FLATTEN | {"config": "x"}])), "by a list"),
+    (with_config(json.dumps([FLATTEN | {"config": "x"}])), "as a list"),
     (
         with_config(json.dumps({"layers": [FLATTEN | {"config": {"data_format": []}}, FLATTEN]})),
         "flattens in two orders",

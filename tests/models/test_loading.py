@@ -58,7 +58,7 @@ def test_a_classifier_is_read_with_its_features(tmp_path, features):
 def test_the_weights_of_windows_of_an_earlier_classifier_are_left_out(tmp_path, features, capsys):
     small(features, {**TASKS, "attention": ("weight",)}).save(tmp_path / "earlier.keras")
     assert classifiers.load(tmp_path / "earlier.keras", features)
-    assert "no longer done: they count alike" in capsys.readouterr().out
+    assert "which is ignored: all windows count equally" in capsys.readouterr().out
 
 
 def test_what_is_no_classifier_is_refused(tmp_path, features):

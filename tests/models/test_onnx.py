@@ -85,7 +85,7 @@ def test_a_file_says_what_it_is(exported, features):
 
 def test_an_export_that_answers_otherwise_is_not_kept(tmp_path, features, monkeypatch):
     monkeypatch.setattr(onnx_export, "TOLERANCE", -1.0)
-    with pytest.raises(UserError, match="answers otherwise by"):
+    with pytest.raises(UserError, match="its outputs differ from those of Keras by"):
         onnx_export.export(classifier("model_cnn"), tmp_path / "m.onnx", features, "")
     monkeypatch.setattr(keras.Model, "export", lambda *_, **__: (_ for _ in ()).throw(ImportError))
     with pytest.raises(UserError, match="no ONNX file: Keras cannot export"):
@@ -149,8 +149,8 @@ def with_bad_features(model):
     (with_weights_elsewhere, "keeps weights in other files"),
     (with_a_constant_elsewhere, "keeps weights in other files"),
     (with_a_huge_tensor, "is damaged|expected at most 16777216 numbers"),
-    (with_another_input, "is damaged|maps|expected at most"),
-    (without_an_output, "a classifier of this suite maps"),
+    (with_another_input, "is damaged|has inputs and outputs|expected at most"),
+    (without_an_output, "a classifier of this suite has"),
     (without_features, "does not say which features"),
     (with_bad_features, "hop_length"),
 ], ids=lambda value: getattr(value, "__name__", ""))  # fmt: skip
@@ -214,7 +214,7 @@ def test_a_run_is_predicted_by_its_onnx_file_while_that_is_fresh(
     assert not capsys.readouterr().out
     shutil.copy(run / "model.keras", tmp_path / "mine.keras")
     stale = classifiers.load(tmp_path / "mine.keras", features)
-    assert "was not made of mine.keras as it is now, so it is not used" in capsys.readouterr().out
+    assert "was not made from the current mine.keras, so it is not used" in capsys.readouterr().out
     np.testing.assert_allclose(
         stale.predict(windows)["valence"], expected["valence"], atol=1e-5
     )  # fmt: skip
@@ -223,11 +223,11 @@ def test_a_run_is_predicted_by_its_onnx_file_while_that_is_fresh(
 def test_export_says_what_is_in_its_way(pipeline, tmp_path, capsys):
     run, out = str(pipeline.models / PAIR / "model_over.full.it_0"), tmp_path / "new/m.onnx"
     assert predict.main(["--export", run, str(out)]) == 0
-    assert "MB, answers as" in capsys.readouterr().out
+    assert "MB, gives the same answers as" in capsys.readouterr().out
     assert classifiers.load(out, {}).features == dict(defaults.features)
     before = out.read_bytes()
     for line, words in (
-        ([run, str(out)], "is there already: --overwrite replaces it"),
+        ([run, str(out)], "exists already: --overwrite replaces it"),
         ([run, str(tmp_path / "m.tflite")], "name a file that ends in .onnx"),
         ([str(tmp_path / "none"), str(tmp_path / "m.onnx")], "no model"),
     ):
@@ -248,4 +248,6 @@ def test_a_run_whose_export_fails_is_finished_all_the_same(monkeypatch, tmp_path
     run = tmp_path / "model_cpc.full.it_0"
     classifier_run._export(None, tmp_path, features, run)
     printed = capsys.readouterr().out
-    assert "the run goes on without it" in printed and f"--export {run} {run}/model.onnx" in printed
+    assert (
+        "the run continues without it" in printed and f"--export {run} {run}/model.onnx" in printed
+    )
