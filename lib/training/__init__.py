@@ -1,4 +1,4 @@
-"""Batches, the optimiser, and a training that goes on where it was stopped.
+"""Batches, the optimiser, and training that resumes where it stopped.
 
 Start with fit.
 """

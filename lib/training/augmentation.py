@@ -1,6 +1,6 @@
-"""What training does to its labelled windows so that it overfits later; pure functions on arrays.
+"""Augmentation of training windows, to delay overfitting; pure functions on arrays.
 
-Arguments are changed in place only where it says so. Every draw is from the generator given.
+Arguments change in place only where a docstring says so. Every draw is from the given generator.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ Targets = dict[str, np.ndarray]  # {task: float32 (n, classes)}, each row a dist
 def mask(
     windows: np.ndarray, rng: np.random.Generator, axis: int, masks: int, width: int
 ) -> np.ndarray:
-    """SpecAugment's masks (Park 2019), in place: bands or frames set to the mean of all windows.
+    """SpecAugment's masks (Park 2019), in place: set bands or frames to the mean of all windows.
 
-    windows : float32 (n, n_mels, frames, 1); axis : 1 for mel bands, 2 for frames; masks : of each
-    window; width : of each at most, 0 to `width` with the same probability
+    windows : float32 (n, n_mels, frames, 1); axis : 1 for mel bands, 2 for frames; masks : per
+    window; width : largest width of a mask, drawn uniformly from 0 to `width`
     """
     n, size, mean = len(windows), windows.shape[axis], windows.mean()
     hidden = np.zeros((n, size), bool)
@@ -32,9 +32,9 @@ def mask(
 
 
 def shift(windows: np.ndarray, rng: np.random.Generator, bands: int) -> np.ndarray:
-    """Each window moved along the mel axis, in place; what moves in repeats the outermost band.
+    """Move each window along the mel axis, in place; the outermost band fills the gap.
 
-    windows : float32 (n, n_mels, frames, 1); bands : at most, each number with the same probability
+    windows : float32 (n, n_mels, frames, 1); bands : largest move, drawn uniformly
     """
     n, size = windows.shape[:2]
     moved = rng.integers(-bands, bands + 1, n)
@@ -44,7 +44,7 @@ def shift(windows: np.ndarray, rng: np.random.Generator, bands: int) -> np.ndarr
 
 
 def smooth(y: Targets, amount: float) -> Targets:
-    """Label smoothing (Szegedy 2016): `amount` of each target is spread over all classes."""
+    """Label smoothing (Szegedy 2016): spread `amount` of each target over all classes."""
     return {task: (1 - amount) * v + amount / v.shape[1] for task, v in y.items()}
 
 
@@ -67,8 +67,8 @@ def patches(
 def change(
     augment: Mapping, x: np.ndarray, y: Targets, rng: np.random.Generator
 ) -> tuple[np.ndarray, Targets]:
-    """Inputs and targets as section `augment` of the settings asks; windows are changed in place,
-    codes stay."""
+    """Augment inputs and targets by section `augment` of the settings; windows change in place,
+    codes do not change."""
     if x.ndim == 4:
         if augment["mel_shift"]:
             shift(x, rng, augment["mel_shift"])

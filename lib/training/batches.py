@@ -1,9 +1,9 @@
 """Batches of items whose order and content depend on (seeds, epoch, index) alone.
 
-A resumed run so sees the same batches as an uninterrupted one. All batches have the same size, so
-that a step is compiled once. Every item of a split counts exactly once per epoch: the last batch is
-filled up with the epoch's first items, which batch norm sees, and whose weight in loss and measures
-is 0.
+A resumed run therefore sees the same batches as an uninterrupted one. All batches have the same
+size, so that a step is compiled once. Every item of a split counts exactly once per epoch: the
+epoch's first items fill up the last batch. Batch norm sees them, but their weight in loss and
+measures is 0.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Batches(keras.utils.PyDataset):
     """Shuffled or ordered batches of item numbers; subclasses say what an item is.
 
     items : number of items
-    size : items per batch; fewer where there are not as many
-    seeds : of the order (one per epoch) and of what a subclass draws
-    shuffle : False serves items in order, and draws the same in every epoch (validation)
-    order : random generator -> order of the items : int64 (items,), when shuffled; by default any
+    size : items per batch; fewer if there are not enough items
+    seeds : for the order (one per epoch) and for the draws of a subclass
+    shuffle : False serves items in order, with the same draws in every epoch (validation)
+    order : random generator -> order of the items : int64 (items,), when shuffled; default: random
     """
 
     windows = 1  # per item
@@ -50,7 +50,7 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def served(self) -> float:
-        """Items served per item: by this a mean over batches is too small, for the weights of 0."""
+        """Items served per item: a mean over batches is too small by this factor (weights of 0)."""
         return len(self) * self.size / self.items
 
     def __getitem__(self, batch: int):
@@ -69,8 +69,8 @@ class Batches(keras.utils.PyDataset):
 
 
 class Inputs(Batches):
-    """Inputs alone, in order: `take(index)` gives them. What fills the last batch up is at its end,
-    and so is what is predicted for it."""
+    """Inputs alone, in order, from `take(index)`. Items that only fill up the last batch are at its
+    end, and so are their predictions."""
 
     def __init__(self, take: Take, items: int, size: int):
         super().__init__(items, size)

@@ -1,10 +1,10 @@
-"""Saved states of an unfinished training, from which the same command goes on.
+"""Saved states of an unfinished training, from which the same command resumes.
 
     <run>/checkpoint/epoch_<n>.npz    arrays by name, and `state` (JSON); the last two epochs' files
     <run>/checkpoint/history.csv      the epochs so far, to look at
 
-A file is written beside the training, while the next epoch runs, and gets its name when it is whole
-and on the disk. The older file is read when the newer one is damaged.
+A file is written in the background, while the next epoch runs, and gets its final name when it is
+complete and on the disk. The older file is read when the newer one is damaged.
 """
 
 from __future__ import annotations
@@ -48,33 +48,33 @@ class Checkpoints:
         return f"epoch {last} of at most {epochs} is saved in {self.folder}" if last else ""
 
     def save(self, state: Mapping, arrays: Mapping[str, np.ndarray]) -> None:
-        """Begin to save a state, once the one before is on the disk.
+        """Start to save a state, once the previous one is on the disk.
 
-        state : has `epoch` and `history`; arrays : not changed hereafter
+        state : has `epoch` and `history`; arrays : must not change afterwards
 
-        Raises OSError when the one before could not be written.
+        Raises OSError when the previous one could not be written.
         """
         self.wait()
         self.pending = self.writer.submit(self._write, json.dumps(state), arrays)
 
     def wait(self) -> None:
-        """Return when all that was saved is on the disk; OSError when it cannot be."""
+        """Wait until every saved state is on the disk; OSError when one cannot be written."""
         if self.pending is not None:
             self.pending.result()
             self.pending = None
 
     def load(self) -> tuple[dict, dict[str, np.ndarray]] | None:
-        """The newest whole state and its arrays, or None; files that are not whole are named."""
+        """The newest complete state and its arrays, or None; prints the names of damaged files."""
         for _, path in sorted(self._states().items(), reverse=True):
             try:
                 with np.load(path) as saved:  # which compares each array with its checksum
                     arrays = dict(saved)
                 state = json.loads(arrays.pop("state").tobytes())
                 if not isinstance(state, dict):
-                    raise ValueError("its state is no table of names")
+                    raise ValueError("its state is not a JSON object")
                 return state, arrays
             except DAMAGE as error:
-                say(f"{path} is damaged ({str(error)[:60]}): going back to the one before")
+                say(f"{path} is damaged ({str(error)[:60]}): using the one before it")
         return None
 
     def remove(self) -> None:

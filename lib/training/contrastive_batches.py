@@ -1,4 +1,4 @@
-"""Sequences and stretches of windows whose future has to be told apart, as batches."""
+"""Batches for contrastive pretraining: sequences and stretches of windows with their futures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lib.training.batches import Batches
 
 
 class Stretches(Batches):
-    """CPC-NCE: stretches of sound, which of their moments sound the same, and the true futures.
+    """CPC-NCE: stretches of sound, which of their latents are of the same sound, the true futures.
 
-    A recording is cut into stretches end to end; in training each is moved by up to half its
-    length, anew in every epoch, as far as the recording goes. Shorter recordings are left out.
+    A recording is cut into consecutive stretches. In training, each is moved within the recording
+    by up to half its length, by a new draw in every epoch. Shorter recordings are left out.
 
-    section : section `nce` of the settings: frames of a stretch, and latents that are predicted
+    section : section `nce` of the settings: frames of a stretch, number of predicted latents
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Stretches(Batches):
 
 
 def _sounds(log_mel: np.ndarray) -> np.ndarray:
-    """A number per latent, the same for the same frames : int32 (n, ceil(frames / STRIDE)).
+    """A number per latent, equal for equal frames : int32 (n, ceil(frames / STRIDE)).
 
     log_mel : float32 (n, n_mels, frames, 1)
     """
@@ -67,13 +67,13 @@ def _sounds(log_mel: np.ndarray) -> np.ndarray:
 class Sequences(Batches):
     """CPC: sequences of past + future windows and whether the future follows the past.
 
-    A recording is cut into consecutive sequences; a rest too short for one is not used. Every other
-    sequence is made a negative (in training the halves swap from epoch to epoch): "order" gives it
-    its future windows in another order, "elsewhere" the future of another sequence. A negative that
-    would equal its positive (silence, repetition) takes its future from elsewhere; where every
-    future is the same it stays a positive.
+    A recording is cut into consecutive sequences; a remainder that is too short is not used. Every
+    other sequence becomes a negative (in training, the halves swap from epoch to epoch): "order"
+    reorders its future windows, "elsewhere" takes the future of another sequence. A negative that
+    would equal its positive (silence, repetition) takes its future from elsewhere; if all futures
+    are the same, it stays a positive.
 
-    section : section `cpc` of the settings: windows of past and future, and the negatives
+    section : section `cpc` of the settings: windows of past and future, kind of negatives
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Sequences(Batches):
     def _negative(self, true: np.ndarray, index: np.ndarray, rng) -> np.ndarray | None:
         """Window numbers of a future that differs from the `true` one, or None."""
         candidates = [true[_derangement(self.future, rng)]] if self.negatives == "order" else []
-        # elsewhere: any sequence, or, where each would be read from disk, one of this batch
+        # elsewhere: any sequence, or one of this batch if each would be read from disk
         pool = index if self.source.on_disk else np.arange(self.items)
         others = self.first[rng.choice(pool, size=min(8, len(pool)), replace=False)]
         candidates += [start + self.past + np.arange(self.future) for start in others]
@@ -121,7 +121,7 @@ class Sequences(Batches):
 def sequence_starts(recording: np.ndarray, length: int) -> np.ndarray:
     """First window of every sequence of `length` consecutive windows of one recording.
 
-    recording : int64 (n_windows,), sorted; which recording each window is of
+    recording : int64 (n_windows,), sorted; the recording of each window
     """
     _, first, counts = np.unique(recording, return_index=True, return_counts=True)
     starts = [f + length * np.arange(n // length) for f, n in zip(first, counts, strict=True)]

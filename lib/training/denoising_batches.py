@@ -1,4 +1,4 @@
-"""Windows with noise or hidden patches, and as they are, as batches."""
+"""Batches of windows with noise or hidden patches, paired with the clean windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.training.batches import Batches
 class DenoisingPairs(Batches):
     """(windows plus Gaussian noise, clean windows), both float32 (n, n_mels, frames, 1).
 
-    section : of the settings, with `noise`, its standard deviation on the log-mel values
+    section : of the settings, with `noise`, the standard deviation added to the log-mel values
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class DenoisingPairs(Batches):
 
 
 class MaskedPairs(DenoisingPairs):
-    """(windows with noise and hidden patches, clean windows), of which the hidden values count.
+    """(windows with noise and hidden patches, clean windows); only the hidden values count.
 
-    section : section `mask` of the settings; a hidden value is the mean of its window
+    section : section `mask` of the settings; a hidden value becomes the mean of its window
     """
 
     def load(self, index, counts, rng):
@@ -49,5 +49,5 @@ class MaskedPairs(DenoisingPairs):
         hidden = augmentation.patches(rng, clean.shape[:3], patch, self.section["share"])
         means = np.broadcast_to(clean.mean(axis=(1, 2, 3), keepdims=True), clean.shape)
         noisy[hidden] = means[hidden]
-        # by their share, so that the loss is the mean over hidden values
+        # divided by their share, so that the loss is the mean over hidden values
         return noisy, clean, counts * hidden / np.float32(hidden.mean())

@@ -1,4 +1,4 @@
-"""Training with resume. Knows nothing of which model it trains."""
+"""Train any model, and resume a training that was interrupted."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def fit(
     run: Path,
     machine: Machine,
 ) -> tuple[dict, list[dict]]:
-    """Train, and leave the weights in `model` that the plan keeps.
+    """Train `model`, which then has the weights that the plan keeps.
 
     run : run directory, where an unfinished training keeps its saved states
 
     Returns the outcome {"epoch", "best_epoch", "best_loss", "stopped", "kept_epoch"} and the
-    history, a row per epoch. Raises UserError when the loss stops being finite, KeyboardInterrupt,
-    with what is saved, when it is interrupted.
+    history, a row per epoch. Raises UserError when the loss stops being finite, and
+    KeyboardInterrupt, which says what is saved, when it is interrupted.
     """
     # a twin over the same layers is compiled: `model` stays without optimiser and loss, so that
     # it can be saved, alone or inside another, and loaded without this project's code
@@ -95,8 +95,8 @@ def _train(model: keras.Model, course: Course, callbacks: list) -> None:
         )
     except KeyboardInterrupt as stop:
         kept = checkpoints.kept_message(epochs)
-        begun = f"{kept}; the same line goes on from there"
-        none = "no epoch was finished; the same line begins anew"
+        begun = f"{kept}; the same command resumes from there"
+        none = "no epoch was finished; the same command starts from the beginning"
         raise type(stop)(begun if kept else none) from stop
     finally:
         checkpoints.wait()

@@ -1,4 +1,4 @@
-"""How networks are computed on this machine: threads, device, XLA, windows per prediction.
+"""Set up how this machine computes networks: threads, device, XLA, windows per prediction.
 
 The settings decide all of it. Nothing depends on measured speed, so a result never depends on how
 busy a machine was.
@@ -20,14 +20,14 @@ class Machine:
 
     training : section `training` of the settings
 
-    Raises UserError when threads are asked for after the backend has begun to compute.
+    Raises UserError when threads are set after the backend has started to compute.
     """
 
     def __init__(self, training: Mapping):
         backend = keras.backend.backend()
         threads = training["threads"] or joblib.cpu_count()
         device = _SET_UP[backend](threads, training["deterministic"])
-        self.xla = backend == "jax"  # which knows nothing else; PyTorch is not compiled
+        self.xla = backend == "jax"  # JAX always uses XLA; PyTorch is not compiled
         if backend == "tensorflow":
             self.xla = {"on": True, "off": False, "auto": device != "cpu"}[training["xla"]]
         self.predict_windows = training["predict_windows"]
@@ -42,7 +42,7 @@ class Machine:
         }
 
     def description(self) -> str:
-        """How this machine computes, in a line."""
+        """How this machine computes, in one line."""
         line = (
             "computing with {backend} on {device}, {threads} threads, XLA {xla}, predictions in "
             "{predict_dtype}"
@@ -68,13 +68,13 @@ def for_prediction(model: keras.Model, dtype: str) -> keras.Model:
 def _tensorflow(threads: int, deterministic: bool) -> str:
     import tensorflow as tf
 
-    # 0 means all processors of the machine, also those that a cluster gave to others
+    # 0 means all processors of the machine, even those that a cluster gave to other jobs
     if (tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()) != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         except RuntimeError as error:
             raise UserError(
-                f"threads can be set once per process; this one computes already: {error}"
+                f"threads can be set once per process, and this one already computes: {error}"
             ) from error
     if deterministic:
         tf.config.experimental.enable_op_determinism()

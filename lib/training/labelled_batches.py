@@ -1,4 +1,4 @@
-"""Labelled windows or codes as batches, classes weighed alike."""
+"""Batches of labelled windows or codes, with sample weights that balance the classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.training.batches import Batches, Take
 class Labelled(Batches):
     """Inputs, targets per task and sample weights per task.
 
-    windows : what is labelled
+    windows : the labelled windows
     take : numbers of windows -> inputs, float32 (n, …): the windows or their codes
     weights : {task: float32 (classes,)}, weight of each class
     """
@@ -38,7 +38,7 @@ class Labelled(Batches):
         self.lessons: tuple[str, np.ndarray, float] | None = None
 
     def augment(self, section: Mapping) -> None:
-        """Serve what section `augment` of the settings asks for: changed, or fewer per epoch."""
+        """Apply section `augment` of the settings: change the items, or serve fewer per epoch."""
         self.change = partial(augmentation.change, section)
         number = section["windows_per_epoch"]
         if 0 < number < len(self.source):
@@ -46,7 +46,7 @@ class Labelled(Batches):
             self.order = partial(self.source.draw, number)
 
     def teach(self, name: str, lessons: np.ndarray, weight: float) -> None:
-        """Serve one more target, `name`: float32 (n_windows, k), and its weight in the loss."""
+        """Add the target `name`, `lessons`: float32 (n_windows, k), and its weight in the loss."""
         self.lessons = name, lessons, weight
 
     def load(self, index, counts, rng):
@@ -69,8 +69,8 @@ def balanced_weights(
 ) -> dict[str, np.ndarray]:
     """Class weights items / (classes x items of the class) : float32 (classes,) per task.
 
-    Keras 3 refuses `class_weight` for several outputs, so they go in as sample weights. A class
-    that does not occur gets 0.
+    Keras 3 refuses `class_weight` for several outputs, so they are passed as sample weights. A
+    class that does not occur gets 0.
     """
     weights = {}
     for task, values in labels.items():

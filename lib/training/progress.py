@@ -1,7 +1,7 @@
 """The course of a training: Keras callbacks with one duty each, which share a state.
 
-Keras's own callbacks do not serve: EarlyStopping and ReduceLROnPlateau forget their counters when a
-run is resumed, and BackupAndRestore leaves out the random states of dropout.
+Keras's own callbacks are not enough: EarlyStopping and ReduceLROnPlateau forget their counters when
+a run is resumed, and BackupAndRestore leaves out the random states of dropout.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from lib.errors import UserError
 from lib.training.batches import Batches
 from lib.training.checkpoints import Checkpoints
 
-LINE_SECONDS = 60  # between lines about epochs where nobody watches
+LINE_SECONDS = 60  # between lines about epochs when the output is not a terminal
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training is to do."""
+    """What to train, and how."""
 
     settings: Mapping  # of the run
     step: str  # section with epochs, learning_rate, decay, schedule and keep
     inputs: Mapping  # all that decides the result; a saved state of other inputs is refused
     loss: object  # as for keras.Model.compile
-    metrics: object = None  # `weighted_metrics` there: the weights of the batches say what counts
+    metrics: object = None  # `weighted_metrics` there: weighted by the batches
     measure: str | None = None  # the metric that is shown, by its name in the history
-    anew: bool = False  # begin anew instead of refusing a saved state
+    anew: bool = False  # remove a saved state that does not fit, instead of refusing it
     slow: Iterable = ()  # variables whose rate is multiplied by `encoder_rate` of the step
 
     @property
@@ -50,21 +50,21 @@ class TrainingPlan:
 
 @dataclass
 class State:
-    """How far a training is; a saved state has the same names."""
+    """The progress of a training; a saved state has the same names."""
 
     fingerprint: str  # of the inputs
-    epoch: int = 0  # the last one that is done
-    best_epoch: int = 0  # the one of the lowest validation loss
+    epoch: int = 0  # the last finished one
+    best_epoch: int = 0  # the one with the lowest validation loss
     best_loss: float = math.inf
     since_best: int = 0  # epochs
-    since_cut: int = 0  # epochs since the best one, or since the rate was cut later
+    since_cut: int = 0  # epochs since the best one, or since a later cut of the rate
     stopped: bool = False
     history: list[dict] = field(default_factory=list)  # a row per epoch
 
 
 @dataclass
 class Course:
-    """A training under way, as its callbacks share it."""
+    """A running training, shared by its callbacks."""
 
     plan: TrainingPlan
     train: Batches
@@ -89,7 +89,7 @@ class EpochSeed(Duty):
         train = self.course.train
         train.epoch = epoch
         if keras.backend.backend() == "torch":
-            # its dropout draws from one global generator, which is no variable of the model
+            # its dropout draws from one global generator, which is not a variable of the model
             keras.utils.set_random_seed(train.seeds.dropout(epoch))
 
 
@@ -134,7 +134,7 @@ class History(Duty):
     def on_epoch_end(self, epoch, logs=None):
         course, optimiser = self.course, self.model.optimizer
         row = {"epoch": epoch + 1}
-        for name, value in logs.items():  # losses are means over what was served
+        for name, value in logs.items():  # losses are means over all served items
             served = (course.valid if name.startswith("val_") else course.train).served
             row[name] = value * (served if name.endswith("loss") else 1.0)
         # the optimiser has counted the last step already
@@ -162,7 +162,7 @@ class BestWeights(Duty):
 
 
 class PlateauCut(Duty):
-    """Cuts the learning rate where the validation loss does not fall."""
+    """Cuts the learning rate when the validation loss does not fall."""
 
     def on_epoch_end(self, epoch, logs=None):
         plan, state = self.course.plan, self.course.state
@@ -174,7 +174,7 @@ class PlateauCut(Duty):
 
 
 class EarlyStop(Duty):
-    """Stops a training whose validation loss has not fallen for long."""
+    """Stops a training whose validation loss has not fallen for `stop_epochs` epochs."""
 
     def on_epoch_end(self, epoch, logs=None):
         if self.course.state.since_best >= self.course.plan.training["stop_epochs"]:
@@ -182,7 +182,7 @@ class EarlyStop(Duty):
 
 
 class EpochLine(Duty):
-    """Prints a line per epoch; where nobody watches, one a minute at most, and the last."""
+    """Prints a line per epoch; without a terminal at most one a minute, and the last."""
 
     def on_train_begin(self, logs=None):
         self.printed = -math.inf
@@ -205,7 +205,7 @@ class EpochLine(Duty):
 
 
 class SavedStates(Duty):
-    """Saves the state after an epoch, so that a killed run goes on exactly where it was."""
+    """Saves the state after an epoch, so that a killed run resumes exactly where it stopped."""
 
     def resume(self) -> None:
         """Load the saved state, if there is one; UserError if it is not of this training."""
@@ -216,9 +216,9 @@ class SavedStates(Duty):
         saved, arrays = loaded
         if not run_record.same_inputs(saved.get("fingerprint", ""), state.fingerprint):
             fault = "is of an unfinished training with other settings or data: finish it with its "
-            fault += "own line"
+            fault += "own command"
         elif set(saved) != set(vars(state)) or not self._fit(arrays):
-            fault = "was saved by another version of this suite, of another network or in another "
+            fault = "was saved by another version of this suite, for another network or in another "
             fault += "format: finish it with that version"
         else:
             for name, variable in _numbered("last", self._variables()).items():
@@ -228,7 +228,7 @@ class SavedStates(Duty):
             say(f"resuming after epoch {saved['epoch']}")
             return
         if not self.course.plan.anew:
-            raise UserError(f"{checkpoints.folder} {fault}, or begin anew with --overwrite")
+            raise UserError(f"{checkpoints.folder} {fault}, or start again with --overwrite")
         checkpoints.remove()
 
     def on_train_begin(self, logs=None):
@@ -245,11 +245,11 @@ class SavedStates(Duty):
         self.saved = time.monotonic()
 
     def _variables(self) -> list:
-        """All that changes in training: weights, statistics, random states, optimiser."""
+        """Everything that changes in training: weights, statistics, random states, optimiser."""
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _fit(self, arrays: Mapping[str, np.ndarray]) -> bool:
-        """Whether saved arrays are all that this training has, in the same shapes."""
+        """Whether saved arrays match the variables of this training in names and shapes."""
         here = _numbered("last", self._variables()) | _numbered("best", self.model.weights)
         numbers = {name: a.shape for name, a in arrays.items() if a.dtype.kind in "fiub"}
         return numbers == {name: tuple(variable.shape) for name, variable in here.items()}

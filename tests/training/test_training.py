@@ -323,7 +323,7 @@ def test_an_interruption_says_what_is_saved(tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(progress.Steps, "on_train_batch_end", stop)
-        with pytest.raises(KeyboardInterrupt, match=r"epoch 2 of at most 5 is saved in .*goes on"):
+        with pytest.raises(KeyboardInterrupt, match=r"epoch 2 of at most 5 is saved in .*resumes"):
             fit(model(), tmp_path)
     assert saved(tmp_path)[-1].name == "epoch_00002.npz"
 
