@@ -1,14 +1,14 @@
 """Comparisons of runs on the same clips: paired bootstrap over clips; pure functions on arrays.
 
-A run's test is given as counts : int (clips, k, k), the confusion matrix of each clip (rows: true,
-columns: predicted), of its windows or of its one answer. Clips are drawn with replacement (Efron
-1979), the same for all runs, so that what is hard for all cancels; windows of a clip stay together,
-since they are not independent. Iterations of a run are averaged, not drawn: their spread is given
-as a standard deviation elsewhere.
+The test of a run is given as counts : int (clips, k, k), the confusion matrix of each clip (rows:
+true, columns: predicted), of its windows or of its single prediction. Clips are drawn with
+replacement (Efron 1979), the same for all runs, so that the difficulty of a clip cancels. Windows
+of a clip stay together, since they are not independent. Iterations of a run are averaged, not
+drawn: their standard deviation is reported elsewhere.
 
-Several differences are corrected for their number by the largest studentised deviation of all of
-them in each draw (Westfall & Young 1993; Romano & Wolf 2005): with 95 % probability all
-simultaneous intervals hold at once, and correlated comparisons cost little.
+Several differences are corrected for their number by the largest studentised deviation among them
+in each draw (Westfall & Young 1993; Romano & Wolf 2005): with 95 % probability all simultaneous
+intervals hold at once, and correlated comparisons cost little.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def draws(clips: int, seed: int, number: int = DRAWS) -> np.ndarray:
 
 
 def resampled(counts: Sequence[np.ndarray], weights: np.ndarray) -> tuple[float, np.ndarray]:
-    """Macro F1, mean over iterations, and what each draw makes of it.
+    """Macro F1, mean over iterations, and its value in each draw.
 
-    counts : of each iteration, int (clips, k, k); weights : (draws, clips), as of `draws`
+    counts : of each iteration, int (clips, k, k); weights : (draws, clips), from `draws`
 
     Returns the value and its draws : float64 (draws,).
     """
@@ -62,10 +62,10 @@ def simultaneous(values: Sequence[float], samples: Sequence[np.ndarray]) -> list
     Parameters
     ----------
     values : the differences
-    samples : the draws of each : (n,), the draws of all numbered alike
+    samples : the draws of each : (n,), in the same order for all
 
     Returns for each: low, high (95 %, alone), all_low, all_high (95 %, all at once) and p, of no
-    difference, corrected likewise.
+    difference, corrected in the same way.
     """
     if not len(values):
         return []

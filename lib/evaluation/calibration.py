@@ -1,4 +1,4 @@
-"""Calibration: whether items predicted with probability p are right in a share p of cases."""
+"""Calibration: whether items predicted with probability p are correct in a share p of cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def calibration(true: np.ndarray, probabilities: np.ndarray) -> tuple[float, lis
     true : int (n,); probabilities : float (n, classes)
 
     Returns the mean over all items of |accuracy - confidence| of their bin of confidence, and the
-    bins that hold any: {low, high, items, confidence, accuracy}.
+    bins that are not empty: {low, high, items, confidence, accuracy}.
     """
     confidence = probabilities.max(axis=1)
     right = np.argmax(probabilities, axis=1) == true

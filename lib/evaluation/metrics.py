@@ -1,7 +1,7 @@
 """Metrics per window and per clip, addressed by task name; pure functions on arrays.
 
 Conventions: labels are class indices in the order of lib.labels.TASKS; probabilities are
-float (n, classes). Macro averages weigh classes alike, weighted ones by their number of items; a
+float (n, classes). Macro averages weigh classes equally, weighted ones by their number of items. A
 class that is never predicted has precision 0. A clip's probabilities are the mean over its windows
 (our choice; docs/reproduction.md has the alternatives that were tried). Standard deviations have
 n - 1 in the denominator.
@@ -31,7 +31,7 @@ def score(true: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -
 
     Returns accuracy, items, macro_{precision,recall,f1}, weighted_{…}, ece, per_class {name:
     {precision, recall, f1, items}}, confusion (rows: true, columns: predicted; counts),
-    confusion_normalised (shares of each true class), reliability (as of `calibration`).
+    confusion_normalised (shares of each true class), reliability (the bins of `calibration`).
     """
     predicted = np.argmax(probabilities, axis=1)
     labels = np.arange(len(classes))
@@ -66,10 +66,10 @@ def evaluate(
     ----------
     true : {task: int (n_windows,)}
     probabilities : {task: float (n_windows, classes)}
-    recording : int (n_windows,), which clip each window is of
+    recording : int (n_windows,), the clip of each window
     tasks : {task: names of its classes}
 
-    Returns {"window": {task: measures}, "clip": {task: measures}}, measures as of `score`.
+    Returns {"window": {task: measures}, "clip": {task: measures}}, measures as in `score`.
     """
     clips, first, inverse = np.unique(recording, return_index=True, return_inverse=True)
     levels = {"window": {}, "clip": {}}
@@ -88,7 +88,7 @@ def mean_by(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
 
 
 def over_folds(folds: Sequence[Mapping]) -> dict:
-    """Mean and standard deviation over folds, each as of `evaluate`.
+    """Mean and standard deviation over folds, each a result of `evaluate`.
 
     Returns {level: {task: {measure: {"mean", "sd", "folds": [value of each]}}}} for accuracy and
     the macro and weighted measures.
@@ -110,7 +110,7 @@ def chance(items: Sequence[int]) -> dict[str, float]:
     """Macro measures of guessing all classes with the same probability.
 
     items : number of items of each class. With K classes, expected precision of a class is its
-    share, expected recall 1 / K; F1 is taken from those two.
+    share, expected recall 1 / K; F1 is computed from those two.
     """
     shares = np.asarray(items, float) / np.sum(items)
     recall = 1 / len(shares)
@@ -124,7 +124,7 @@ def chance(items: Sequence[int]) -> dict[str, float]:
 def report(
     levels: Mapping[str, Mapping[str, Mapping]], title: str, folds: Mapping | None = None
 ) -> str:
-    """The measures as a text for the terminal, from those of `evaluate` and of `over_folds`."""
+    """The measures of `evaluate` and of `over_folds` as text for the terminal."""
     lines = [title, "=" * len(title)]
     if folds:
         head = f"  {'':>20} {'accuracy':>13} {'macro F1':>15} {'weighted F1':>15}"
@@ -142,7 +142,7 @@ def report(
 
 
 def _lines(result: Mapping) -> list[str]:
-    """The measures of a task, as of `score`."""
+    """The measures of a task, from `score`, as lines of text."""
     rows = dict(result["per_class"])
     for average in ("macro", "weighted"):
         rows[average] = {m: result[f"{average}_{m}"] for m in MEASURES} | {"items": result["items"]}

@@ -1,7 +1,7 @@
-"""predictions.csv of a finished run: read, checked and scored.
+"""Read, check and score predictions.csv of a finished run.
 
 It has a row per window: recording, start_seconds, and per task the true class and the probability
-of each (p_<task>_<class>); of a cross-validation also the fold. All measures follow from it.
+of each (p_<task>_<class>); a cross-validation adds the fold. All measures follow from this table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PREDICTIONS = "predictions.csv"
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A predictions.csv; UserError when it is missing or not one."""
+    """Read a predictions.csv; UserError when it is missing or not valid."""
     numbers = [name for task in TASKS for name in columns_of(task)]
     advice = "train that run again (--overwrite)"
     try:
@@ -37,7 +37,7 @@ def read(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} holds probabilities that are not in [0, 1]: {advice}")
     for task, classes in TASKS.items():
         if not table[task].isin(classes).all():
-            raise UserError(f"{path} has classes of {task} that are none of {', '.join(classes)}")
+            raise UserError(f"{path} has classes of {task} other than {', '.join(classes)}")
     return table
 
 
@@ -55,15 +55,15 @@ def probabilities_of(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def measures(table: pd.DataFrame) -> dict:
-    """Measures per window and per clip of a predictions table, as of metrics.evaluate."""
+    """Measures per window and per clip of a predictions table, as in metrics.evaluate."""
     recording = pd.factorize(table["recording"])[0]
     return metrics.evaluate(labels_of(table), probabilities_of(table), recording, TASKS)
 
 
 def confusions(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """The confusion matrix of each clip, of its windows and of its one answer.
+    """The confusion matrix of each clip, of its windows and of its single prediction.
 
-    Returns {"window" or "clip": {task: int64 (clips, k, k), rows: true}}, clips by their names.
+    Returns {"window" or "clip": {task: int64 (clips, k, k), rows: true}}, clips sorted by name.
     """
     names, first, recording = np.unique(table["recording"], return_index=True, return_inverse=True)
     labels = labels_of(table)

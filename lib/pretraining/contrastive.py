@@ -1,4 +1,4 @@
-"""InfoNCE: each prediction has to pick its true latent among all those of the batch."""
+"""The InfoNCE objective: each prediction must pick its true latent among all of the batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _stretches(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -
     if section["steps"] >= length:
         raise UserError(
             f"nce.steps is {section['steps']}, and a stretch of {section['stretch']} frames has "
-            f"{length} latents: predict less far, or make nce.stretch longer"
+            f"{length} latents: lower nce.steps, or raise nce.stretch"
         )
     windows = settings["pretrain"]["batch_windows"] * settings["features"]["window_frames"]
     stretches = [
@@ -38,7 +38,7 @@ def _stretches(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -
         if served.items < 2:
             raise UserError(
                 f"{served.items} stretches of nce.stretch={section['stretch']} frames in the "
-                f"{name} data, 2 are needed: make it shorter, or bring longer recordings"
+                f"{name} data, 2 are needed: lower nce.stretch, or use longer recordings"
             )
     return stretches
 

@@ -1,4 +1,4 @@
-"""Denoising: windows with noise, or with hidden patches, have to be given back clean."""
+"""Denoising objectives: restore clean windows from windows with noise or with hidden patches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _hidden(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> l
 def _draw(
     given: str, back: str, model: keras.Model, pairs: DenoisingPairs, run: Path, title: str
 ) -> None:
-    """given, back : how the figure calls what the network gets and what it gives back"""
+    """given, back : names of the network's input and output in the figure"""
     items = np.linspace(0, pairs.items - 1, min(6, pairs.items)).astype(int)
     x, clean, _ = pairs.load(items, np.ones(len(items)), pairs.seeds.figure())
     rows = {"clean": clean, given: x, back: model.predict(x, verbose=0)}

@@ -1,4 +1,4 @@
-"""What a pretraining objective consists of."""
+"""The parts of a pretraining objective."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Objective:
 
     batches : (settings, train, val, seeds) -> batches to train with and to validate with
     loss    : as for keras.Model.compile
-    measure : makes a metric that is shown beside it
-    draw    : (model, validation batches, folder, title), a figure of its own
+    measure : makes a metric that is shown next to the loss
+    draw    : (model, validation batches, folder, title), draws a figure of its own
     """
 
     batches: Callable

@@ -1,4 +1,4 @@
-"""Prediction as the paper has it: do these windows follow those?"""
+"""The CPC objective of the paper: do these windows follow those?"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _sequences(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -
         if not served.items:
             raise UserError(
                 f"no recording of the {name} data has {section['past'] + section['future']} windows"
-                " for a sequence of cpc.past + cpc.future: lower them, or bring longer recordings"
+                " for a sequence of cpc.past + cpc.future: lower them, or use longer recordings"
             )
     return sequences
 
@@ -32,6 +32,6 @@ def _sequences(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -
 PREDICTIVE = Objective(
     _sequences,
     "binary_crossentropy",
-    # share of the pairs of past and future told apart from false ones
+    # share of the pairs of past and future that are recognised as true or false
     partial(keras.metrics.BinaryAccuracy, name="told_apart"),
 )

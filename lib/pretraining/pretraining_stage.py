@@ -1,4 +1,4 @@
-"""The pretraining stage: features of speech, or of music without its labels -> encoder."""
+"""The pretraining stage: features of speech, or of music without labels -> encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lib.seeds import Seeds
 from lib.training import fit
 from lib.training.hardware import Machine
 
-OBJECTIVES = {  # as lib.models.catalogue calls them
+OBJECTIVES = {  # named as in lib.models.catalogue
     "denoising": denoising.DENOISING,
     "masked": denoising.MASKED,
     "predictive": predictive.PREDICTIVE,
@@ -36,7 +36,7 @@ OBJECTIVES = {  # as lib.models.catalogue calls them
 
 @dataclass(frozen=True)
 class Part:
-    """The recordings that an encoder learns from; `fold` as of RunName."""
+    """The recordings that an encoder learns from; `fold` as in RunName."""
 
     fold: int | None
     train: Windows
@@ -59,11 +59,11 @@ def pretrain(
     model : name of an encoder that is pretrained
     source : ("speech", "e", "m" or "x"), or ("music", "e" or "m"), whose labels are not used
     folder : of the data set
-    folds : pretrain once per fold, on the recordings that a cross-validation of the transfer does
-        not test in it
-    overwrite : train again what is finished
+    folds : pretrain once per fold, on the recordings that the cross-validation of the transfer does
+        not test in that fold
+    overwrite : train finished runs again
 
-    Returns the run directories, of a cross-validation those of the folds.
+    Returns the run directories; for a cross-validation, those of the folds.
     """
     kind, language = source
     parts = list(_parts(source, settings, folder, folds))

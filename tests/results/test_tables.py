@@ -216,7 +216,7 @@ def test_a_damaged_run_is_left_out_with_a_note(models):
 
     cases = {
         "lacks the columns p_arousal_positive": table.drop(columns="p_arousal_positive"),
-        "classes of quadrants that are none of Q1, Q2": table.assign(quadrants="Q5"),
+        "classes of quadrants other than Q1, Q2": table.assign(quadrants="Q5"),
         "holds no window": table.head(0),
         "not in [0, 1]": table.assign(p_quadrants_Q1="much"),
         "probabilities that are not in [0, 1]": table.assign(p_quadrants_Q1=np.inf),
