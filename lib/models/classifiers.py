@@ -154,7 +154,7 @@ def _recorded_features(record: dict, default: Mapping, path: Path) -> dict:
     inputs = record.get("inputs")
     features = inputs.get("features") if isinstance(inputs, dict) else None
     if not isinstance(features, dict) or features.keys() != default.keys():
-        raise UserError(f"{path} lacks feature settings: it is damaged; train that run again")
+        raise UserError(f"{path} lacks valid feature settings: it is damaged; train it again")
     configuration.check_features(features)
     return features
 

@@ -52,7 +52,7 @@ def pretrain(
     folds: Folds | None = None,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Pretrain one encoder, once per iteration that `settings["run"]` asks for.
+    """Pretrain one encoder, once per iteration of `settings["run"]`.
 
     Parameters
     ----------

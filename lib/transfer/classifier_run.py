@@ -1,4 +1,4 @@
-"""One run of a transfer: trained or fitted, tested, written."""
+"""One run of a transfer: train or fit a classifier, test it, write its run directory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lib.transfer.frozen_codes import FrozenEncoder
 from lib.transfer.transfer_job import Job, Step
 from lib.transfer.transfer_plan import TAUGHT
 
-PROBE_WINDOWS = 256  # that the encoder of a probe takes at a time [ours]
+PROBE_WINDOWS = 256  # windows that the encoder of a probe takes at a time [ours]
 
 
 def train(job: Job, step: Step) -> None:
@@ -95,7 +95,7 @@ def probe(job: Job, step: Step) -> None:
 
 
 def _export(model: keras.Model, folder: Path, features: Mapping, run: Path) -> None:
-    """Write model.onnx; say it where that cannot be, since the run is whole without it."""
+    """Write model.onnx; if that fails, only print a message: the run is complete without it."""
     path = folder / run_record.EXPORTED
     try:
         onnx_export.export(model, path, features, files.file_hash(folder / "model.keras"))
@@ -109,7 +109,7 @@ def _export(model: keras.Model, folder: Path, features: Mapping, run: Path) -> N
 def _write(
     job: Job, step: Step, folder: Path, probabilities: Mapping, outcome: Mapping, began: float
 ) -> dict:
-    """Write what the test gives, and run.json; returns the measures by level."""
+    """Write the results of the test, and run.json; returns the measures by level."""
     table = test_scores.predictions(job.data["test"], probabilities, job.settings["features"])
     figures = job.settings["run"]["figures"] and job.part is None
     levels = test_scores.write(table, folder, step.name.title, figures)
@@ -138,7 +138,7 @@ def _say_scores(run: Path, levels: Mapping) -> None:
 def _fit(
     job: Job, step: Step, model: keras.Model, takes: dict[str, batches.Take]
 ) -> tuple[dict, list[dict]]:
-    """Train what maps windows, or codes, to the tasks, in place; `takes` gives them by split."""
+    """Train `model` on windows or codes, in place; `takes` gives them by split."""
     settings, released = job.settings, step.name.mode == "full"
     section = "release" if released else "transfer"
     train, val = _batches(job, step, takes, settings[section]["batch_windows"])
@@ -162,7 +162,7 @@ def _fit(
 
 
 def _taught(job: Job, model: keras.Model, train: Labelled, val: Labelled) -> keras.Model:
-    """The model with the teacher's output, for which the batches then have targets."""
+    """The model with an output for the teacher; the batches get targets for it."""
     section = job.settings["teacher"]
     data = {name: job.data[name] for name in ("train", "val")}
     codes, features = job.plan.teacher, job.settings["features"]
@@ -186,9 +186,9 @@ def _batches(
 
 
 def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str, batches.Take]:
-    """What gives the codes of the windows of each split, `size` windows at a time.
+    """Functions that give the codes of each split's windows, computed `size` windows at a time.
 
-    In a cross-validation the codes are those of the pool, computed for the first fold and kept for
+    In a cross-validation, the codes of the whole pool are computed for the first fold and kept for
     the others, as long as the encoder is the same.
     """
     frozen = FrozenEncoder(encoder, identity, job.folder, job.settings["training"], size)
@@ -203,7 +203,7 @@ def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str
 
 
 def _standardised(layer: keras.layers.Layer, codes: batches.Take) -> batches.Take:
-    """What gives codes as the heads are to have them."""
+    """A function that gives standardised codes, the input of the heads."""
     return lambda batch: keras.ops.convert_to_numpy(layer(codes(batch)))
 
 

@@ -1,8 +1,8 @@
 """Support vector machines per clip: on log-mel statistics, or on the codes of an encoder.
 
-Cheap, and hard to beat with few clips: the yardstick of every network here. A machine with a radial
-basis function per task, on standardised features, classes weighed alike; its C is chosen by a
-cross-validation within the clips that it learns from, groups kept together.
+They are cheap and hard to beat with few clips: every network here is compared with them. Each task
+has one machine with a radial basis function, on standardised features, with balanced classes. Its C
+is chosen by a cross-validation within the clips that it learns from, with groups kept together.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from lib.datasets.code_source import mean_and_deviation
 from lib.datasets.windows import Windows
 from lib.training.batches import Take
 
-PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)  # of C [ours]
-INNER = 5  # folds that choose it; fewer where a class has fewer clips
+PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)  # values of C [ours]
+INNER = 5  # folds that choose C; fewer if a class has fewer groups
 
 
 def log_mel_statistics(windows: Windows) -> np.ndarray:
-    """Of every clip mean, standard deviation and 90th percentile of each mel band, and the standard
+    """Mean, standard deviation and 90th percentile of each mel band of a clip, and the standard
     deviation of its differences from frame to frame : float64 (clips, 4 * n_mels)."""
     packing, clips = windows.packing, []
     for number in range(len(windows.table)):
@@ -35,7 +35,7 @@ def log_mel_statistics(windows: Windows) -> np.ndarray:
 
 
 def code_statistics(windows: Windows, codes: Take) -> np.ndarray:
-    """Of every clip mean and standard deviation of the codes of its windows : float64 (clips, 2 d).
+    """Mean and standard deviation of the codes of a clip's windows : float64 (clips, 2 d).
 
     codes : numbers of windows -> float32 (n, d)
     """
@@ -57,18 +57,18 @@ def fit_predict(
     ----------
     features : {"train", "test"}, float (clips, d)
     labels : {task: int (clips,)} of the clips of `train`
-    groups : (clips,) of `train`, whose clips stay together in choosing C
+    groups : (clips,) of `train`; the clips of a group stay together when C is chosen
     tasks : {task: number of classes}
 
-    Returns {task: float32 (clips, classes)} of the clips of `test`, 1 for the class that is
-    predicted and 0 for the others, and the C of each task.
+    Returns {task: float32 (clips, classes)} of the clips of `test`, 1 for the predicted class and 0
+    for the others, and the C of each task.
     """
     predicted, penalties = {}, {}
     for task, classes in tasks.items():
         true = labels[task]
         machine = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
         inner = _inner_folds(true, groups)
-        if inner < 2:  # too few clips to choose with
+        if inner < 2:  # too few groups to choose C
             machine.set_params(svc__C=1.0)
         else:
             cv = StratifiedGroupKFold(inner, shuffle=True, random_state=0)
@@ -81,5 +81,5 @@ def fit_predict(
 
 
 def _inner_folds(true: np.ndarray, groups: np.ndarray) -> int:
-    """As many folds as leave every class a group in each, at most INNER."""
+    """The number of folds, at most INNER, that gives every class a group in each fold."""
     return min(INNER, *(len(np.unique(groups[true == label])) for label in np.unique(true)))

@@ -1,10 +1,10 @@
-"""Codes of a frozen encoder: computed once per window, and kept beside the data set.
+"""Cache of a frozen encoder's codes: computed once per window, and kept next to the data set.
 
     <data set>/codes/<key>.npy     float32 (n_windows, d), in the order of the windows
-    <data set>/codes/<key>.json    what they are of, and their digest
+    <data set>/codes/<key>.json    what they were computed from, and their digest
 
-The key is the hash of all that decides them: the encoder's file, the split's content, the number
-format. All files together stay below a bound; those used longest ago go first.
+The key is the hash of all that decides the codes: the encoder's file, the split's content, the
+number format. All files together stay below a limit; the least recently used are removed first.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from lib.artefacts import files
 from lib.console import say
 from lib.features.frame_packing import digest
 
-HEADER = 128  # bytes before the values in a file of numpy's
+HEADER = 128  # bytes before the values in a .npy file
 NAME = re.compile(r"(?P<partial>\.partial-\d+-)?[0-9a-f]{32}\.npy")  # of a file of codes
-ABANDONED = 3600  # s without a change after which an unfinished file is nobody's [ours]
+ABANDONED = 3600  # s without a change after which an unfinished file counts as abandoned [ours]
 
 
 class Cache:
-    """The codes beside the data set `folder`, at most `limit` bytes of them; 0: none are used."""
+    """The codes next to the data set `folder`, at most `limit` bytes; 0 turns the cache off."""
 
     def __init__(self, folder: Path, limit: float):
         self.folder, self.limit = folder / files.CODES, limit
 
     def get(self, of: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
-        """The codes of what `of` says, `shape` (n_windows, d), mapped from their file, or None."""
+        """The codes that `of` describes, `shape` (n_windows, d), memory-mapped, or None."""
         path = self._path(of)
         record = _read(path.with_suffix(".json")) if self.limit else None
         if record is None:
@@ -47,7 +47,7 @@ class Cache:
             codes = np.load(path, mmap_mode="r")
             alike = codes.dtype == np.float32 and codes.shape == shape
             if alike and record == {**of, "digest": digest(codes)}:
-                with contextlib.suppress(OSError):  # a folder that may only be read
+                with contextlib.suppress(OSError):  # a read-only folder
                     os.utime(path)
                 return codes
         except FileNotFoundError:  # another process made room
@@ -60,8 +60,8 @@ class Cache:
     def put(self, of: Mapping, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> bool:
         """Keep the codes that come in `blocks` : float32 (n, d).
 
-        Returns False where they do not fit below the bound, with none of them taken, or cannot be
-        written; some are taken then, and the caller begins anew.
+        Returns False if they exceed the limit (no block is read), or if they cannot be written
+        (some blocks are read, and the caller has to start again).
         """
         path, size = self._path(of), 4 * shape[0] * shape[1] + HEADER
         if size > self.limit:
@@ -82,7 +82,7 @@ class Cache:
         return self.folder / f"{key[:32]}.npy"
 
     def _make_room(self, size: int) -> None:
-        """Remove codes until `size` more bytes stay below the bound, those used longest ago first.
+        """Remove the least recently used codes until `size` more bytes fit below the limit.
 
         Other processes may write and remove here at the same time.
         """
@@ -108,7 +108,7 @@ class Cache:
 
 
 def _write(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> str:
-    """Write codes as .npy; returns their digest, as of `digest`."""
+    """Write codes as .npy; returns their digest, as `digest` gives it."""
     content = xxhash.xxh3_128()
     with open(path, "wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}

@@ -1,4 +1,4 @@
-"""What the folds of a cross-validation give together."""
+"""Summarise the folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def summarise(
     began: float,
     choices: pd.DataFrame | None = None,
 ) -> dict:
-    """Write what the folds of the run `name` give together to its directory; returns the measures.
+    """Write the results of all folds of the run `name` to its directory; returns the measures.
 
     Parameters
     ----------
     parts : the finished run directory of each fold
     began : time.time() at the start
-    choices : of a nested cross-validation, what is written to nested.csv
+    choices : of a nested cross-validation, the table for nested.csv
     """
     run, figures = job.path(name), job.settings["run"]["figures"]
     common = {"model": name.model, "iteration": name.iteration}
@@ -67,16 +67,16 @@ def summarise(
 
 
 def _outcome(folds: Sequence[Mapping]) -> dict:
-    """The outcome of a run from those of its folds, which are all synthetic or none is."""
+    """The outcome of a run from those of its folds; either all folds are synthetic or none is."""
     synthetic = any(outcome.get("synthetic") for outcome in folds)
     return {"folds": folds, **({"synthetic": True} if synthetic else {})}
 
 
 def _written(run: Path, inputs: dict) -> dict | None:
-    """The measures that stand in `run`, if they are of these inputs and no file was changed."""
+    """The measures in `run`, if they are of these inputs and no file was changed."""
     record = files.read_json(run / "run.json")
     if not record or record.get("inputs") != inputs:
         return None
     if run_record.changed_files(run, record, run_record.READ_LATER):
         return None
-    return files.read_json(run / "metrics.json", "remove it, it is computed again")
+    return files.read_json(run / "metrics.json", "remove it; it will be computed again")

@@ -1,4 +1,4 @@
-"""Codes of windows by a frozen encoder: computed once, kept where there is room for them."""
+"""Codes of windows from a frozen encoder: computed once, and kept on disk or in memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from lib.transfer.code_cache import Cache
 class FrozenEncoder:
     """An encoder whose codes are computed once.
 
-    identity : the hash of its file, or as of `identity`
-    folder   : of the data set, beside which codes are kept
+    identity : the hash of its file, or the digest from `identity`
+    folder   : of the data set, next to which codes are kept
     training : section `training` of the settings
     size     : windows per step
     """
@@ -33,11 +33,11 @@ class FrozenEncoder:
     size: int
 
     def codes(self, windows: Windows, name: str) -> batches.Take:
-        """What gives the codes of windows, float32 (n, d), without dropout and with fixed
-        statistics; messages call the windows `name`.
+        """A function that gives the codes of windows, float32 (n, d), without dropout and with
+        fixed statistics; `name` stands for the windows in messages.
 
-        Codes are kept beside the data set, else in memory; where they fit into neither, they are
-        computed when asked for.
+        Codes are kept next to the data set, else in memory; if they fit in neither, they are
+        computed when they are needed.
         """
         encoder = hardware.for_prediction(self.encoder, self.training["predict_dtype"])
         cache = Cache(self.folder, self.training["codes_gb"] * 1e9)
@@ -52,7 +52,7 @@ class FrozenEncoder:
         if kept is None and cache.put(key, _blocks(encoder, windows, self.size), shape):
             kept = cache.get(key, shape)
         if kept is None and 4 * shape[0] * shape[1] <= budget(self.training["memory_gb"]):
-            # from the first window on: a disk that failed late has taken some already
+            # from the first window on: a disk that failed late has used some blocks already
             kept = np.concatenate(list(_blocks(encoder, windows, self.size)))
         if kept is None:
             say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")

@@ -1,6 +1,6 @@
-"""Recipes of a nested cross-validation: a grid in a text file, and the choice among its lines.
+"""Recipes of a nested cross-validation: read a grid from a text file, choose one of its recipes.
 
-A grid has a recipe per line, settings as after --set; empty lines and what follows # do not count:
+A grid has a recipe per line, settings as after --set; empty lines and text after # are ignored:
 
     # width of the heads, and how long they are trained
     heads.units=64 transfer.epochs=10
@@ -24,13 +24,13 @@ from lib.artefacts.run_record import decisive
 from lib.configuration import Settings
 from lib.errors import UserError
 
-INNER = 3  # folds of the clips that an outer fold learns from, which choose its recipe [ours]
-FOREIGN = {"transfer.labels"}  # says which clips there are, not what is made of them
+INNER = 3  # inner folds, of the clips that an outer fold learns from, to choose its recipe [ours]
+FOREIGN = {"transfer.labels"}  # decides which clips have labels, not how they are used
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A line of a grid; values : {section.key: value}; usual : their values without it."""
+    """A line of a grid; values : {section.key: value}; usual : their values without the recipe."""
 
     values: Mapping[str, object]
     usual: Mapping[str, object] = field(default_factory=dict, compare=False)
@@ -39,19 +39,19 @@ class Recipe:
         return " ".join(f"{name}={value}" for name, value in self.values.items())
 
     def within(self, sections: Collection[str]) -> Recipe:
-        """What of it is of these sections."""
+        """The part of the recipe that is in these sections."""
         kept = {n: value for n, value in self.values.items() if n.split(".")[0] in sections}
         return Recipe(kept, self.usual)
 
     @property
     def key(self) -> str:
-        """Eight hexadecimal digits that name what it changes, in whatever order and words."""
+        """Eight hexadecimal digits that identify its changes, in any order and notation."""
         changed = {name: v for name, v in self.values.items() if self.usual.get(name) != v}
         text = json.dumps(changed, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def applied(self, settings: Settings) -> Settings:
-        """The settings with those of the recipe in their place."""
+        """The settings, changed by the recipe."""
         changed = deepcopy(settings)
         for name, value in self.values.items():
             section, key = name.split(".")
@@ -62,9 +62,9 @@ class Recipe:
 def read_grid(path: Path, settings: Settings, sections: Collection[str]) -> tuple[Recipe, ...]:
     """The recipes of a grid file, in its order.
 
-    sections : of the settings that decide the runs; a recipe may change no other
+    sections : of the settings that decide the runs; a recipe may change only these
 
-    Raises UserError naming the line that is not a recipe, or is one of the lines above it again.
+    Raises UserError naming the line that is not a recipe, or repeats a recipe above it.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -83,18 +83,18 @@ def read_grid(path: Path, settings: Settings, sections: Collection[str]) -> tupl
         except UserError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
         if recipe.key in recipes:
-            raise UserError(f"{path}, line {number}: the recipe {recipe} stands there twice")
+            raise UserError(f"{path}, line {number}: the recipe {recipe} occurs twice")
         recipes[recipe.key] = recipe
     if len(recipes) < 2:
         raise UserError(
-            f"{path} has {len(recipes)} recipes, of which none is to be chosen: expected two lines "
+            f"{path} has {len(recipes)} recipes, so there is nothing to choose: expected two lines "
             "or more, such as heads.units=64 transfer.epochs=10"
         )
     return tuple(recipes.values())
 
 
 def _recipe(words: Sequence[str], settings: Settings, names: Collection[str]) -> Recipe:
-    """The recipe of the words of a line; `names` are the settings that it may change."""
+    """The recipe in the words of a line; `names` are the settings that it may change."""
     changed, values, usual = deepcopy(settings), {}, {}
     for word in words:
         name = word.partition("=")[0]
@@ -110,9 +110,9 @@ def _recipe(words: Sequence[str], settings: Settings, names: Collection[str]) ->
 
 def choose(recipes: Sequence[Recipe], scores: Sequence[Sequence[float]]) -> pd.DataFrame:
     """The choice of a fold: a row per recipe with its mean score, whether it is chosen (the highest
-    mean, of equals the first), and its score on each inner fold.
+    mean, the first of equal ones), and its score on each inner fold.
 
-    scores : of each recipe, of each inner fold, macro F1 of the quadrants per clip
+    scores : for each recipe and each inner fold, macro F1 of the quadrants per clip
     """
     table = pd.DataFrame(scores, columns=[f"inner_{n}" for n in range(1, len(scores[0]) + 1)])
     mean = table.mean(axis=1)

@@ -1,9 +1,9 @@
-"""A teacher: the codes of another encoder, which a classifier in training foretells beside labels.
+"""A teacher: codes of another encoder that a classifier learns to predict, in addition to labels.
 
 A classifier that is trained on few labelled clips learns from the teacher what else is in the sound
-(distillation: Hinton 2015; of representations: FitNets, Romero 2015). For each window it foretells
-the teacher's code at the middle of the window, in few numbers: the principal components over the
-clips of the training. What foretells is left out of the saved model.
+(distillation: Hinton 2015; of representations: FitNets, Romero 2015). For each window it predicts
+the teacher's code at the middle of the window, reduced to its principal components over the
+training clips. The layer that predicts the code is not saved.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from lib.datasets.code_source import CodeRows, CodeSource
 from lib.datasets.windows import Windows
 from lib.features.log_mel import window_seconds
 
-NAME = "teacher"  # of the output that foretells
-APART = 1e6  # s, more than any recording lasts
+NAME = "teacher"  # of the output that predicts the code
+APART = 1e6  # s, longer than any recording
 
 
 def lessons(
     codes: CodeSource, data: Mapping[str, Windows], features: Mapping, dimensions: int
 ) -> dict[str, np.ndarray]:
-    """What windows are to foretell, by split : {split: float32 (n_windows, k)}, variance 1 in all.
+    """Targets of windows, by split : {split: float32 (n_windows, k)}, variance 1 in all.
 
     data : "train", whose clips decide the components, and other splits
-    dimensions : k, or fewer where the codes, or the clips' rows, are fewer
+    dimensions : k, or fewer if the codes have fewer dimensions or the clips fewer rows
     """
     rows = {name: codes.rows(windows) for name, windows in data.items()}
     known = rows["train"].frames.astype(np.float64)
@@ -45,17 +45,17 @@ def lessons(
 
 
 def _at_middle(rows: CodeRows, windows: Windows, features: Mapping) -> np.ndarray:
-    """The row of codes that began last at the middle of each window : int64 (n_windows,)."""
+    """The last row of codes that starts by the middle of each window : int64 (n_windows,)."""
     starts = rows.recording * APART + rows.seconds
     middle = windows.start_seconds(features) + window_seconds(windows.length, features) / 2
     order = np.argsort(starts, kind="stable")
     place = np.searchsorted(starts[order], windows.recording * APART + middle, "right") - 1
-    first = np.searchsorted(rows.recording, windows.recording)  # where a code begins too late
+    first = np.searchsorted(rows.recording, windows.recording)  # if the first code starts too late
     return order[np.maximum(place, first)]
 
 
 def pupil(model: keras.Model, dimensions: int) -> keras.Model:
-    """A classifier (emotion_heads.classifier), its layers shared, with one more output.
+    """A classifier (emotion_heads.classifier) with one more output; it shares the layers.
 
     Returns (batch, n_mels, frames, 1) -> {task: probabilities, NAME: (batch, dimensions)}.
     """

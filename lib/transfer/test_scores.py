@@ -1,4 +1,4 @@
-"""What a run leaves of its test: predictions, measures, report and figures."""
+"""Write the test results of a run: predictions, measures, report and figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lib.labels import TASKS, columns_of
 def predictions(
     windows: Windows, probabilities: Mapping[str, np.ndarray], features: Mapping
 ) -> pd.DataFrame:
-    """The table of all windows; probabilities : {task: float32 (n_windows, classes)}."""
+    """The table of all predictions; probabilities : {task: float32 (n_windows, classes)}."""
     true = windows.labels()
     columns = {
         "recording": windows.table["recording"].to_numpy()[windows.recording],
@@ -35,10 +35,10 @@ def predictions(
 def write(table: pd.DataFrame, folder: Path, title: str, figures: bool = True) -> dict:
     """Write predictions.csv, metrics.json, report.txt and the figures; returns the measures.
 
-    figures : False leaves them out: of a fold, whose cross-validation has those of all folds
+    figures : False leaves them out, for a fold: its cross-validation has those of all folds
 
-    A table with the column `fold` is a cross-validation's: mean and standard deviation over the
-    folds stand beside the measures of all its predictions.
+    A table with the column `fold` is of a cross-validation: mean and standard deviation over the
+    folds are added to the measures of all its predictions.
     """
     levels, folds = measures(table), None
     if "fold" in table:

@@ -1,4 +1,4 @@
-"""A transfer at work: its plan, its data and labels, and what decides each of its runs."""
+"""A transfer in progress: its plan, its data and labels, and what decides each of its runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from lib.transfer.transfer_plan import TAUGHT, TransferPlan
 
 @dataclass(frozen=True)
 class Job:
-    """A plan with its data; `folder` is that of the music's data set, whose sound may be synthetic.
+    """A plan with its data; `folder` is that of the music data set, whose sound may be synthetic.
 
-    In a cross-validation `data` is of the fold `part`, whose rows are those of `pool`. `codes` are
-    those of the pool by the encoder used last, {its identity: what gives them}, for all folds. In a
-    nested one `recipe` is the one that stands in the settings.
+    In a cross-validation, `data` is of the fold `part`, whose rows are rows of `pool`. `codes` are
+    those of the pool from the last encoder, {its identity: function that gives them}, for all
+    folds. In a nested cross-validation, `recipe` is the one that the settings have.
     """
 
     plan: TransferPlan
@@ -46,8 +46,8 @@ class Job:
     def name(self, step: str, iteration: int) -> RunName:
         """The run of a step; in a fold, that of the fold.
 
-        With a recipe it is named by what of that decides the step, so that recipes share what is
-        alike; only the last step of a fold is not, since it has the recipe that is chosen.
+        With a recipe, the name has the part of the recipe that decides the step, so that recipes
+        share equal steps. The last step of a fold has no such part: it has the chosen recipe.
         """
         fold, inner = (self.part.number, self.part.inner) if self.part else (None, None)
         name = self.plan.name(step, iteration, self.settings["run"]["tag"], fold)
@@ -61,7 +61,7 @@ class Job:
         return name.path(self.settings["paths"]["models"])
 
     def of_fold(self, part: Part, iteration: int) -> Job:
-        """The job of one fold, with the labels that the settings leave to an iteration."""
+        """The job of one fold, with the labels that the settings keep in an iteration."""
         return self.at(replace(part, rows=self._labelled(self.pool, part.rows, iteration)))
 
     def at(self, part: Part) -> Job:
@@ -74,7 +74,7 @@ class Job:
         return replace(self, settings=recipe.applied(self.settings), recipe=recipe)
 
     def with_labels(self, iteration: int) -> Job:
-        """The same job, with the labels that the settings leave to an iteration."""
+        """The same job, with the labels that the settings keep in an iteration."""
         data = dict(self.data)
         for name, windows in self.data.items():
             rows = {name: np.arange(len(windows.table))}
@@ -112,9 +112,9 @@ class Step:
     """One run of a job, ready to be trained.
 
     inputs  : all that decides it
-    parents : the inputs of the runs that it goes on from, by step
+    parents : the inputs of the runs that it starts from, by step
     build   : makes the network, or the encoder of a probe (None: no encoder)
-    coded   : whether the data are codes already, of which the network is to be made
+    coded   : whether the data are codes already, which the network takes as input
     """
 
     name: RunName
@@ -127,10 +127,10 @@ class Step:
 def few_labels(
     windows: Windows, rows: Mapping[str, np.ndarray], share: float, seeds: Seeds
 ) -> dict[str, np.ndarray]:
-    """Of the rows of each split a share of every quadrant, at least one clip; all of the test.
+    """The rows of a share of every quadrant in each split, at least one clip; all test rows.
 
-    rows : {split: int64 (clips,)} of windows.table; a smaller share lies inside a larger one
-    of the same seeds
+    rows : {split: int64 (clips,)} of windows.table; with the same seeds, a smaller share is part
+    of a larger one
     """
     quadrants, kept = windows.table["quadrant"].to_numpy(), dict(rows)
     for number, name in enumerate(("train", "val")):

@@ -1,4 +1,4 @@
-"""From flags to steps, once: what a transfer trains, from which encoder, in which runs."""
+"""Turn flags into a plan: what a transfer trains, from which encoder, in which runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lib.datasets.folds import Folds
     from lib.transfer.recipes import Recipe
 
-TAUGHT = ("scratch", "full")  # steps that train an encoder, which a teacher can help
+TAUGHT = ("scratch", "full")  # steps that train an encoder, so that a teacher can help
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class TransferPlan:
-    """What a transfer is asked for.
+    """What a transfer does.
 
     model  : name of the encoder, of a baseline, or of codes from files
     speech : what the encoder is pretrained on, a letter of lib.labels.SOURCES; "n": random weights;
@@ -40,12 +40,12 @@ class TransferPlan:
     steps  : in their order:
              ("scratch",)           encoder and heads together, from random weights
              ("feat_ext",)          the heads, on codes of the frozen encoder
-             ("feat_ext", "full")   then everything, from there
+             ("feat_ext", "full")   then everything, starting from that
              ("probe",)             a support vector machine per task, on the statistics of a clip
     folds  : of a cross-validation, or None: the data set's own test split
-    codes  : from files, in the place of a frozen encoder's; None: the suite's encoder
+    codes  : from files, in place of a frozen encoder's; None: the suite's encoder
     grid   : the recipes of a nested cross-validation, of which inner folds choose one per fold
-    teacher : codes that the encoder is to foretell while it is trained, or None
+    teacher : codes that the encoder learns to predict while it is trained, or None
     """
 
     model: str
@@ -68,16 +68,16 @@ class TransferPlan:
         probe: bool = False,
         folds: Folds | None = None,
     ) -> TransferPlan:
-        """The plan of -mod, -s, -m, -rel, --probe and --folds; UserError where they do not fit.
+        """The plan of -mod, -s, -m, -rel, --probe and --folds; UserError if they do not fit.
 
-        release : None releases what can be released
+        release : None releases the encoder if possible
         """
         spec = catalogue.spec(model)
         probe = probe or spec.probe
         if release is None:
             release = not (probe or spec.baseline)
         if probe and release:
-            raise UserError("a probe is of the frozen encoder: use -rel n")
+            raise UserError("a probe uses the frozen encoder: use -rel n")
         if spec.baseline and release:
             raise UserError(f"{model} is trained from scratch in one step: use -rel n")
         if spec.baseline and speech != "n":
@@ -101,7 +101,7 @@ class TransferPlan:
         probe: bool = False,
         folds: Folds | None = None,
     ) -> TransferPlan:
-        """The plan of -s with codes files, -m, -rel, --probe and --folds; UserError where they do
+        """The plan of -s with codes files, -m, -rel, --probe and --folds; UserError if they do
         not fit, or a file cannot be used."""
         if release:
             raise UserError("codes from a file have no encoder to release: use -rel n")
@@ -111,7 +111,7 @@ class TransferPlan:
         return cls(codes.name, "c", music, ("probe" if probe else "feat_ext",), folds, codes)
 
     def name(self, step: str, iteration: int, tag: str = "", fold: int | None = None) -> RunName:
-        """The run of a step; without `fold` that of all folds."""
+        """The run of a step; without `fold`, that of all folds."""
         return RunName(
             model=self.model,
             mode=step,
@@ -128,7 +128,7 @@ class TransferPlan:
         return replace(self, grid=grid)
 
     def with_teacher(self, paths: Sequence[Path]) -> TransferPlan:
-        """The same plan, with the codes of these files as a teacher; UserError where no encoder is
+        """The same plan, with the codes of these files as a teacher; UserError if no encoder is
         trained, or a file cannot be used."""
         if self.steps[-1] not in TAUGHT:
             raise UserError("--teacher is for an encoder in training: use -rel y, or model_cnn")
@@ -137,7 +137,7 @@ class TransferPlan:
         return replace(self, teacher=code_source.read(paths, per_recording=False))
 
     def sections(self, step: str) -> tuple[str, ...]:
-        """The sections of the settings that decide a step, beside those that decide them all."""
+        """The sections of the settings that decide a step, in addition to those for all steps."""
         if self.codes:
             return () if step == "probe" else ("heads", "transfer", "augment")
         spec = catalogue.spec(self.model)

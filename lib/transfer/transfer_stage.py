@@ -31,16 +31,16 @@ from lib.transfer.transfer_plan import Pretrained, TransferPlan
 def transfer(
     plan: TransferPlan, settings: Settings, folder: Path, *, overwrite: bool = False
 ) -> list[Path]:
-    """Train and score a classifier, once per iteration that `settings["run"]` asks for.
+    """Train and score a classifier, once per iteration of `settings["run"]`.
 
     Parameters
     ----------
     folder : of the music data set
-    overwrite : train again what is finished
+    overwrite : train finished runs again
 
     Returns the run directories of the last step.
     """
-    # of the data set, codes from files need the table alone
+    # with codes from files, only the table of the data set is needed
     memory = 0 if plan.codes else budget(settings["training"]["memory_gb"])
     data = dataset_file.read_folder(
         folder,
@@ -48,7 +48,7 @@ def transfer(
         settings["features"],
         "music",
         LANGUAGES[plan.music],
-        memory / 3 if plan.folds else memory,  # the folds are of all three
+        memory / 3 if plan.folds else memory,  # folds are made from all three
     )
     pool = pooled(list(data.values())) if plan.folds else None
     if plan.codes:
@@ -74,7 +74,7 @@ def _synthetic(folder: Path) -> bool:
 
 
 def _walk_labelled(job: Job, iteration: int) -> list[Path]:
-    """One iteration, with the labels that the settings leave to it; the run of each step."""
+    """One iteration, with the labels that the settings keep in it; returns the run of each step."""
     labelled = job.with_labels(iteration)
     few = [
         f"{len(windows.table)} clips ({name})"
@@ -87,8 +87,8 @@ def _walk_labelled(job: Job, iteration: int) -> list[Path]:
 
 
 def _cross_validate(job: Job, iteration: int) -> list[Path]:
-    """One iteration of every fold, and what they give together, of each step; of a nested one only
-    of the last, whose recipe is chosen."""
+    """One iteration of every fold, and a summary of the folds for each step; if nested, only for
+    the last step, whose recipe is chosen."""
     began, fold_runs, choices = time.time(), [], []
     share, seed = job.settings["dataset"]["val"], job.seeds(iteration).split
     for part in datasets_folds.divide(job.pool, job.plan.folds, job.folder, share, seed):
@@ -110,8 +110,8 @@ def _cross_validate(job: Job, iteration: int) -> list[Path]:
 
 
 def _choose(fold: Job, iteration: int) -> tuple[Job, pd.DataFrame]:
-    """The job of a fold with the recipe that its inner folds choose; and the choice, as of
-    recipes.choose."""
+    """The job of a fold with the recipe that its inner folds choose, and the table of the choice
+    from recipes.choose."""
     share, seed = fold.settings["dataset"]["val"], fold.seeds(iteration).split
     folds = replace(fold.plan.folds, count=recipes.INNER)
     parts = datasets_folds.divide_inner(fold.pool, fold.part, folds, share, seed)
@@ -134,7 +134,7 @@ def _inner_score(run: Path) -> float:
 
 
 def _walk(job: Job, iteration: int) -> list[Path]:
-    """Train the steps of the plan that are not finished; the run of each."""
+    """Train the steps of the plan that are not finished; returns the run of each step."""
     prepare = {"scratch": _scratch, "feat_ext": _feat_ext, "full": _full, "probe": _probe}
     if job.plan.codes:
         prepare = {"feat_ext": _feat_ext_of_codes, "probe": _probe_of_codes}
@@ -168,15 +168,15 @@ def _feat_ext(job: Job, iteration: int) -> Step:
     encoder, identity, parents = _encoder(job, iteration)
     name = job.name("feat_ext", iteration)
     inputs = job.inputs("feat_ext", iteration) | {"encoder": identity}
-    if job.plan.steps[-1] == "full":  # then --epochs is meant for the released step alone
+    if job.plan.steps[-1] == "full":  # then --epochs applies to the released step only
         same = inputs | {"transfer": inputs["transfer"] | _epochs(job.path(name))}
         if run_record.finished(job.path(name), same, job.overwrite, keep_same=True):
-            inputs = same  # else it is trained, with the epochs asked for
+            inputs = same  # else it is trained, with the requested epochs
     return Step(name, inputs, parents, partial(_classifier, encoder, job.settings))
 
 
 def _epochs(run: Path) -> dict:
-    """The epochs that a finished run was asked for; nothing where there is none."""
+    """The requested epochs of a finished run; {} if there is no such run."""
     inputs = (files.read_json(run / "run.json") or {}).get("inputs")
     section = inputs.get("transfer") if isinstance(inputs, dict) else None
     known = isinstance(section, dict) and "epochs" in section
@@ -245,7 +245,7 @@ def _classifier(encoder: keras.Model, settings: Settings) -> keras.Model:
 
 
 def _code_classifier(train: Windows, settings: Settings) -> keras.Model:
-    """Heads on codes, standardised by those of the training."""
+    """Heads on codes, which are standardised by the training codes."""
     scale = StandardScaler().fit(train.take(np.arange(len(train))))
     heads = _heads(len(scale.mean_), settings)
     return emotion_heads.code_classifier(scale.mean_, scale.scale_, heads)

@@ -243,7 +243,7 @@ def test_tables_say_what_is_nested(trained, grid, tmp_path, capsys):
         ("training.threads=3\n", "line 1: training.threads=3 changes nothing"),
         (
             "heads.units=16 heads.own=1\nheads.own=1 heads.units=16\n",
-            "line 2: the recipe heads.own=1 heads.units=16 stands there twice",
+            "line 2: the recipe heads.own=1 heads.units=16 occurs twice",
         ),
     ],
 )
