@@ -66,7 +66,7 @@ def _containers(config: dict) -> Iterator[tuple[int, dict | list]]:
 def unallocated() -> Iterator[None]:
     """Networks built in this context have shapes, but their weights take no memory.
 
-    Use them only to read shapes. Random numbers drawn later do not change.
+    Use them only to read shapes. Later random numbers are the same as without it.
     """
     state = random.getstate()
     try:
