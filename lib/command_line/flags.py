@@ -69,10 +69,11 @@ def codes(text: str, others: str = "") -> list[str]:
 
     others : what else the flag takes, for the message
     """
-    if text.endswith(CODES):
+    parts = text.split("+")
+    if all(part.endswith(CODES) or re.fullmatch(r"\w\w+", part) for part in parts):
+        return parts
+    if text.endswith(CODES):  # a path with + in it
         return [stem + CODES for stem in text.removesuffix(CODES).split(f"{CODES}+")]
-    if re.fullmatch(r"\w\w+(\+\w\w+)*", text):
-        return text.split("+")
     raise argparse.ArgumentTypeError(
         f"invalid choice: {text!r} (choose from {others}FILE{CODES}, or the name of codes that "
         "embed.py made; several with + between them)"

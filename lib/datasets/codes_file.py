@@ -109,25 +109,28 @@ def write(
     about: About,
     recordings: Sequence[str],
     make: Callable[[list[str]], Iterable[CodesOf]],
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write a codes file, whole or not at all; it replaces what stands at `path`.
 
     recordings : the ids, in the order of the file
     make       : gives the codes of those that it is called with, in any order; one that it leaves
                  out is not in the file
+    overwrite  : remove finished recordings of something else in <path>.partial
 
     Recordings are kept in <path>.partial as they come. After a kill or an error the same call goes
     on from there; `make` is then called with the others alone, and the file is the same.
 
     Raises UserError when codes have another shape than those before or are not finite, when there
-    are none, and when <path>.partial is of something else.
+    are none, and when <path>.partial has recordings of something else.
     """
     if path.suffix != CODES:
         raise UserError(f"{path} is to be a codes file: expected a name that ends with {CODES}")
     _check_ids(recordings)
     folder = path.with_name(f"{path.name}.partial")
     with files.locked(folder):
-        parts = UnfinishedCodes(folder, asdict(about))
+        parts = UnfinishedCodes(folder, asdict(about), overwrite)
         left = [recording for recording in recordings if recording not in parts.rows]
         for made in make(left) if left else ():
             parts.add(made.recording, *_checked(made, about, parts.width))
@@ -170,18 +173,20 @@ def _checked(made: CodesOf, about: About, width: int | None) -> tuple[np.ndarray
     codes = np.ascontiguousarray(made.codes, np.float32)
     starts = np.zeros(len(codes)) if made.start_seconds is None else made.start_seconds
     starts = np.ascontiguousarray(starts, np.float32)
-    rows = None if about.per == "window" else 1
-    expected = f"(n, {width or 'd'})" if rows is None else f"(1, {width or 'd'})"
-    fits = codes.ndim == 2 and 0 not in codes.shape and starts.shape == codes.shape[:1]
-    fits = fits and width in (None, codes.shape[1]) and rows in (None, len(codes))
-    if not fits or (rows is None) != (made.start_seconds is not None):
-        raise UserError(
-            f"{made.recording}: codes {codes.shape} with start_seconds "
-            f"{None if made.start_seconds is None else starts.shape}; expected {expected} per "
-            f"{about.per}, with {'(n,)' if rows is None else None}"
-        )
-    if not np.isfinite(codes).all() or not np.isfinite(starts).all():
-        raise UserError(f"{made.recording}: its codes are not finite: mend what makes them")
+    rows = "1" if about.per == "recording" else "n"
+    fault = None
+    if codes.ndim != 2 or 0 in codes.shape or (rows == "1" and len(codes) != 1):
+        fault = f"codes of shape {codes.shape}, expected ({rows}, d) per {about.per}"
+    elif width not in (None, codes.shape[1]):
+        fault = f"{codes.shape[1]} values per code, the recordings before it have {width}"
+    elif (rows == "1") != (made.start_seconds is None):
+        fault = f"start_seconds belong to codes per window, and these are per {about.per}"
+    elif starts.shape != codes.shape[:1]:
+        fault = f"start_seconds of shape {starts.shape} for {len(codes)} codes"
+    elif not np.isfinite(codes).all() or not np.isfinite(starts).all():
+        fault = "its codes are not finite"
+    if fault:
+        raise UserError(f"{made.recording}: {fault}; mend what makes its codes")
     return codes, starts
 
 

@@ -26,20 +26,24 @@ ABOUT, LINES, CODES, STARTS = "about.json", "recordings.jsonl", "codes.f32", "st
 class UnfinishedCodes:
     """The recordings in a folder; what a kill left of the last one is removed.
 
-    about : what decides the codes; UserError when the folder holds those of something else
+    about     : what decides the codes; UserError when recordings of other codes are finished
+    overwrite : remove those instead
 
     rows  : {recording: (first row, row behind its last)}
     width : of the codes; None as long as there are none
     """
 
-    def __init__(self, folder: Path, about: Mapping):
+    def __init__(self, folder: Path, about: Mapping, overwrite: bool = False):
         stored = files.read_json(folder / ABOUT)
         if stored not in (None, about):
-            differ = sorted(key for key in about if stored.get(key) != about[key])
-            raise UserError(
-                f"{folder} holds unfinished codes of something else ({', '.join(differ)} differ): "
-                "remove it, or write to another file"
-            )
+            lines = folder / LINES
+            if not overwrite and lines.is_file() and lines.stat().st_size:
+                differ = sorted(key for key in about if stored.get(key) != about[key])
+                raise UserError(
+                    f"{folder} holds unfinished codes of another encoder or version "
+                    f"({', '.join(differ)} differ): remove it, or write to another file"
+                )
+            shutil.rmtree(folder)
         self.folder, self.rows, self.width, self.end = folder, {}, None, 0
         files.make_folder(folder)
         for name in (LINES, CODES, STARTS):

@@ -73,7 +73,7 @@ def embed(
     target : the codes file; an unfinished one goes on
     max_cut : share of the length that a file's header promises that may be missing
     workers : processes, where an encoder wants them; 0: one per core as far as it is worth it
-    overwrite : replace other codes that stand there
+    overwrite : replace other codes, finished or unfinished
 
     Raises UserError when another file stands there, and, after all others are written, when
     recordings could not be used.
@@ -95,7 +95,7 @@ def embed(
                 lost.update([outcome])
 
     try:
-        codes_file.write(target, about, list(recordings), make)
+        codes_file.write(target, about, list(recordings), make, overwrite=overwrite)
     except UserError:
         _refuse(lost, len(recordings), whole=True)
         raise

@@ -222,3 +222,16 @@ def test_a_recipe_that_counts_before_a_section_is_told_and_set_counts_before_it(
 def test_only_what_the_stage_takes_is_told(monkeypatch, capsys, script, line, expected):
     _, told = staged(monkeypatch, capsys, script, line)
     assert told.count("=") == len(expected) and all(text in told for text in expected)
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("musicnn_msd", ["musicnn_msd"]),
+    ("a.codes", ["a.codes"]),
+    ("musicnn_msd+of_mine", ["musicnn_msd", "of_mine"]),
+    ("a.codes+/x/b.codes", ["a.codes", "/x/b.codes"]),
+    ("a.codes+musicnn_msd", ["a.codes", "musicnn_msd"]),
+    ("musicnn_msd+a.codes", ["musicnn_msd", "a.codes"]),
+    ("./c+d/a.codes+b.codes", ["./c+d/a.codes", "b.codes"]),
+])  # fmt: skip
+def test_codes_are_files_and_names_with_plus_between_them(text, parts):
+    assert flags.codes(text) == parts

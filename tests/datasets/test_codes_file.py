@@ -29,11 +29,11 @@ def codes_of(recording, per="window"):
     return CodesOf(recording, codes, np.arange(rows) / 2 if per == "window" else None)
 
 
-def write(path, per="window", order=lambda left: left, **other):
+def write(path, per="window", order=lambda left: left, overwrite=False, **other):
     def make(left):
         return (codes_of(recording, per) for recording in order(left))
 
-    codes_file.write(path, about(per, **other), RECORDINGS, make)
+    codes_file.write(path, about(per, **other), RECORDINGS, make, overwrite=overwrite)
     return path
 
 
@@ -111,6 +111,14 @@ def test_unfinished_codes_of_something_else_are_not_gone_on_with(tmp_path):
         codes_file.write(tmp_path / "x.codes", about(), RECORDINGS, stopped)
     with pytest.raises(UserError, match=r"x\.codes\.partial holds .*\(encoder_version differ"):
         write(tmp_path / "x.codes", encoder_version="2.0")
+    write(tmp_path / "x.codes", overwrite=True, encoder_version="2.0")
+    assert codes_file.read(tmp_path / "x.codes").about.encoder_version == "2.0"
+
+
+def test_a_failure_before_the_first_recording_leaves_nothing_to_remove(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        codes_file.write(tmp_path / "x.codes", about(), RECORDINGS, lambda left: 1 / 0)
+    write(tmp_path / "x.codes", encoder_version="2.0")
 
 
 def test_recordings_that_give_no_codes_are_left_out_and_an_empty_file_is_none(tmp_path):
@@ -128,12 +136,13 @@ ROW = np.zeros((1, 4), np.float32)
     [
         (CodesOf("ü", ROW * np.nan, [0]), "window", "ü: its codes are not finite"),
         (CodesOf("ü", ROW, [np.inf]), "window", "ü: its codes are not finite"),
-        (CodesOf("ü", ROW[:0], []), "window", r"codes \(0, 4\)"),
-        (CodesOf("ü", ROW[:, :3], [0]), "window", r"codes \(1, 3\) .* expected \(n, 4\)"),
-        (CodesOf("ü", ROW, [0, 1]), "window", r"start_seconds \(2,\)"),
-        (CodesOf("ü", ROW), "window", "start_seconds None"),
-        (CodesOf("ü", ROW[0]), "recording", r"codes \(4,\) .* expected \(1, 4\)"),
-        (CodesOf("ü", np.zeros((2, 4))), "recording", r"codes \(2, 4\) .* expected \(1, 4\)"),
+        (CodesOf("ü", ROW[:0], []), "window", r"codes of shape \(0, 4\), expected \(n, d\)"),
+        (CodesOf("ü", ROW[:, :3], [0]), "window", "3 values per code, .* before it have 4"),
+        (CodesOf("ü", ROW, [0, 1]), "window", r"start_seconds of shape \(2,\) for 1 codes"),
+        (CodesOf("ü", ROW), "window", "start_seconds belong to codes per window, .* per window"),
+        (CodesOf("ü", ROW, [0]), "recording", "start_seconds belong to .* these are per recording"),
+        (CodesOf("ü", ROW[0]), "recording", r"shape \(4,\), expected \(1, d\) per recording"),
+        (CodesOf("ü", np.zeros((2, 4))), "recording", r"shape \(2, 4\), expected \(1, d\)"),
     ],
 )
 def test_codes_that_do_not_fit_are_not_written(tmp_path, made, per, said):

@@ -224,8 +224,9 @@ def test_what_is_not_installed_is_a_message_with_the_line_to_install_it(monkeypa
 
 
 @pytest.mark.parametrize(("body", "said"), [
-    ("samples", r"a/song 0: .*gave codes of shape (16000,): expected (n, d)"),
-    ("samples[:0, None]", "gave codes of shape (0, 1)"),
+    ("samples", r"a/song 0: .*returned ndarray of shape (16000,): expected an array (n, d)"),
+    ("samples[:0, None]", "returned ndarray of shape (0, 1)"),
+    ("None", "returned NoneType of shape ()"),
     ("1 / 0", "a/song 0: bad_function:f failed: ZeroDivisionError: division by zero"),
     ("[[float('nan')]]", "6 of 6 recordings could not be used:\n  a/song 0: its codes are not"),
 ])  # fmt: skip

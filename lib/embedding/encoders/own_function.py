@@ -29,11 +29,15 @@ def encoder(text: str, settings: Settings) -> Encoder:
     def encode(sound: Sound) -> Iterator[np.ndarray]:
         samples = np.concatenate(list(sound.blocks()))
         try:
-            codes = np.asarray(function(samples, rate), np.float32)
+            result = function(samples, rate)
+            codes = np.asarray(result, np.float32)
         except Exception as error:
             raise UserError(f"{text} failed: {type(error).__name__}: {error}") from error
         if codes.ndim != 2 or 0 in codes.shape:
-            raise UserError(f"{text} gave codes of shape {codes.shape}: expected (n, d)")
+            raise UserError(
+                f"{text} returned {type(result).__name__} of shape {codes.shape}: expected an "
+                "array (n, d), with n = 1 for one code per recording"
+            )
         yield codes
 
     about = About(
@@ -58,5 +62,8 @@ def _find(text: str) -> tuple[Callable, Path]:
         raise UserError(f"--with {text}: {error}; expected package.module:function") from error
     function = getattr(module, name, None)
     if not callable(function) or not getattr(module, "__file__", None):
-        raise UserError(f"--with {text}: {module_name} has no function {name!a} of its own")
+        raise UserError(
+            f"--with {text}: {module_name} has no function {name!a}: expected "
+            "package.module:function"
+        )
     return function, Path(module.__file__)
