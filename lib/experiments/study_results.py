@@ -173,7 +173,7 @@ def write(out: Path) -> str:
     for name, rows in (("study", table), ("study_differences", compared)):
         files.write_text(out / f"{name}.csv", rows.to_csv(index=False, float_format="%.4f"))
     text = markdown(table) + "".join(
-        f"\nMore than {than}:\n\n{markdown_differences(part, table)}"
+        f"\nDifference from {than}:\n\n{markdown_differences(part, table)}"
         for than, part in compared.groupby("than", sort=False)
     )
     files.write_text(out / "study.md", text)
