@@ -376,7 +376,7 @@ def test_ctrl_c_keeps_what_is_extracted(long_corpus, uninterrupted, tmp_path):
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does: to the workers too
     said = stage.communicate()[1]
     assert stage.returncode == 130 and "Traceback" not in said
-    assert "nothing finished is lost; the same line goes on" in said
+    assert "nothing finished is lost; the same command resumes" in said
     assert "extracted already" in run(*line).stdout
     assert files(out) == files(uninterrupted[0])
 
