@@ -122,7 +122,7 @@ class Clip:
         return out
 
     def _melody(self) -> np.ndarray:
-        """A random walk on the scale, pulled back to the register, with few or many notes a beat."""
+        """A random walk on the scale, pulled to the register, with few or many notes per beat."""
         out = np.zeros(self.length)
         lead = self.style.lead[self.rng.integers(len(self.style.lead))]
         scale = np.add(self.style.major if self.major else self.style.minor, self.key)
