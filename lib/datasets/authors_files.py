@@ -75,8 +75,8 @@ class _File:
                 raise ValueError("row numbers with leading zeros")
         except DAMAGE as error:
             raise UserError(
-                f"{path} is not one of the authors' files ({str(error)[:80]}): expected one data "
-                "set of windows per row number of the annotation table"
+                f"{path} is not a file of the authors' ({str(error)[:80]}): expected one data set "
+                "of windows per row number of the annotation table"
             ) from error
         self.shape = (1, features["n_mels"], features["window_frames"])
 
