@@ -1,6 +1,6 @@
 """Extract single recordings and write them to the files of one process.
 
-Worker processes import only this module, so it imports little. A shard is a pair of files that one
+Worker processes import this module, so it imports little. A shard is a pair of files that one
 process appends to:
     <name>.frames   uint16, the packed frames of recordings, in the order in which they came
     <name>.journal  JSON, a line per recording: its file (path, bytes, modified, sha256), and where
