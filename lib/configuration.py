@@ -1,7 +1,7 @@
-"""The settings of a run: settings.py, checked line by line, and `--set`. Imports nothing heavy.
+"""Read and check settings.py, and apply `--set`. Imports nothing heavy.
 
-settings.py is edited by hand. A line that is deleted, misspelt or has a wrong value is named, so
-the names of all settings stand here as well, with their legal values.
+settings.py is edited by hand. A line that is missing, misspelt or has a wrong value is reported by
+name. For this, all settings are listed here too, with their legal values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Settings = dict[str, dict]  # {section: {key: value}}, and "paths"
 
 
 class Legal(NamedTuple):
-    """What a setting may be: its type, the same in words, and a test of its values."""
+    """What a setting may be: its type, a description of its values, and a test of them."""
 
     kind: type
     words: str
@@ -90,8 +90,8 @@ LEGAL_VALUES = {  # legal values: the settings that have them
 }
 LEGAL = {name: legal for legal, names in LEGAL_VALUES.items() for name in names.split()}
 
-# What was done before a setting existed, or is done since it is gone: inputs of a run or a data set
-# that lack it count as having this.
+# What the suite did before a setting existed, or does now that it is removed: inputs of a run or a
+# data set without the setting count as having this value.
 BEFORE = {
     "augment.windows_per_epoch": 0,
     "augment.equalise": 0.0,
@@ -127,7 +127,7 @@ BEFORE = {
 def load(model: str | None = None) -> Settings:
     """The content of settings.py, with its recipe for `model`, and the two paths under "paths".
 
-    Raises UserError when the file cannot be read, or lacks or adds a line.
+    Raises UserError when the file cannot be read, lacks a setting or has an unknown one.
     """
     module = _module()
     sections = {name.split(".")[0] for name in LEGAL}
@@ -144,12 +144,12 @@ def load(model: str | None = None) -> Settings:
 
 
 def models_folder() -> Path:
-    """Where models/, models_trans/ and results/ are: path_to_models, by default the suite's own."""
+    """The folder of models/, models_trans/ and results/: path_to_models, by default the suite's."""
     return Path(_path("path_to_models") or ROOT).expanduser()
 
 
 def _apply_recipe(settings: Settings, recipes: object, model: str | None) -> None:
-    """Change `settings` to what `models` in settings.py says of a model."""
+    """Apply the recipe that `models` in settings.py has for a model, in place."""
     shape = "models in settings.py must be {model name: {section.key: value}}"
     if not isinstance(recipes, dict) or not all(isinstance(r, dict) for r in recipes.values()):
         raise UserError(f"{shape}: undo the last edit")
@@ -164,7 +164,7 @@ def _apply_recipe(settings: Settings, recipes: object, model: str | None) -> Non
 
 
 def override(settings: Settings, item: str) -> None:
-    """Apply one `--set section.key=value` in place; UserError lists what is legal."""
+    """Apply one `--set section.key=value` in place; UserError lists the legal names."""
     name, equals, text = (part.strip() for part in item.partition("="))
     if not equals or name not in LEGAL:
         legal = "\n  ".join(f"{key}={value}" for key, value in _by_name(settings).items())
@@ -175,9 +175,9 @@ def override(settings: Settings, item: str) -> None:
 
 
 def typed(name: str, text: str) -> object:
-    """The value of a setting in its type, from the text of `--set`; the text where that fails.
+    """The text of `--set` converted to the type of the setting; the text itself if that fails.
 
-    name : "section.key"; a setting that is not known (any more) keeps its text
+    name : "section.key"; an unknown (or removed) setting keeps its text
     """
     kind = LEGAL[name].kind if name in LEGAL else str
     try:
@@ -187,7 +187,7 @@ def typed(name: str, text: str) -> object:
 
 
 def check(settings: Settings) -> None:
-    """Raise UserError, naming the first setting that is not legal."""
+    """Raise UserError for the first setting whose value is not legal."""
     for name, value in _by_name(settings).items():
         _check(name, value)
     check_features(settings["features"])
@@ -200,12 +200,12 @@ def check(settings: Settings) -> None:
 
 
 def iterations(settings: Settings) -> range:
-    """The numbers of the runs that are asked for: it_<first> … it_<iterations - 1>."""
+    """The numbers of the requested runs: it_<first> … it_<iterations - 1>."""
     return range(settings["run"]["first"], settings["run"]["iterations"])
 
 
 def check_features(features: dict) -> None:
-    """Raise UserError, naming the first feature setting that is not legal."""
+    """Raise UserError for the first feature setting whose value is not legal."""
     for key, value in features.items():
         _check(f"features.{key}", value)
     if features["win_length"] > features["n_fft"]:

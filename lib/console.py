@@ -1,4 +1,4 @@
-"""What is printed, and where messages of native libraries go. Imports nothing heavy."""
+"""Print lines, and keep back the messages of native libraries. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def say(*lines: str) -> None:
 
 @contextlib.contextmanager
 def native_messages_aside() -> Iterator[TextIO]:
-    """Turn aside what native libraries write to the file descriptor of standard error.
+    """Keep back what native libraries write to the file descriptor of standard error.
 
-    Yields the stream of Python's own messages, which stay visible. If the block fails with anything
-    but a message to the user, what was turned aside is shown.
+    Yields the stream of Python's own messages, which stay visible. If the block raises anything
+    other than UserError or OSError, the messages that were kept back are shown.
     """
     sys.stderr.flush()
     try:
         ours = sys.stderr.fileno() == 2
-    except (OSError, ValueError):  # replaced, as under a test
+    except (OSError, ValueError):  # replaced, for example by a test
         ours = False
     with (
         tempfile.TemporaryFile() as notices,

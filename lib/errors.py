@@ -1,4 +1,4 @@
-"""One way to turn an error into a message and exit status 2."""
+"""Turn errors that a user can fix into a message and exit status 2."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from collections.abc import Callable, Iterator
 
 
 class UserError(Exception):
-    """Something the user can mend: says what was found, what was expected and what to do."""
+    """Something the user can fix: says what was found, what was expected and what to do."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which a cluster's scheduler sends some time before it kills."""
+    """SIGTERM, which a cluster's scheduler sends some time before it kills a process."""
 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # disk full, quota, file-size limit
-# what a terminal obeys (C0, C1, DEL) or reorders a line by (bidirectional controls); line ends and
-# tabs are those of the messages themselves
+# characters that control a terminal (C0, C1, DEL) or reorder a line (bidirectional controls); line
+# ends and tabs belong to the messages themselves
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 ESCAPES = {number: f"\\u{number:04x}" for number in CONTROLS if chr(number) not in "\n\t"}
 
 
 def printable(text: object) -> str:
-    """Text for the terminal: control characters, as in names of files, are escaped as in JSON."""
+    """Text for the terminal: control characters, e.g. in file names, are escaped as in JSON."""
     return str(text).translate(ESCAPES)
 
 
 def one_line(name: object) -> str:
-    """A name as it stands in a message: printable, and on one line."""
+    """A name as messages show it: printable, and on one line."""
     return printable(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
-    """Decorate a script's `main`: failures that a user can mend become one line and status 2.
+    """Decorate a script's `main`: failures that a user can fix become one line and status 2.
 
-    Anything else is a fault of the suite and keeps its traceback. Ctrl-C gives status 130, SIGTERM
-    143, both after the work under way has put itself in order.
+    Any other error is a bug of the suite and keeps its traceback. Ctrl-C gives status 130, SIGTERM
+    143, both after the work in progress has been left in a clean state.
     """
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
         _open_standard_streams()
-        # a notebook sets its backend, which need not be installed here: figures go to files
+        # a notebook sets a backend that may not be installed here; figures only go to files
         os.environ.pop("MPLBACKEND", None)
         try:
             with _interruptions():
                 return main(argv)
         except KeyboardInterrupt as stop:
-            saved = str(stop) or "nothing finished is lost; the same line goes on"
+            saved = str(stop) or "nothing finished is lost; the same command resumes"
             print(f"\ninterrupted: {printable(saved)}", file=sys.stderr)
             return 143 if isinstance(stop, Terminated) else 130
         except BrokenPipeError:
-            # `stage | head`: nobody reads any more. Python must not complain when it flushes
+            # `stage | head`: the reader has closed. Python must not complain when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except Exception as error:
@@ -71,17 +71,17 @@ def guard(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
 
 
 def _message(error: Exception) -> str | None:
-    """The message about an error that a user can mend; None for a fault of the suite."""
+    """The message about an error that a user can fix; None for a bug of the suite."""
     if isinstance(error, UserError):
         return str(error)
     if _no_room(error):
         return (
             "no room to write (disk full, quota or file-size limit): what was finished before is "
-            "intact, what was being written is not kept; make room, run the same line again"
+            "intact, what was being written is lost; make room, then run the same command again"
         )
-    # a file in the way of a folder, no permission, …: the system names file and reason
+    # a file where a folder must be, no permission, …: the system names the file and the reason
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}; mend that, or choose another place"
+        return f"{error.filename}: {error.strerror}; fix that, or choose another place"
     return None
 
 
@@ -96,10 +96,10 @@ def _no_room(error: BaseException | None) -> bool:
 
 @contextlib.contextmanager
 def _interruptions() -> Iterator[None]:
-    """SIGTERM interrupts like Ctrl-C, and an interruption that Python swallows, as in a weak
-    reference's callback, comes once more."""
+    """Make SIGTERM interrupt like Ctrl-C, and repeat an interruption that Python swallows (for
+    example in the callback of a weak reference)."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # which alone gets signals
+        yield  # only the main thread gets signals
         return
     others = sys.unraisablehook
 
@@ -115,7 +115,7 @@ def _interruptions() -> Iterator[None]:
             raise again
 
         signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)  # what is raised in here would be swallowed too
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # raised here, it would be swallowed again
 
     signal.signal(signal.SIGTERM, terminate)
     sys.unraisablehook = swallowed
@@ -126,8 +126,8 @@ def _interruptions() -> Iterator[None]:
 
 
 def _open_standard_streams() -> None:
-    """Replace streams that the caller closed (`2>&-`), so that no file gets their numbers, and make
-    any name printable. sys.stdin stays None, so that readers know that there is no input."""
+    """Replace streams that the caller closed (`2>&-`), so that no file gets their numbers, and let
+    them print any name. sys.stdin stays None, so that readers know that there is no input."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)

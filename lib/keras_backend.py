@@ -1,4 +1,4 @@
-"""Keras with the backend of KERAS_BACKEND and the number format of this suite."""
+"""Import Keras with the backend of KERAS_BACKEND and the number format of this suite."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ BACKENDS = {  # name -> its requirements
 def import_keras() -> None:
     """Import Keras and its backend without the start-up notices of the native libraries."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # TensorFlow leaves its fast CPU kernels off where there is no AVX-512
+    # TensorFlow does not use its fast CPU kernels on a machine without AVX-512
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with native_messages_aside():
         _import_backend()
         with contextlib.suppress(ImportError):
-            # on any backend Keras imports it, where it is installed, to seed it too
+            # if TensorFlow is installed, Keras imports it on any backend, to seed it too
             importlib.import_module("tensorflow")
 
 
 def _import_backend() -> None:
-    """Import Keras, whatever the user's keras.json says; UserError when that cannot be."""
-    backend = os.environ["KERAS_BACKEND"]  # lib/__init__.py sets it where nobody did
+    """Import Keras, whatever the user's keras.json says; UserError when that is not possible."""
+    backend = os.environ["KERAS_BACKEND"]  # lib/__init__.py sets it if it is not set
     if backend not in BACKENDS:
         raise UserError(
             f"KERAS_BACKEND is {backend!r}: it must be one of {', '.join(BACKENDS)}, or unset"
@@ -47,8 +47,8 @@ def _import_backend() -> None:
         keras = importlib.import_module("keras")
     except (AssertionError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
-            f"Keras cannot be imported ({str(error)[:120]}): mend its file keras.json, in "
-            "~/.keras or where KERAS_HOME says, or remove it"
+            f"Keras cannot be imported ({str(error)[:120]}): correct its file keras.json, in "
+            "~/.keras or in the folder KERAS_HOME, or remove it"
         ) from error
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")

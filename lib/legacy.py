@@ -1,10 +1,10 @@
-"""Conversion of the authors' released models, Keras 2 files, to run directories of this suite.
+"""Convert the authors' released models, Keras 2 files, to run directories of this suite.
 
     python3 -m lib.legacy FILE.hdf5 OUT/
 
 OUT/ then holds model.keras for a transferred model (models_trans/…), encoder.keras for a pretrained
-one (models/…). Without conversion, predict.py takes the former and the transfer scripts the latter
-where the authors' archives put them.
+one (models/…). The conversion is not required: predict.py reads transferred models, and the
+transfer scripts read pretrained ones, in the places where the authors' archives put them.
 """
 
 from __future__ import annotations

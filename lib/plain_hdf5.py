@@ -1,7 +1,7 @@
-"""HDF5 files that hold their data themselves: no bytes of other files, no sizes without data.
+"""Open and create HDF5 files that hold all their data themselves.
 
-A link, an external storage or a virtual data set names another file, whose bytes would then be read
-as this one's. A shape may promise terabytes of which nothing is stored: reading it fills memory.
+A link, an external storage or a virtual data set refers to another file, whose bytes would be read
+as those of this file. A shape may promise terabytes that are not stored: reading it fills memory.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from lib.errors import UserError
 
 # what h5py raises about a damaged file
 DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
-SMALL = 1 << 20  # bytes that a data set may promise whatever it stores
-DEFLATED = 2000  # promised bytes per stored byte; deflate, HDF5's own compression, ends at 1032
+SMALL = 1 << 20  # bytes that a data set may promise, however little it stores
+DEFLATED = 2000  # promised bytes per stored byte; HDF5's own compression, deflate, reaches 1032
 
 
 def open_plain(path: Path, expansion: int = DEFLATED) -> h5py.File:
-    """Open a file for reading; errors of h5py as they are, UserError as of `check_plain`."""
+    """Open a file for reading. Raises h5py's own errors, and UserError as `check_plain` does."""
     file = h5py.File(path, "r")
     try:
         check_plain(file, path, expansion)
@@ -65,11 +65,10 @@ def check_plain(file: h5py.File, path: Path, expansion: int = DEFLATED) -> None:
 
 
 def new_plain(path: Path, size: int, groups: Iterable[str] = ()) -> h5py.File:
-    """A new file of the layout of HDF5 1.10, with `groups`; it stores no times, so that the same
-    data give the same bytes.
+    """Create a file in the layout of HDF5 1.10, with `groups`. It stores no times, so the same data
+    give the same bytes.
 
-    size : bytes that there must be room for; OSError where there is none: HDF5 crashes on a full
-    disk
+    size : bytes to reserve; OSError if the disk lacks the room, since HDF5 crashes on a full disk
     """
     with open(path, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
@@ -85,7 +84,7 @@ def new_plain(path: Path, size: int, groups: Iterable[str] = ()) -> h5py.File:
 
 
 def fixed_text(text: str | list[str]) -> np.ndarray:
-    """Text as HDF5 strings of a fixed length, UTF-8: they lie inside HDF5's checksums, which those
-    of variable length do not."""
+    """Text as HDF5 strings of a fixed length, UTF-8. HDF5's checksums cover these, but not strings
+    of variable length."""
     stored = np.char.encode(text, "utf-8")
     return stored.astype(h5py.string_dtype("utf-8", max(1, stored.itemsize)))

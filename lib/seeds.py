@@ -1,4 +1,4 @@
-"""Every random draw of the stages, by its purpose: all of them stand in this list."""
+"""List every random draw of the stages, by its purpose."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BOOTSTRAP = 0  # seed of the intervals of results, which are of many runs
-# part of what a stream is made from, so that no two purposes share one
+BOOTSTRAP = 0  # seed of the intervals of results, which come from many runs
+# the purpose is part of the key of a stream, so that no two purposes share a stream
 _PURPOSES = ("order", "batch", "dropout", "figure")
 
 
@@ -16,7 +16,7 @@ class Seeds:
     """The random draws of one run.
 
     run       : setting run.seed
-    iteration : of the run, which has draws of its own
+    iteration : of the run; each iteration has its own draws
     """
 
     run: int
@@ -24,12 +24,12 @@ class Seeds:
 
     @property
     def split(self) -> int:
-        """Which recordings are drawn, and their splits and folds: the same in all iterations."""
+        """Seed for drawing recordings, their splits and folds: the same in all iterations."""
         return self.run
 
     @property
     def weights(self) -> int:
-        """The weights that a network starts with, and its dropout (keras.utils.set_random_seed)."""
+        """Seed for a network's initial weights and its dropout (keras.utils.set_random_seed)."""
         return int(np.random.SeedSequence([self.run, self.iteration]).generate_state(1)[0])
 
     def labelled_clips(self, split: int) -> np.random.Generator:
@@ -41,11 +41,11 @@ class Seeds:
         return np.random.default_rng(self._stream("order", epoch))
 
     def batch(self, epoch: int, number: int) -> np.random.Generator:
-        """What a batch draws: noise, hidden patches, negatives, augmentation."""
+        """The draws of a batch: noise, hidden patches, negatives, augmentation."""
         return np.random.default_rng(self._stream("batch", epoch, number))
 
     def dropout(self, epoch: int) -> int:
-        """Dropout of an epoch, where its generator is no variable of the model (PyTorch)."""
+        """Dropout of an epoch, where the generator is not a variable of the model (PyTorch)."""
         return int(self._stream("dropout", epoch).generate_state(1)[0])
 
     def figure(self) -> np.random.Generator:
@@ -57,4 +57,4 @@ class Seeds:
         return np.random.SeedSequence([self.run, self.iteration], spawn_key=key)
 
 
-FIRST = Seeds(0)  # those of the first run by default settings
+FIRST = Seeds(0)  # of the first run with the default settings

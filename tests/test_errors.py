@@ -41,7 +41,7 @@ def test_the_system_names_the_file(capsys):
 
 def test_interruption_has_a_status_of_its_own(capsys):
     status, text = run(KeyboardInterrupt(), capsys)
-    assert status == 130 and "the same line goes on" in text
+    assert status == 130 and "the same command resumes" in text
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -58,7 +58,7 @@ def test_an_interruption_that_python_swallows_is_none_the_less_one(number, statu
         return 0
 
     assert main() == status
-    assert "the same line goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
 
 
 def test_faults_of_the_suite_keep_their_traceback():

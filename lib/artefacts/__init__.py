@@ -1,4 +1,4 @@
-"""Where runs and data sets stand, and what stands in them: names, run.json, whole files.
+"""Run directories and data set folders: their names, run.json, files written whole.
 
-Start with run_name: every other package asks it where a run is.
+Start with run_name: every other package uses it to locate a run.
 """

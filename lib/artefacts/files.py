@@ -1,4 +1,4 @@
-"""Files and folders written whole or not at all, locks and hashes."""
+"""Write files and folders whole or not at all, lock them and compute hashes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pathlib import Path
 from lib.errors import UserError
 
 CHECKPOINT = "checkpoint"  # folder in a run directory from which an unfinished run resumes
-CODES = "codes"  # folder beside a data set, of frozen encoders' codes (lib.transfer.code_cache)
+CODES = "codes"  # folder next to a data set, codes of frozen encoders (lib.transfer.code_cache)
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` with its suffix; renamed to `path` if the block succeeds."""
-    # without the other's name in it, which may have 255 bytes
+    """A temporary name next to `path` with its suffix; renamed to `path` if the block succeeds."""
+    # does not contain the name of `path`, which may have 255 bytes
     partial = path.with_name(f".partial-{os.getpid()}-{secrets.token_hex(4)}{path.suffix[-16:]}")
     try:
         yield partial
@@ -38,17 +38,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping) -> None:
-    """Write JSON whole or not at all; keys in the order given."""
+    """Write JSON whole or not at all; keys keep their order."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path, advice: str = "") -> dict | None:
     """The content of a JSON file, or None if there is none.
 
-    advice : what to do about a damaged one, where the folder that it stands in is not to go
+    advice : what to do about a damaged file, if its folder must not be removed
 
-    Raises UserError when the file is there and is not whole: what stands beside it may be a
-    finished run, which must not be taken for an unfinished one.
+    Raises UserError when the file exists but is damaged: the folder may hold a finished run, which
+    must not be treated as unfinished.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -57,22 +57,22 @@ def read_json(path: Path, advice: str = "") -> dict | None:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        advice = advice or f"move {path.parent} away, or remove it to start anew"
+        advice = advice or f"move {path.parent} away, or remove it to start again"
         raise UserError(f"{path} is damaged: {advice}")
     return content
 
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, replaced: Collection[str] = ()) -> Iterator[Path]:
-    """A new folder beside `folder`, put in its place if the block succeeds; else nothing changes.
+    """A new folder next to `folder`; it replaces `folder` if the block succeeds.
 
-    What stood there before goes only when the new one is in its place; files that are not of this
-    suite (your notes) are moved over. A process that is killed leaves hidden folders that the next
-    call puts right.
+    If the block fails, nothing changes. The old folder is removed only after the new one is in its
+    place; files that are not from this suite (your notes) are moved to the new folder. A killed
+    process leaves hidden folders, which the next call cleans up.
 
-    replaced : names of files that go with the old folder even where the new one has none
+    replaced : names of files that are removed with the old folder even if the new one lacks them
 
-    Raises UserError when a file stands in the way, or the folder is a mount point.
+    Raises UserError when a file is in the way, or the folder is a mount point.
     """
     folder = folder.resolve()  # a link to another disk stays one
     check_place(folder)
@@ -99,9 +99,9 @@ def whole_folder(folder: Path, replaced: Collection[str] = ()) -> Iterator[Path]
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder that is about to be written; UserError when another process holds it.
+    """Lock a folder that is about to be written; UserError when another process holds the lock.
 
-    The lock is a hidden file beside the folder. It goes with its holder, even a killed one.
+    The lock is a hidden file next to the folder. It ends with its process, even a killed one.
     """
     folder = folder.resolve()
     check_place(folder)
@@ -121,9 +121,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_place(folder: Path) -> None:
-    """Make the parents of a folder to be written; UserError when a file stands in the way.
+    """Make the parents of a folder to be written; UserError when a file is in the way.
 
-    Asked before hours of work, not after them.
+    Called before hours of work, not after them.
     """
     if folder.is_file():
         raise UserError(f"{folder} is a file where a folder is to be written: move it away")
@@ -131,7 +131,7 @@ def check_place(folder: Path) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise UserError when a folder cannot be put in another's place: where a disk is mounted."""
+    """Raise UserError when a folder cannot be replaced because a disk is mounted there."""
     if os.path.ismount(folder) or str(folder) in _mounts():
         raise UserError(
             f"{folder} is a mount point and cannot be replaced: name a folder below it, or mount "
@@ -140,8 +140,8 @@ def check_replaceable(folder: Path) -> None:
 
 
 def _mounts() -> set[str]:
-    """Where something is mounted, also folders of the same disk, which os.path.ismount passes over;
-    nothing where the system does not tell."""
+    """All mount points, including folders of the same disk, which os.path.ismount does not detect;
+    empty if the system does not list them."""
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
@@ -153,17 +153,17 @@ def _mounts() -> set[str]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder to write files to; UserError when that cannot be."""
+    """Make a folder to write files to; UserError when that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"{folder} cannot be made: a file stands in its way") from error
     if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written: choose another place, or allow it")
+        raise UserError(f"{folder} is not writable: choose another place, or allow writing")
 
 
 def _recover(folder: Path) -> None:
-    """Put right what killed processes left of `whole_folder(folder)`."""
+    """Clean up what killed processes left of `whole_folder(folder)`."""
     hidden = re.compile(rf"\.(new|old)-(\d+)-{re.escape(folder.name)}")
     for path in sorted(folder.parent.iterdir()):  # new before old
         name = hidden.fullmatch(path.name)
@@ -178,7 +178,7 @@ def _recover(folder: Path) -> None:
 
 
 def _move_over(old: Path, folder: Path) -> None:
-    """Move files that the new folder does not have from the old one, and remove that."""
+    """Move files that the new folder lacks from the old one to it, then remove the old one."""
     if not old.exists():
         return
     for path in old.iterdir():

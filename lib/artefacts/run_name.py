@@ -1,15 +1,15 @@
-"""Names and places of runs: written and parsed here, and nowhere else.
+"""Write and parse the names of run directories. No other module does this.
 
     <path_to_models>/models/speech/{english,mandarin,mix}/<model>.it_<n>/
     <path_to_models>/models/music/{english,mandarin}/<model>[.[artist_]folds_<k>].it_<n>/[fold_<i>/]
     <path_to_models>/models_trans/speech_{eng,man,mix,own,none,codes}_2_music_{eng,man}/
         <model>[.{feat_ext,full,probe}][.<tag>][.[artist_]folds_<k>[_nested]].it_<n>/[fold_<i>/]
 
-Of a nested cross-validation, fold_<i>/inner_<j>/recipe_<key>/ is a recipe on an inner fold, and
-fold_<i>/recipe_<key>/ the frozen step of the recipe that the released run of a fold goes on from.
+In a nested cross-validation, fold_<i>/inner_<j>/recipe_<key>/ is a recipe on an inner fold, and
+fold_<i>/recipe_<key>/ is the frozen step of the recipe from which the fold's released run starts.
 
 speech_own: pretrained on the music itself, without its labels; speech_none: from random weights;
-speech_codes: on codes from a file, whose name stands in the place of the model.
+speech_codes: on codes from a file; their name replaces that of the model.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ _LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in nam
 
 @dataclass(frozen=True)
 class RunName:
-    """A run, as its directory names it.
+    """The name of a run, as in its directory.
 
     model     : name of the encoder, or of codes from a file
     mode      : "pretrain"; of a transfer "feat_ext", "full", "scratch" or "probe"
-    speech    : what the encoder learnt from, a letter of lib.labels.SHORT; "": music
+    speech    : data that the encoder was trained on, a letter of lib.labels.SHORT; "": music
     music     : letter of the music; "": a pretraining on speech
-    iteration : from 0 on
+    iteration : from 0
     tag       : of a transfer, setting run.tag
     folds     : of a cross-validation "folds_3" or "artist_folds_3"; "…_nested" if it is nested
-    fold      : number of one fold, from 1 on; None: all of them, or no cross-validation
-    inner     : number of an inner fold, from 1 on; None: the fold itself
-    recipe    : key of a recipe; "": the one that is chosen, or there is no choice
+    fold      : number of one fold, from 1; None: all folds, or no cross-validation
+    inner     : number of an inner fold, from 1; None: the fold itself
+    recipe    : key of a recipe; "": the chosen recipe, or there is no choice
     """
 
     model: str
@@ -90,24 +90,24 @@ class RunName:
         return Path(models) / str(self)
 
     def of_fold(self, number: int | None) -> RunName:
-        """The same run, of one fold."""
+        """The name of the same run for one fold."""
         return replace(self, fold=number, inner=None, recipe="")
 
     @property
     def nested(self) -> bool:
-        """Whether the recipe was chosen on inner folds: of a probe, whose C is, always."""
+        """Whether the recipe was chosen on inner folds; always for a probe, whose C is."""
         return self.mode == "probe" or self.folds.endswith("_nested")
 
     @property
     def title(self) -> str:
-        """How figures and reports call it."""
+        """The name of the run in figures and reports."""
         whole = ", ".join(str(self.of_fold(None)).split("/")[1:])
         parts = {"fold": self.fold, "inner fold": self.inner, "recipe": self.recipe}
         return ", ".join([whole, *(f"{part} {value}" for part, value in parts.items() if value)])
 
     @classmethod
     def parse(cls, path: str | Path) -> RunName | None:
-        """The name that a directory has; None where it is not named as a run."""
+        """Parse the path of a directory; None if it does not name a run."""
         for pattern in _PATTERNS:
             match = pattern.fullmatch(Path(path).as_posix())
             if match:
@@ -127,7 +127,7 @@ class RunName:
 
 
 def transfers(models: Path) -> list[Path]:
-    """Everything in the folders of transfer runs, also what is not named as a run."""
+    """Everything in the folders of transfer runs, including what is not named as a run."""
     return sorted((models / "models_trans").glob("speech_*_2_music_*/[!.]*"))
 
 
@@ -143,13 +143,13 @@ def folds_of(run: Path) -> list[Path]:
 
 
 def only_prepares(run: Path) -> bool:
-    """Whether a directory has no run of its own, only what nested released runs go on from."""
+    """Whether a directory has no run of its own, only the frozen steps of nested released runs."""
     own = any((part / "run.json").is_file() for part in (run, *folds_of(run)))
     return not own and any(run.glob("fold_*/recipe_*"))
 
 
 def iterations_of(run: Path) -> list[Path]:
-    """All iterations of a run, or of an authors' file; empty where it is none."""
+    """All iterations of a run or of an authors' file; empty if `run` is neither."""
     name = re.fullmatch(r"(.+\.it_)\d+(\..+)?", run.name)
     if name is None or not run.exists():
         return []

@@ -1,6 +1,6 @@
-"""run.json: what decides a run, what came of it, and whether its files are as they were.
+"""Write and check run.json: the inputs of a run, its outcome, and the hashes of its files.
 
-It is written last: a run directory without it is unfinished.
+run.json is written last: a run directory without it is unfinished.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ PACKAGES = (
     "pandas",
     "h5py",
 )
-NESTED = "nested.csv"  # of a nested cross-validation: its recipes, with their inner scores
-# of a run, what a later stage reads: run.json has the hash of each
+NESTED = "nested.csv"  # the recipes of a nested cross-validation, with their inner scores
+# files of a run that later stages read: run.json has the hash of each
 READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
 READ_LATER += (NESTED,)
-EXPORTED = "model.onnx"  # also in run.json; a run without it is whole: predict.py --export makes it
+EXPORTED = "model.onnx"  # also in run.json, but optional: predict.py --export makes it
 
 
 def changed_files(folder: Path, record: Mapping, names: Iterable[str]) -> list[str]:
-    """Which files of a run or a data set are not those that were written.
+    """Which files of a run or a data set changed since they were written.
 
-    record : run.json or dataset.json, whose "files" has the SHA-256 of each; a file without one, as
-    of an older version of the suite, is not checked
+    record : run.json or dataset.json, whose "files" has the SHA-256 of each; a file without one,
+    from an older version of the suite, is not checked
     """
     hashes = record.get("files")
     hashes = hashes if isinstance(hashes, dict) else {}
@@ -59,13 +59,13 @@ def changed_files(folder: Path, record: Mapping, names: Iterable[str]) -> list[s
 
 
 def check_files(folder: Path, record: Mapping, names: Iterable[str]) -> None:
-    """Raise UserError when files are not those that were written; all as of `changed_files`."""
+    """Raise UserError when files changed since they were written; see `changed_files`."""
     changed = changed_files(folder, record, names)
     if changed:
         names = " and ".join(str(folder / name) for name in changed)
         raise UserError(
             f"{names}: cut, changed or gone since it was written, as its SHA-256 shows: put it "
-            "back, or make it again with its own line and --overwrite"
+            "back, or make it again with its own command and --overwrite"
         )
 
 
@@ -77,11 +77,11 @@ def write_history(folder: Path, history: list[dict]) -> None:
 
 
 def read_history(run: Path, measure: str) -> pd.DataFrame:
-    """The history.csv of a finished run, a row per epoch; empty where it has none, as a probe.
+    """The history.csv of a finished run, a row per epoch; empty if it has none, like a probe.
 
-    measure : that it must have beside the loss
+    measure : a column that it must have in addition to the loss
 
-    Raises UserError when it is not one: asked before a training that goes on from it.
+    Raises UserError when it is incomplete; called before a training that starts from this run.
     """
     import pandas as pd
 
@@ -97,7 +97,7 @@ def read_history(run: Path, measure: str) -> pd.DataFrame:
     if history.empty or not set(needed) <= set(numbers):
         raise UserError(
             f"{path} is empty or cut: expected a row per epoch with {', '.join(needed)}; train "
-            "that run again with its own line and --overwrite"
+            "that run again with its own command and --overwrite"
         )
     return history
 
@@ -112,9 +112,9 @@ def packages() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of this suite, with "-dirty" where files were changed since.
+    """The commit of this suite, with "-dirty" if files were changed since.
 
-    Without git that of MER_COMMIT, which an image of the suite sets (Dockerfile), else None.
+    Without git, the value of MER_COMMIT, which an image of the suite sets (Dockerfile), or None.
     """
     line = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     if not (ROOT / ".git").exists():
@@ -126,16 +126,16 @@ def commit() -> str | None:
 
 
 def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = False) -> bool:
-    """Whether a run stands there, finished, with the same inputs, and is to be left alone.
+    """Whether the run is already finished with the same inputs and need not be trained.
 
     Parameters
     ----------
     inputs : all that decides the result: settings, seed, hashes of data set and parent encoder
     overwrite : train again (the finished run is replaced when the new one is done)
-    keep_same : even then leave a run of the same inputs alone
+    keep_same : keep a run with the same inputs even if `overwrite` is True
 
-    Raises UserError when a finished run with other inputs, or with files that were changed since,
-    stands there and `overwrite` is False, and when it cannot be replaced.
+    Raises UserError when `overwrite` is False and the directory holds a finished run with other
+    inputs or with files changed since, and when the directory cannot be replaced.
     """
     record = read_json(run / "run.json")
     if record is not None:
@@ -145,7 +145,7 @@ def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = Fals
         if differ and not overwrite:
             raise UserError(
                 f"{run} is finished, with other inputs than asked for ({'; '.join(differ)}): "
-                f"use the same, or replace it with --overwrite"
+                f"use the same inputs, or replace it with --overwrite"
             )
         if not overwrite:
             check_files(run, record, READ_LATER)
@@ -157,8 +157,8 @@ def finished(run: Path, inputs: Mapping, overwrite: bool, keep_same: bool = Fals
 
 
 def differences(recorded: Mapping, asked: Mapping) -> list[str]:
-    """Human-readable differences between two nested dicts; a setting that one of them lacks counts
-    as its value in lib.configuration.BEFORE."""
+    """Human-readable differences between two nested dicts; a setting that one of them lacks has its
+    value in lib.configuration.BEFORE."""
     return _differences(_moved(recorded), _moved(asked), "")
 
 
@@ -178,8 +178,8 @@ def _differences(recorded: Mapping, asked: Mapping, prefix: str) -> list[str]:
 
 
 def settled(inputs: Mapping) -> dict:
-    """Inputs of a run without the settings that count as much where they are missing: two of them
-    are alike exactly if they are equal after this."""
+    """Inputs of a run without the settings that have their value in BEFORE: two runs have the same
+    inputs exactly if these dicts are equal."""
     deciding = {}
     for section, value in _moved(inputs).items():
         if isinstance(value, Mapping):
@@ -190,7 +190,7 @@ def settled(inputs: Mapping) -> dict:
 
 
 def same_inputs(recorded: str, asked: str) -> bool:
-    """Whether two fingerprints of a training, its inputs as JSON, are of the same inputs."""
+    """Whether two fingerprints of a training (its inputs as JSON) have the same inputs."""
     if recorded == asked:
         return True
     try:
@@ -200,7 +200,7 @@ def same_inputs(recorded: str, asked: str) -> bool:
 
 
 def _moved(inputs: Mapping) -> Mapping:
-    """Inputs with schedule and keep in the section of their step: both were of `training` once."""
+    """Inputs with schedule and keep in the section of their step; once both were in `training`."""
     training = inputs.get("training")
     if not isinstance(training, Mapping) or not {"schedule", "keep"} & set(training):
         return inputs
@@ -235,10 +235,10 @@ def write_run(
     began: float,
     parents: Mapping | None = None,
 ) -> None:
-    """Write run.json, last of all, which makes a run finished.
+    """Write run.json, as the last file of a run; it marks the run as finished.
 
     execution : how it was computed; began : time.time() at the start; parents : inputs of the runs
-    that it goes on from
+    that it starts from
     """
     now = time.time()
     record = {

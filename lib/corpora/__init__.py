@@ -1,4 +1,4 @@
-"""Each corpus's layout on disk, and tables of annotations -> one table of recordings.
+"""Read a corpus on disk and its annotation table into one table of recordings.
 
-Start with catalogue, which lists the corpora; a module per corpus says how it is laid out.
+Start with catalogue, which lists the corpora; each corpus has a module that describes its layout.
 """

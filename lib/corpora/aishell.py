@@ -12,7 +12,7 @@ from lib.errors import UserError
 
 
 def read_aishell(folder: Path) -> pd.DataFrame:
-    """UserError where archives of speakers are not unpacked."""
+    """Raises UserError when archives of speakers are not unpacked."""
     paths = files_at_depth(folder / "wav", 3)
     archives = [path for path in visible(folder / "wav") if path.name.endswith(".tar.gz")]
     unpacked = {path.parent.name for path in paths}

@@ -1,15 +1,15 @@
-"""Tables that say what music sounds like -> songs with quadrant, arousal and valence.
+"""Read annotation tables of music: songs with quadrant, arousal and valence.
 
-Two kinds of table in CSV:
-    the authors'   Songs (path below the corpus), Quads (Q1 … Q4), and if there are Arousal, Valence
-    ratings        song, arousal, valence, and if there is annotator: a row per song and annotator
-Either may bring a column group (artist): recordings of a group can be kept on one side of a split.
-Names of columns may be in upper or lower case; a rating may have a decimal comma where no comma
-stands between cells. A table that is not understood is an error, never absent.
+There are two kinds of table, both CSV:
+    the authors'   Songs (path below the corpus), Quads (Q1 … Q4), optional Arousal, Valence
+    ratings        song, arousal, valence, optional annotator: a row per song and annotator
+Both may have a column group (artist): recordings of a group can be kept on one side of a split.
+Names of columns may be in upper or lower case. Ratings may have a decimal comma if the cells are
+not separated by commas. A table that cannot be understood is an error; it is never ignored.
 
 A song's rating is the mean over its annotators, its quadrant the signs of arousal and valence:
 Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+. A rating of exactly 0 counts as positive (our choice: half of a
-scale that includes 0 on one side); the reader says how often that decides.
+scale that includes 0 on one side); the reader prints how often this occurs.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ AXES = ("arousal", "valence")
 # the columns that a table of either kind needs, and those that it may have
 AUTHORS, AUTHORS_MORE = ("Songs", "Quads"), ("Arousal", "Valence", "group")
 RATINGS, RATINGS_MORE = ("song", *AXES), ("annotator", "group")
-BLANK = ("", "nan", "na", "n/a", "none", "null")  # how tables write that there is no rating
-LOOKED_AT = 20  # first lines that may hold a header that is not understood [our choice]
+BLANK = ("", "nan", "na", "n/a", "none", "null")  # how tables write a missing rating
+LOOKED_AT = 20  # number of first lines searched for a header that is not understood [our choice]
 
 
 def quadrant_of(arousal: np.ndarray, valence: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def quadrant_of(arousal: np.ndarray, valence: np.ndarray) -> np.ndarray:
 def find_table(folder: Path) -> Path | None:
     """The one table with the authors' columns in a folder, if there is one.
 
-    UserError where a table of the folder cannot be read, or has labels that are not understood.
+    UserError if a table in the folder cannot be read, or has labels that are not understood.
     """
     authors = [path for path in tables(folder) if has_columns(_columns(path), AUTHORS)]
     if len(authors) > 1:
@@ -72,9 +72,9 @@ def is_ratings(table: Path) -> bool:
 
 
 def read_authors(table: Path, folder: Path) -> pd.DataFrame:
-    """Songs of an annotation table of the original: song, quadrant, arousal, valence, group, path.
+    """Songs of an authors' annotation table: song, quadrant, arousal, valence, group, path.
 
-    folder : what the paths in Songs start from
+    folder : the paths in Songs are relative to it
     """
     frame = _read_whole(table, AUTHORS, AUTHORS_MORE)
     songs = frame[["Songs", "Quads", "group"]].set_axis(["song", "quadrant", "group"], axis=1)
@@ -92,7 +92,7 @@ def read_authors(table: Path, folder: Path) -> pd.DataFrame:
 def read_ratings(table: Path) -> pd.DataFrame:
     """Ratings in long form: song, annotator, arousal, valence (float64), group.
 
-    Raises UserError naming the rows that are not understood. Where no column says who rated, the
+    Raises UserError naming the rows that are not understood. Without a column annotator, the
     annotators of a song are numbered in the order of its rows.
     """
     frame = _read_whole(table, RATINGS, RATINGS_MORE)
@@ -102,7 +102,7 @@ def read_ratings(table: Path) -> pd.DataFrame:
     for axis in AXES:
         frame[axis] = _numbers(frame, axis, table)
     groups = frame[frame["group"] != ""].groupby("song")["group"].nunique()
-    refuse(groups.index[groups > 1], f"{table} puts songs into more than one group", "mend it")
+    refuse(groups.index[groups > 1], f"{table} puts songs into more than one group", "correct it")
     twice = frame[frame.duplicated(["song", "annotator"])]
     refuse(
         [
@@ -117,7 +117,7 @@ def read_ratings(table: Path) -> pd.DataFrame:
 
 def mean_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
     """Songs with their mean arousal and valence, quadrant and group (of any of its rows)."""
-    # sums of decimal fractions such as 0.1 + 0.2 - 0.3 are not quite 0: 1e-9 is
+    # sums of decimal fractions such as 0.1 + 0.2 - 0.3 are not quite 0: round to 1e-9
     means = ratings.groupby("song")[list(AXES)].mean().round(9) + 0.0
     means["group"] = ratings.groupby("song")["group"].max()
     means["quadrant"] = quadrant_of(means["arousal"], means["valence"])
@@ -125,7 +125,7 @@ def mean_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_centred(means: pd.DataFrame, table: Path) -> None:
-    """Raise UserError when ratings are not on a scale around 0, so that signs mean nothing."""
+    """Raise UserError when ratings are not on a scale around 0: their signs would mean nothing."""
     for axis in AXES:
         if len(means) and (means[axis] >= 0).nunique() == 1:
             raise UserError(
@@ -136,14 +136,14 @@ def check_centred(means: pd.DataFrame, table: Path) -> None:
 
 def read_labels(folder: Path, needed: bool) -> pd.DataFrame | None:
     """The authors' table in a folder, a row per row number: recording, group, quadrant, arousal,
-    valence. Says nothing about sound files. None where there is none and none is needed.
+    valence. Does not look for sound files. None if there is no table and none is needed.
     """
     table = find_table(folder)
     if table is None:
         if needed:
             raise UserError(
                 f"{folder} holds processed files, but no annotation table (CSV with the columns "
-                "Songs and Quads) that says what its row numbers are: put it there"
+                "Songs and Quads) that says which song each row number is: put it there"
             )
         return None
     frame = read_authors(table, folder)
@@ -152,13 +152,13 @@ def read_labels(folder: Path, needed: bool) -> pd.DataFrame | None:
     twice = frame.loc[frame["recording"].duplicated(), "recording"].unique()
     refuse(twice, f"{table} names songs more than once", "keep one row per song")
     if frame.empty:
-        raise UserError(f"{table} has no rows: put the table there that the files were made with")
+        raise UserError(f"{table} has no rows: put there the table that the files were made with")
     tell(table, (*AUTHORS, *AUTHORS_MORE), len(frame))
     return frame[["recording", "group", "quadrant", *AXES]]
 
 
 def check_quadrants(frame: pd.DataFrame, table: Path) -> None:
-    """Write quadrants in upper case, in place; UserError names those that do not exist."""
+    """Convert quadrants to upper case, in place; UserError names those that do not exist."""
     frame["quadrant"] = frame["quadrant"].astype(str).str.strip().str.upper()
     wrong = frame[~frame["quadrant"].isin(QUADRANTS)]
     refuse(
@@ -172,7 +172,7 @@ def check_quadrants(frame: pd.DataFrame, table: Path) -> None:
 
 
 def tell(table: Path, columns: Sequence[str], songs: int, what: str = "labels") -> None:
-    """Print which table the labels come from, and those of `columns` that it has."""
+    """Print which table the labels come from, and which of `columns` it has."""
     frame = read_csv(table)
     present = ", ".join(name for name in columns if has_columns(frame, [name]))
     encoding = frame.attrs["encoding"]
@@ -181,11 +181,11 @@ def tell(table: Path, columns: Sequence[str], songs: int, what: str = "labels") 
 
 
 def _columns(path: Path) -> list[str]:
-    """The columns of a table in a corpus's folder, which may be about something else altogether.
+    """The columns of a table in a corpus's folder, which need not be an annotation table.
 
-    UserError where it cannot be read, or has labels but no header that is understood.
+    UserError if it cannot be read, or has labels but no header that is understood.
     """
-    advice = f"mend it, move it out of {path.parent}, or choose a table with --table"
+    advice = f"correct it, move it out of {path.parent}, or choose a table with --table"
     try:
         columns, text = read_header(path)
     except UserError as error:
@@ -201,8 +201,8 @@ def _columns(path: Path) -> list[str]:
 
 
 def _line_of_labels(text: str, header: Sequence[str]) -> int:
-    """The first line that names columns of labels, or is a row of them in the header's place; 0
-    where there is none."""
+    """The first line that names columns of labels, or 1 if a row of labels is in the place of the
+    header; 0 if there is neither."""
     if any(name.upper() in QUADRANTS or name.lower().endswith(SOUND) for name in header):
         return 1
     for number, line in enumerate(text.splitlines()[:LOOKED_AT], 1):
@@ -213,7 +213,7 @@ def _line_of_labels(text: str, header: Sequence[str]) -> int:
 
 
 def _read_whole(table: Path, needed: Sequence[str], others: Sequence[str]) -> pd.DataFrame:
-    """A table with group; UserError where a double quote that was not closed took in other rows."""
+    """A table with group; UserError if an unclosed double quote joined several rows in a cell."""
     frame = read_named(table, needed, others)
     taken = []
     for column in frame:
@@ -242,5 +242,5 @@ def _numbers(frame: pd.DataFrame, column: str, table: Path) -> pd.Series:
 
 
 def _stem(song: str) -> str:
-    """A song's name without the suffix of a sound file (and only that)."""
+    """A song's name without the suffix of a sound file; other suffixes are kept."""
     return song[: -len(Path(song).suffix)] if Path(song).suffix.lower() in SOUND else song

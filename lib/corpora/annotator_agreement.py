@@ -1,8 +1,8 @@
-"""How far annotators agree on arousal, valence and quadrant. Pure functions of a table of ratings.
+"""Compute how well annotators agree on arousal, valence and quadrant. Pure functions of ratings.
 
-Ratings are a table as of annotation_tables.read_ratings: song, annotator, arousal, valence.
-Krippendorff's alpha is 1 for full agreement and 0 for that of chance (Krippendorff 2011); ratings
-are on an interval scale, quadrants on a nominal one. Intervals are percentiles of a bootstrap over
+Ratings are a table as read by annotation_tables.read_ratings: song, annotator, arousal, valence.
+Krippendorff's alpha is 1 for full agreement and 0 for chance (Krippendorff 2011). Ratings have an
+interval scale, quadrants a nominal one. Confidence intervals are percentiles of a bootstrap over
 songs. A song's agreement is the share of its annotators whose own rating lies in the quadrant of
 the mean rating.
 """
@@ -21,8 +21,8 @@ from lib.labels import QUADRANTS
 
 SCALES = {"arousal": "interval", "valence": "interval", "quadrants": "nominal"}
 RESAMPLES = 2000  # of the bootstrap [our choice]
-# The library's arrays have songs x values x values cells (1 GB here). For finer ratings of more
-# songs the closed form that the bootstrap uses gives the same number (tested).
+# The library's arrays have songs x values x values cells (1 GB at this limit). Above the limit, the
+# closed form of the bootstrap is used; it gives the same number (tested).
 LIBRARY_CELLS = 1 << 27
 
 
@@ -38,8 +38,8 @@ def analyse(ratings: pd.DataFrame, seed: int = 0) -> dict:
     """
     if ratings.groupby("song").size().max() < 2:
         raise UserError(
-            "agreement needs songs with ratings by two annotators at least; the table has one "
-            "rating per song: bring the ratings in long form (song, annotator, arousal, valence)"
+            "agreement needs songs with ratings by at least two annotators; the table has one "
+            "rating per song: provide ratings in long form (song, annotator, arousal, valence)"
         )
     rated, of_song = _quadrants(ratings)
     ratings = ratings.assign(quadrants=[QUADRANTS.index(q) for q in rated])
@@ -77,7 +77,7 @@ def per_song(ratings: pd.DataFrame) -> pd.DataFrame:
 
 
 def report(agreement: Mapping) -> str:
-    """What `analyse` returns as a text for a terminal."""
+    """The result of `analyse` as text for a terminal."""
     lines = [
         f"{agreement['songs']} songs, {agreement['annotators']} annotators, "
         f"{agreement['ratings']} ratings of arousal and valence",
@@ -97,7 +97,7 @@ def report(agreement: Mapping) -> str:
 
 
 def _quadrants(ratings: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Of each rating its own quadrant, and that of its song."""
+    """The quadrant of each rating, and that of its song."""
     of_song = mean_ratings(ratings).set_index("song")["quadrant"].loc[ratings["song"]]
     return quadrant_of(ratings["arousal"], ratings["valence"]), of_song.to_numpy()
 
@@ -118,9 +118,9 @@ def _alpha(ratings: pd.DataFrame, column: str, seed: int) -> dict[str, float]:
 def _resampled(table: np.ndarray, draws: np.ndarray, level: str) -> np.ndarray:
     """Alpha of each draw of songs : float (draws,).
 
-    In closed form, a thousand times quicker than the library: alpha is 1 - Do / De, where the
-    disagreement is that of pairs of ratings, within songs and of all. For squared differences both
-    follow from sums; for "the same or not" they are those of the classes' indicators added up.
+    The closed form is a thousand times faster than the library. Alpha is 1 - Do / De: the mean
+    disagreement of pairs of ratings within songs (Do) and over all songs (De). For an interval
+    scale both follow from sums; for a nominal one, from sums over the classes' indicators.
     """
     rated = ~np.isnan(table)
     values = table[None]

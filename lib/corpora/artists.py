@@ -1,9 +1,8 @@
-"""The artists of a credit, and the groups of recordings that share one.
+"""Find the artists of a credit, and the groups of recordings that share an artist.
 
 'A feat. B', 'A & B', 'A, B' and 'The A' are credits of A. Recordings whose credits share an artist,
-also through others, are one group: none of them may be learnt from where another is tested. A band
-that is taken apart by mistake ('Earth, Wind & Fire') is still one group, since its whole name is a
-name as well.
+directly or through others, form one group, which a split can keep on one side. A band whose name is
+divided by mistake ('Earth, Wind & Fire') is still one group, since the whole name counts too.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import re
 from collections.abc import Sequence
 from unicodedata import category, normalize
 
-# between the artists of a credit; a comma may also stand inside a name ('Cash, Johnny')
+# separates the artists of a credit; a comma may also be inside a name ('Cash, Johnny')
 _BETWEEN = re.compile(
     r"[&+/;]|[\s(\[,]+(?:feat|ft|featuring|with|and|vs|versus)\b\.?", re.IGNORECASE
 )
-_ACCENTS = re.compile("[\u0300-\u036f]")  # when Unicode has taken letters apart; not these:
+_ACCENTS = re.compile("[\u0300-\u036f]")  # after Unicode decomposition; it does not decompose:
 _LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe"})
-# who plays along without a name ('and His Orchestra'), and articles: would join strangers
+# accompanists without a name ('and His Orchestra') and articles: they would join unrelated credits
 _NOBODY = re.compile(
     r"the|band|orchestra|ensemble|trio|quartet|quintet|chorus|choir|friends|others|company|co|"
     r"family|sons|(his|her|their)( .*)?"
@@ -26,10 +25,10 @@ _NOBODY = re.compile(
 
 
 def artist_groups(credits: Sequence[str]) -> list[str]:
-    """The group of each credit, named by the shortest credit in it; "" where there is none.
+    """The group of each credit, named by the shortest credit in it; "" for an empty credit.
 
-    A single word beside a comma, and a part of fewer than three letters, count as an artist only
-    where they are one elsewhere: a first name or an initial joins no strangers.
+    A single word next to a comma, or a part of fewer than three letters, counts as an artist only
+    if it is one in another credit: first names and initials do not join unrelated credits.
     """
     names = {credit: _names(credit) for credit in dict.fromkeys(credits) if credit.strip()}
     known = {name for sure, _ in names.values() for name in sure}
@@ -50,7 +49,7 @@ def artist_groups(credits: Sequence[str]) -> list[str]:
 
 
 def _names(credit: str) -> tuple[list[str], list[str]]:
-    """The names in a credit: those that are sure, first the whole, and those that may be parts."""
+    """The names in a credit: the sure ones, first the whole name, and those that may be parts."""
     if not any(map(str.isalpha, credit)):
         return [credit.strip()], []  # a number, or "!!!"
     sure, unsure, whole = [], [], ""
@@ -65,12 +64,12 @@ def _names(credit: str) -> tuple[list[str], list[str]]:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name without its article; none where it names nobody."""
+    """The words of a name without its article; empty if it names nobody."""
     plain = " ".join(_plain(name).split()).removeprefix("the ")
     return [] if _NOBODY.fullmatch(plain) else plain.split()
 
 
 def _plain(text: str) -> str:
-    """Letters, digits and spaces of a text, in small letters without accents."""
+    """Letters, digits and spaces of a text, in lower case without accents."""
     text = _ACCENTS.sub("", normalize("NFKD", text.casefold())).translate(_LETTERS)
     return "".join(letter for letter in text if letter.isspace() or category(letter)[0] in "LMN")

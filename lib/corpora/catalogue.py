@@ -1,12 +1,12 @@
-"""Each corpus's layout on disk -> one table of recordings.
+"""List the corpora, and read one into a table of recordings.
 
 A table is a pandas DataFrame with one row per recording and the columns
     recording : str, unique, the path below the corpus folder without its suffix
     path      : str, where the sound file is
     language  : str, "english" or "mandarin"
-    group     : str, speaker or artist as the corpus spells it, "" where unknown
+    group     : str, speaker or artist as the corpus spells it, "" if unknown
     quadrant  : str, "Q1" … "Q4", "" for speech
-    arousal, valence : float, mean rating where there are ratings, else NaN
+    arousal, valence : float, mean rating, NaN without ratings
 Quadrants and ratings come from tables (annotation_tables).
 """
 
@@ -32,7 +32,7 @@ COLUMNS = ["recording", "path", "language", "group", "quadrant", "arousal", "val
 
 @dataclass(frozen=True)
 class Corpus:
-    """Where a corpus stands below path_to_data, what it looks like there, and how it is read."""
+    """Where a corpus is below path_to_data, how it is laid out there, and how it is read."""
 
     name: str
     folders: tuple[str, ...]
@@ -49,7 +49,7 @@ def read_corpus(kind: str, language: str, data: Path, table: Path | None = None)
     language : "english" or "mandarin"
     data : path_to_data
     table : an annotation table (music), of a kind that lib.corpora.annotation_tables reads; by
-        default the corpus's own annotations, or the authors' table if one lies in the corpus folder
+        default the corpus's own annotations, or the authors' table if the corpus folder has one
 
     Raises UserError when the corpus is not there, is empty, or contradicts its annotations.
     """
@@ -70,7 +70,7 @@ def read_corpus(kind: str, language: str, data: Path, table: Path | None = None)
 
 def read_ratings(language: str, data: Path, table: Path | None = None) -> pd.DataFrame:
     """The ratings of a music corpus by annotator: song (as `recording` names it), annotator,
-    arousal, valence, group. UserError where a corpus has none.
+    arousal, valence, group. UserError if the corpus has none.
     """
     folder = _folder(CORPORA["music", language], data)
     if table is None and language == "english":
@@ -119,7 +119,7 @@ CORPORA = {
 
 
 def _folder(corpus: Corpus, data: Path) -> Path:
-    """Where a corpus lies below path_to_data; UserError where it does not."""
+    """The folder of a corpus below path_to_data; UserError if there is none."""
     places = [data / folder for folder in corpus.folders]
     folder = next((place for place in places if place.is_dir()), None)
     if folder is None:

@@ -1,4 +1,4 @@
-"""CH-818: sound files and a table of ratings, a row per song or per song and annotator."""
+"""CH-818: sound files and a table of ratings, with a row per song or per song and annotator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tables in CSV, as people save them -> pandas DataFrames of strings.
+"""Read CSV tables from different programs into pandas DataFrames of strings.
 
-Cells stand between commas, semicolons or tabs, in UTF-8, UTF-16 with a byte-order mark or
-Windows-1252, with any line ends.
+Cells are separated by commas, semicolons or tabs. The encoding is UTF-8, UTF-16 with a byte-order
+mark or Windows-1252, with any line ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lib.corpora.recording_names import by_suffix
 from lib.errors import UserError
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
-# columns that the suite knows, by which the header tells the delimiter
+# columns that the suite knows; the delimiter is the one that splits the header into these
 KNOWN = {"songs", "quads", "song", "quadrant", "arousal", "valence", "annotator", "group"}
 KNOWN |= {"artist", "recording"}
 
@@ -29,10 +29,10 @@ def tables(folder: Path) -> list[Path]:
 
 
 def read_csv(path: Path, strip: bool = True) -> pd.DataFrame:
-    """Read a CSV of strings; UserError where it is none.
+    """Read a CSV of strings; UserError if the file is not CSV.
 
-    Blank lines are left out, short rows filled with "", names of columns and, with `strip`, cells
-    stripped. attrs of the table tell its "delimiter" and "encoding".
+    Blank lines are left out, short rows are filled with "", and names of columns (with `strip` also
+    cells) are stripped. attrs of the table hold its "delimiter" and "encoding".
     """
     text, encoding = _text(path)
     delimiter = _delimiter(text)
@@ -57,12 +57,12 @@ def read_csv(path: Path, strip: bool = True) -> pd.DataFrame:
 
 
 def read_named(table: Path, needed: Sequence[str], others: Sequence[str] = ()) -> pd.DataFrame:
-    """A table whose columns, where it has them in another case, are called as here.
+    """Read a table, and rename columns that differ from `needed` and `others` only in case.
 
-    UserError where it lacks a column of `needed`.
+    UserError if it lacks a column of `needed`.
     """
     frame = read_csv(table)
-    # "quadrant" of ratings is not the "Quadrant" of 4Q-Emotion: each reader asks for its own
+    # ratings have "quadrant", 4Q-Emotion has "Quadrant": each reader asks for its own spelling
     for name in (*needed, *others):
         same = [column for column in frame if column.lower() == name.lower()]
         if name in same:
@@ -75,7 +75,7 @@ def read_named(table: Path, needed: Sequence[str], others: Sequence[str] = ()) -
 
 
 def read_header(path: Path) -> tuple[list[str], str]:
-    """Names of the columns of a table, and its text; UserError where there are none."""
+    """Names of the columns of a table, and its text; UserError if the file is empty."""
     text, _ = _text(path)
     names = next(_rows(path, text, _delimiter(text)), None)
     if names is None:
@@ -84,7 +84,7 @@ def read_header(path: Path) -> tuple[list[str], str]:
 
 
 def has_columns(columns: Iterable[str], names: Sequence[str]) -> bool:
-    """Whether there are columns of these names, in whatever case."""
+    """Whether there are columns of these names, in upper or lower case."""
     return {name.lower() for name in names} <= {column.lower() for column in columns}
 
 
@@ -98,7 +98,7 @@ def require(frame: pd.DataFrame, columns: Sequence[str], table: Path) -> None:
 
 
 def refuse(bad: Iterable, what: str, advice: str) -> None:
-    """Raise UserError, showing the first few of what is bad, if anything is."""
+    """Raise UserError if `bad` has items, and show the first few of them."""
     bad = [str(item) for item in bad]
     if bad:
         shown = ", ".join(bad[:5]) + (", …" if len(bad) > 5 else "")
@@ -106,7 +106,7 @@ def refuse(bad: Iterable, what: str, advice: str) -> None:
 
 
 def _text(path: Path) -> tuple[str, str]:
-    """The text of a file and its encoding; UserError where that is in doubt."""
+    """The text of a file and its encoding; UserError if the encoding is not clear."""
     if not path.is_file():
         raise UserError(f"table not found: {path}")
     content = path.read_bytes()
@@ -114,7 +114,7 @@ def _text(path: Path) -> tuple[str, str]:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = {"UTF-16": "utf-16"}
     elif not content.decode("utf-8-sig", "ignore").isascii():
-        del encodings["Windows-1252"]  # letters of UTF-8 among other bytes: a damaged file
+        del encodings["Windows-1252"]  # UTF-8 letters among other bytes: a damaged file
     for name, codec in encodings.items():
         try:
             text = content.decode(codec)
@@ -122,7 +122,7 @@ def _text(path: Path) -> tuple[str, str]:
             continue
         if re.search(r"[\0]" if name == "UTF-8" else r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]", text):
             break
-        # Excel's first line, which says what the header says as well
+        # Excel's first line, "sep=;", is not needed: the header shows the delimiter
         return re.sub(r"\Asep=[,;\t](?=[\r\n])", "", text, flags=re.IGNORECASE), name
     raise UserError(
         f"{path} is not a table in CSV: its bytes are no text in UTF-8, in UTF-16 with a "
@@ -131,7 +131,7 @@ def _text(path: Path) -> tuple[str, str]:
 
 
 def _delimiter(text: str) -> str:
-    """What stands between cells: that which gives a header the most names that are known."""
+    """The delimiter of the cells: the one that splits the header into the most known names."""
     lines = (line for line in re.split(r"[\r\n]+", text) if line.strip(" ,;\t"))
     header = next(lines, "").lower()
 
@@ -143,7 +143,7 @@ def _delimiter(text: str) -> str:
 
 
 def _rows(path: Path, text: str, delimiter: str) -> Iterator[list[str]]:
-    """The rows of a table that are not blank; UserError names the line of one with bad quotes."""
+    """The rows of a table that are not blank; UserError names the line of a row with bad quotes."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     first = 1
     try:
@@ -154,9 +154,9 @@ def _rows(path: Path, text: str, delimiter: str) -> Iterator[list[str]]:
     except csv.Error as error:
         fault = {
             "unexpected end of data": "a double quote is opened and not closed",
-            f"'{delimiter}' expected after '\"'": "text stands behind a closing double quote",
+            f"'{delimiter}' expected after '\"'": "there is text after a closing double quote",
         }.get(str(error), str(error))
         raise UserError(
             f"{path} is not a table in CSV: the row of line {first}: {fault}; put a cell with "
-            "quotes in double quotes and write those inside it twice"
+            "quotes in double quotes and write the quotes inside it twice"
         ) from error

@@ -1,4 +1,4 @@
-"""4Q-Emotion: Q1 … Q4/<song> with the annotations beside (Panda 2018)."""
+"""4Q-Emotion: Q1 … Q4/<song>, and the annotations next to them (Panda 2018)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib.corpora.recordings import music_table, own_table, sounds_by_name
 
 
 def read_four_quadrants(folder: Path) -> pd.DataFrame:
-    """The annotations count, also where a song lies in the folder of another quadrant."""
+    """The annotations count, even if a song is in the folder of another quadrant."""
     table = own_table(folder, "panda_dataset_taffc_annotations.csv")
     frame = read_named(table, ["Song", "Quadrant"])
     frame = frame.rename(columns={"Song": "song", "Quadrant": "quadrant"})
@@ -40,7 +40,7 @@ def read_four_quadrants(folder: Path) -> pd.DataFrame:
 
 
 def _artists(folder: Path) -> dict[str, str]:
-    """Artist by song; empty where there is no table that says so."""
+    """Artist by song; empty if there is no table of metadata."""
     table = own_table(folder, "panda_dataset_taffc_metadata.csv")
     if not table.is_file():
         return {}

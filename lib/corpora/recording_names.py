@@ -1,4 +1,4 @@
-"""Names of files: hidden ones, those that are no text, and those spelt in two ways."""
+"""Find files by name: skip hidden ones, detect names that are not UTF-8, match two spellings."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from lib.errors import UserError
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder, sorted, without hidden files and folders (macOS leaves ._song.mp3)."""
+    """The entries of a folder, sorted, without hidden ones (macOS leaves ._song.mp3)."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def by_suffix(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """What in a folder has one of these suffixes, in whatever case, and is not hidden."""
+    """The entries of a folder with one of these suffixes, in any case, without hidden ones."""
     return [path for path in visible(folder) if path.suffix.lower() in suffixes]
 
 
 def is_utf8(name: str | Path) -> bool:
-    """Whether a name is UTF-8; bytes that are not Python keeps as surrogates."""
+    """Whether a name is UTF-8; Python keeps bytes that are not UTF-8 as surrogates."""
     return not any("\udc80" <= letter <= "\udcff" for letter in str(name))
 
 
 class Names:
-    """Names of a folder, found exactly or else by what they look like.
+    """Names of a folder, found exactly or, failing that, by their Unicode normal form.
 
-    macOS writes a letter with an accent as two characters (NFD), tables mostly as one (NFC).
+    macOS writes a letter with an accent as two characters (NFD), most tables as one (NFC).
     """
 
     def __init__(self, names: Iterable[str], folder: Path) -> None:
@@ -39,7 +39,7 @@ class Names:
             self.alike.setdefault(normalize("NFC", name), []).append(name)
 
     def find(self, name: str) -> str | None:
-        """The name as it is written there, or None; UserError where two look like `name`."""
+        """The name as the folder has it, or None; UserError if two names look like `name`."""
         if name in self.exact:
             return name
         alike = self.alike.get(normalize("NFC", name), [])
@@ -52,13 +52,13 @@ class Names:
 
 
 class Files:
-    """Paths below a folder, each part found as of Names; a folder is listed once."""
+    """Paths below a folder, each part found by Names; a folder is listed only once."""
 
     def __init__(self) -> None:
         self.folders: dict[Path, Names] = {}
 
     def below(self, folder: Path, path: str) -> Path:
-        """Where a file is that a table calls `path`; as the table has it where there is none."""
+        """The file that a table calls `path`; the path as in the table if there is none."""
         wanted = folder / path
         if path.isascii() or os.path.lexists(wanted):
             return wanted

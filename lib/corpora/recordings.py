@@ -1,4 +1,4 @@
-"""Files of a corpus, and tables of annotations, as tables of recordings."""
+"""Make tables of recordings from the files of a corpus and from annotation tables."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def rated_songs(table: Path, folder: Path) -> pd.DataFrame:
 def music_table(songs: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
     """The songs of an annotation table as recordings.
 
-    UserError where a quadrant does not exist, or a file is missing, there twice, hidden or outside.
+    UserError if a quadrant does not exist, or a file is missing, named twice, hidden or outside.
     """
     songs = songs.copy()
     annotation_tables.check_quadrants(songs, table)
@@ -74,7 +74,7 @@ def music_table(songs: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
         f"{table} has rows without a song",
         "name one in each row",
     )
-    # by name alone: links are the user's own, ".." would leave the corpus
+    # by name only: links are the user's decision, but ".." would leave the corpus
     root = Path(os.path.abspath(folder))
     try:
         paths = pd.Series([Path(os.path.abspath(path)) for path in songs["path"]], songs.index)
@@ -91,7 +91,7 @@ def music_table(songs: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
         f"put them below {folder}, or take the rows out" + _unreadable_names(missing),
     )
     hidden = [p for p in paths if any(part[0] == "." for part in p.relative_to(root).parts)]
-    refuse(hidden, f"{table} names hidden files, which are no recordings", "take the rows out")
+    refuse(hidden, f"{table} names hidden files, which are not recordings", "take the rows out")
     songs["recording"] = [path.relative_to(root).with_suffix("").as_posix() for path in paths]
     same = songs.loc[songs["recording"].duplicated(), "song"].unique()
     refuse(same, f"{table} names songs that differ in their suffix alone", "keep one of each")
@@ -100,7 +100,7 @@ def music_table(songs: pd.DataFrame, table: Path, folder: Path) -> pd.DataFrame:
 
 
 def sounds_by_name(folder: Path) -> dict[str, Path]:
-    """The sound files in a folder by their names without suffix; UserError for two of one."""
+    """The sound files in a folder by name without suffix; UserError if two have the same name."""
     paths = by_suffix(folder, SOUND)
     check_suffixes(paths, [path.stem for path in paths], folder)
     return {path.stem: path for path in paths}
@@ -114,8 +114,8 @@ def check_suffixes(paths: list[Path], names: list, folder: Path) -> None:
 
 
 def files_at_depth(folder: Path, depth: int) -> list[Path]:
-    """The sound files `depth` levels below a folder; a folder that cannot be read is an OSError,
-    which pathlib's glob would pass over."""
+    """The sound files `depth` levels below a folder. A folder that cannot be read raises OSError;
+    pathlib's glob would skip it."""
     level = [folder]
     for _ in range(depth - 1):
         level = [entry for place in level for entry in visible(place) if entry.is_dir()]
@@ -126,13 +126,13 @@ def files_at_depth(folder: Path, depth: int) -> list[Path]:
 
 
 def own_table(folder: Path, name: str) -> Path:
-    """A corpus's own table, whose name may be in other letters (.CSV)."""
+    """A corpus's own table, whose name may be in another case (.CSV)."""
     alike = [path for path in tables(folder) if path.name.lower() == name.lower()]
     return alike[0] if len(alike) == 1 else folder / name
 
 
 def _unreadable_names(missing: Sequence[Path]) -> str:
-    """Advice where files that are not there may be those whose names are not UTF-8."""
+    """Advice if the missing files may be those whose names are not UTF-8."""
     folders = {path.parent for path in missing if path.parent.is_dir()}
     entries = [entry.name for folder in folders for entry in folder.iterdir()]
     names = sorted(ascii(name) for name in entries if not is_utf8(name))

@@ -1,4 +1,4 @@
-"""The sound files below a folder of anybody's. Imports nothing heavy."""
+"""Find the sound files below any folder. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lib.labels import SOUND
 
 
 def sound_files_below(folder: Path, report: Callable) -> tuple[list[Path], list[str]]:
-    """The sound files below a folder, by their suffix, and messages on what cannot be read.
+    """The sound files below a folder, by their suffix, and messages about what cannot be read.
 
-    Links to folders are followed, each folder once; what is hidden is left out.
+    Links to folders are followed, each folder once; hidden files and folders are left out.
     """
     files, errors, seen = [], [], set()
     for where, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
@@ -31,5 +31,5 @@ def sound_files_below(folder: Path, report: Callable) -> tuple[list[Path], list[
     elif others := len(files) - len(sound):
         suffixes = {path.suffix.lower() or "no suffix" for path in files} - {*SOUND}
         kinds = ", ".join(sorted(suffixes))
-        report(f"passed over in {folder}: {others} files that are no sound ({kinds})")
+        report(f"skipped in {folder}: {others} files that are not sound ({kinds})")
     return sound, failed

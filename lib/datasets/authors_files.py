@@ -1,8 +1,8 @@
-"""The authors' processed files: windows of log-mel, made by the original system.
+"""Read the authors' processed files: log-mel windows, made by the original system.
 
 {train,val,test}_dataset.h5py hold an HDF5 data set of windows, float (n, 1, n_mels, window_frames),
-per row of the annotation table (columns Songs, Quads, …) that lies beside them; its name is the
-row's number, and the first row is 0. Speech needs no table.
+for each row of the annotation table (columns Songs, Quads, …) in the same folder. Its name is the
+number of the row; the first row is 0. Speech needs no table.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def file_name(split: str) -> str:
 def read_folder(
     folder: Path, names: Sequence[str], features: Mapping, kind: str, language: str, memory: float
 ) -> dict[str, Windows]:
-    """Windows of the splits `names`; they are kept as they are.
+    """Windows of the splits `names`, unchanged.
 
-    The authors' code drew train and validation from all songs, those of the test among them:
-    recordings of the test are left out of the others, and those of validation out of train.
+    The authors' code drew train and validation from all songs, including those of the test. Here,
+    test recordings are left out of train and validation, and validation recordings out of train.
 
     kind : "speech" or "music", which needs a table of labels; memory : bytes of frames to hold per
     split, more stay on disk. Raises UserError when the files are not as described above.
@@ -47,7 +47,7 @@ def read_folder(
     for name in sorted(names, key=("test", "val", "train").index):
         file = files[name]
         table = _table(file, labels).assign(language=language)
-        # a song is known by its name or by its very windows
+        # a song is identified by its name or by the content of its windows
         contents = pd.Series([file.content(row) for row in file.rows], dtype=object)
         new = ~(table["recording"].isin(taken) | contents.isin(taken))
         taken |= {*table["recording"], *contents}
@@ -62,12 +62,12 @@ def read_folder(
 
 
 class _File:
-    """One of the authors' files, open for reading; `rows` : the row numbers that are wanted."""
+    """One of the authors' files, open for reading; `rows` : the row numbers to read."""
 
     def __init__(self, path: Path, features: Mapping):
         self.path = path
         if not path.is_file():
-            raise UserError(f"{path.parent} holds the authors' files, but not {path.name}: add it")
+            raise UserError(f"{path.parent} holds authors' files, but not {path.name}: add it")
         try:
             self.file = open_plain(path)
             self.rows = sorted(int(key) for key in self.file)
@@ -81,7 +81,7 @@ class _File:
         self.shape = (1, features["n_mels"], features["window_frames"])
 
     def content(self, row: int) -> str:
-        """Digest of a row's windows; UserError where it holds something else."""
+        """Digest of a row's windows; UserError if the row holds something else."""
         try:
             item = self.file[str(row)]
             windows = isinstance(item, h5py.Dataset) and item.dtype.kind == "f"
@@ -93,7 +93,7 @@ class _File:
             raise UserError(f"{self.path}: {row} cannot be read ({str(error)[:80]})") from error
 
     def frames(self, number: int) -> np.ndarray:
-        """The windows of a wanted row end to end : float32 (n * window_frames, n_mels)."""
+        """The windows of one of `rows`, end to end : float32 (n * window_frames, n_mels)."""
         row = self.rows[number]
         try:
             windows = self.file[str(row)][()].astype(np.float32)
@@ -105,7 +105,7 @@ class _File:
 
 
 def _windows(file: _File, table: pd.DataFrame, features: Mapping, memory: float) -> Windows:
-    """The windows of the wanted rows, end to end as if they were recordings' frames."""
+    """The windows of `file.rows`, end to end, as if they were the frames of recordings."""
     _, bands, length = file.shape
     hop = features["window_hop"]
     counts = np.array([len(file.file[str(row)]) for row in file.rows], np.int64)
@@ -141,7 +141,7 @@ def _table(file: _File, labels: pd.DataFrame | None) -> pd.DataFrame:
     if outside:
         raise UserError(
             f"{file.path} has recordings of rows {outside[:5]}, but the annotation table in "
-            f"{file.path.parent} has rows 0 to {len(labels) - 1}: put the table there that the "
+            f"{file.path.parent} has rows 0 to {len(labels) - 1}: put there the table that the "
             "files were made with"
         )
     return labels.loc[file.rows].reset_index(drop=True)

@@ -1,8 +1,8 @@
-"""Codes from files in the place of a frozen encoder's: a row of codes stands where a window would.
+"""Read codes from files, to use instead of the codes of a frozen encoder.
 
-Of several files, codes of a recording are joined end to end. They are then per recording: codes per
-window become their mean and standard deviation, since windows of different encoders need not be the
-same stretches of sound.
+A row of codes takes the place of a window. With several files, the codes of a recording are joined
+end to end, one row per recording: codes per window are reduced to their mean and standard
+deviation, since windows of different encoders need not cover the same stretches of sound.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lib.errors import UserError
 
 @dataclass(frozen=True)
 class CodeRows(Windows):
-    """The codes of one split: windows whose `frames`, float32 (n, d), are codes, one frame each.
+    """The codes of one split, as windows of one frame; `frames`, float32 (n, d), are the codes.
 
     seconds : float32 (n,), where in its recording each of `frames` starts
     """
@@ -46,23 +46,23 @@ class CodeSource:
 
     @property
     def name(self) -> str:
-        """The model in the names of runs."""
+        """The name of the model in run names."""
         return "_and_".join(codes.about.name for codes in self.files.values())
 
     @property
     def inputs(self) -> dict:
-        """What decides a run, for run.json."""
+        """The inputs that decide a run, for run.json."""
         files = list(self.files.values())
         digests = "+".join(codes.digest for codes in files)
         return {"encoder": digests, "codes": [asdict(codes.about) for codes in files]}
 
     @property
     def digests(self) -> dict:
-        """The digest of each file, where the codes teach and are no encoder of the run."""
+        """The digest of each file, for codes that are a teacher, not the encoder of the run."""
         return {codes.about.name: codes.digest for codes in self.files.values()}
 
     def check(self, recordings: Iterable[str]) -> None:
-        """Raise UserError where a file lacks recordings of a data set; tell how many it has more.
+        """Raise UserError if a file lacks recordings of a data set; print how many are not used.
 
         recordings : of all splits
         """
@@ -72,9 +72,9 @@ class CodeSource:
             lost = [recording for recording in wanted if recording not in known]
             if len(lost) == len(wanted):
                 raise UserError(
-                    f"{path} has none of the recordings of the data set: it holds such as "
-                    f"{codes.recordings[0]!a}, the data set such as {lost[0]!a}; name them as the "
-                    "column recording of the data set's split.csv does"
+                    f"{path} has none of the recordings of the data set: it holds for example "
+                    f"{codes.recordings[0]!a}, the data set {lost[0]!a}; use the names in the "
+                    "column recording of the data set's split.csv"
                 )
             if lost:
                 raise UserError(
@@ -86,7 +86,7 @@ class CodeSource:
             say(f"{path}: {about.title}, {codes.codes.shape[1]} numbers per {about.per}{rest}")
 
     def rows(self, windows: Windows) -> CodeRows:
-        """The codes of the recordings of a data set, in its order; `check` has been called."""
+        """The codes of the recordings of a data set, in its order; call `check` first."""
         files = list(self.files.values())
         rows = [_rows_of(codes, windows.table["recording"]) for codes in files]
         counts = np.array([len(of_recording) for of_recording in rows[0]])
@@ -106,11 +106,11 @@ class CodeSource:
 
 
 def read(paths: Sequence[Path], per_recording: bool) -> CodeSource:
-    """Read codes files, whose codes are joined where they are several.
+    """Read one or more codes files; the codes of several are joined.
 
-    per_recording : whether codes per window are to become mean and standard deviation
+    per_recording : whether codes per window become their mean and standard deviation
 
-    Raises UserError as of codes_file.read, and where two have one name.
+    Raises UserError as codes_file.read does, and if two files have the same name of codes.
     """
     files = {path: codes_file.read(path) for path in paths}
     if len({codes.about.name for codes in files.values()}) < len(paths):
@@ -130,7 +130,7 @@ def _rows_of(codes: Codes, recordings: Iterable[str]) -> list[np.ndarray]:
 
 
 def by_recording(codes: Codes) -> Codes:
-    """Codes per recording; of those per window mean and standard deviation."""
+    """Codes per recording; codes per window are reduced to mean and standard deviation."""
     if codes.about.per == "recording":
         return codes
     pairs = zip(codes.offsets[:-1], codes.offsets[1:], strict=True)

@@ -1,9 +1,9 @@
-"""The codes file: what any encoder makes of recordings, one HDF5 with the suffix .codes.
+"""Write and read codes files: the codes of recordings by any encoder, an HDF5 with suffix .codes.
 
 Format (version 1)
     recording_id   UTF-8 strings (r,), as `recording` in a data set's split.csv, each once
-    codes          float32 (n, d), finite; per recording n = r; per window those of a recording end
-                   to end
+    codes          float32 (n, d), finite; per recording n = r; per window the rows of a recording
+                   are consecutive
     offsets        per window: int64 (r + 1,); recording i has the rows offsets[i] to
                    offsets[i + 1] - 1, at least one
     start_seconds  per window: float32 (n,), where in its recording a window starts
@@ -34,13 +34,13 @@ from lib.plain_hdf5 import DAMAGE, fixed_text, new_plain, open_plain
 
 FORMAT, VERSION = "codes", 1
 PER = ("recording", "window")
-LONGEST = 10_000  # characters of a text in the attributes; HDF5 ends at 64 kB
-BLOCK = 1 << 14  # rows that are hashed at a time
+LONGEST = 10_000  # characters of a text in the attributes; the limit of HDF5 is 64 kB
+BLOCK = 1 << 14  # rows hashed at a time
 
 
 @dataclass(frozen=True)
 class About:
-    """What a codes file says of itself; UserError where that cannot be."""
+    """The description of the codes in a file; UserError if a part of it is not valid."""
 
     name: str  # of the model, in runs and tables
     title: str  # in tables and figures
@@ -96,8 +96,8 @@ class Codes:
 
 
 class CodesOf(NamedTuple):
-    """The codes of a recording : float32 (n, d), of windows that start at start_seconds : (n,);
-    per recording n = 1, and None."""
+    """The codes of a recording : float32 (n, d), of windows that start at start_seconds : (n,).
+    For codes per recording, n = 1 and start_seconds is None."""
 
     recording: str
     codes: np.ndarray
@@ -112,18 +112,18 @@ def write(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Write a codes file, whole or not at all; it replaces what stands at `path`.
+    """Write a codes file, whole or not at all; it replaces the file at `path`.
 
     recordings : the ids, in the order of the file
-    make       : gives the codes of those that it is called with, in any order; one that it leaves
-                 out is not in the file
-    overwrite  : remove finished recordings of something else in <path>.partial
+    make       : gives the codes of the recordings that it is called with, in any order; recordings
+                 that it leaves out are not in the file
+    overwrite  : remove finished recordings of other codes in <path>.partial
 
-    Recordings are kept in <path>.partial as they come. After a kill or an error the same call goes
-    on from there; `make` is then called with the others alone, and the file is the same.
+    Recordings are kept in <path>.partial as they come. After a kill or an error the same call
+    resumes: `make` is called only with the other recordings, and the resulting file is the same.
 
-    Raises UserError when codes have another shape than those before or are not finite, when there
-    are none, and when <path>.partial has recordings of something else.
+    Raises UserError when codes differ in shape from those before or are not finite, when there are
+    no codes, and when <path>.partial has recordings of other codes.
     """
     if path.suffix != CODES:
         raise UserError(f"{path} is to be a codes file: expected a name that ends with {CODES}")
@@ -145,8 +145,8 @@ def write(
 def read(path: Path) -> Codes:
     """Read a codes file, all of it into memory.
 
-    Raises UserError when it is missing, damaged, of another format or version, or does not hold
-    what the docstring of this module says.
+    Raises UserError when it is missing, damaged, of another format or version, or does not have
+    the content that the docstring of this module describes.
     """
     if not path.is_file():
         raise UserError(f"no codes file {path}: make it with embed.py, or name another")
@@ -165,11 +165,11 @@ def read(path: Path) -> Codes:
 
 
 class _Unfit(Exception):
-    """A file is whole, but its content is not that of a codes file."""
+    """The file is not damaged, but its content is not that of a codes file."""
 
 
 def _checked(made: CodesOf, about: About, width: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Codes and starts as they are stored; UserError where they are not of the format."""
+    """Codes and starts as they are stored; UserError if they do not fit the format."""
     codes = np.ascontiguousarray(made.codes, np.float32)
     starts = np.zeros(len(codes)) if made.start_seconds is None else made.start_seconds
     starts = np.ascontiguousarray(starts, np.float32)
@@ -186,7 +186,7 @@ def _checked(made: CodesOf, about: About, width: int | None) -> tuple[np.ndarray
     elif not np.isfinite(codes).all() or not np.isfinite(starts).all():
         fault = "its codes are not finite"
     if fault:
-        raise UserError(f"{made.recording}: {fault}; mend what makes its codes")
+        raise UserError(f"{made.recording}: {fault}; correct what makes its codes")
     return codes, starts
 
 
@@ -222,7 +222,7 @@ def _read(file: h5py.File) -> Codes:
         recordings = file["recording_id"].asstr()[()].tolist()
         _check_ids(recordings)
     except UserError as error:
-        raise _Unfit(f"is not as it should be, {error}") from error
+        raise _Unfit(f"is not valid, {error}") from error
     values = _array(file, "codes", np.float32)
     if values.ndim != 2 or 0 in values.shape:
         raise _Unfit(f"holds codes of shape {values.shape}, not (n, d)")
@@ -255,7 +255,7 @@ def _read(file: h5py.File) -> Codes:
 
 
 def _check_ids(recordings: Sequence[str]) -> None:
-    """Raise UserError where a recording has no id, or occurs twice."""
+    """Raise UserError if a recording has no id, or occurs twice."""
     known = set()
     for recording in recordings:
         if not isinstance(recording, str) or not recording or recording in known:

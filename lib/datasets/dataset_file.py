@@ -1,19 +1,19 @@
-"""The data set file: one HDF5 per split, log-mel frames stored once per recording.
+"""Write and read data set files: one HDF5 per split, log-mel frames stored once per recording.
 
 Format (version 2)
     frames      uint16 (sum of lengths, n_mels), recordings end to end, in one piece of the file;
                 the natural-log magnitude is add_offset + scale_factor * stored, within 2e-4
     recordings  group of columns, one entry per recording:
                 recording, language, group, quadrant (UTF-8 strings; quadrant "" for speech;
-                group: speaker, or artist by lib.corpora.artists; of files made before that,
-                the artist as spelt),
+                group: speaker, or artist by lib.corpora.artists; in files made before that
+                module, the artist as spelt),
                 digest (XXH3-128 of the recording's stored frames, hexadecimal),
                 arousal, valence (float64, NaN where unknown), length (int64, frames)
     attributes  format, version, split, corpus, language, seed, features (JSON), scale_factor,
-                add_offset, sha256 of all other attributes and columns, and so of the frames
-Windows are cut when read: nothing is stored twice. What is read is checked against the hashes, and
-the file's structure by the checksums that HDF5 has had for it since 1.10; strings have a
-fixed length: those of variable length lie outside the checksums, and damaged ones can hang HDF5.
+                add_offset, sha256 of all other attributes and columns, which covers the frames too
+Windows are cut when read: nothing is stored twice. What is read is checked against the hashes. The
+structure of the file is checked by the checksums that HDF5 has had since 1.10. Strings have a fixed
+length: the checksums do not cover those of variable length, and damaged ones can hang HDF5.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NUMBERS = ("arousal", "valence")
 
 
 def file_name(split: str) -> str:
-    """Name of the file of a split, as the original's without the odd suffix."""
+    """Name of the file of a split."""
     return f"{split}_dataset.h5"
 
 
@@ -82,7 +82,7 @@ def write(
 
 
 def file_hash(path: Path) -> str | None:
-    """The hash that a data set file says it has, None where there is no such file."""
+    """The hash that is stored in a data set file; None if there is no such file."""
     try:
         with open_plain(path) as file:
             return _attributes(file)["sha256"]
@@ -98,10 +98,10 @@ def read_folder(
     language: str,
     memory: float = np.inf,
 ) -> dict[str, Windows]:
-    """Read the splits `names` of a data set; each file must say that it is what is asked for.
+    """Read the splits `names` of a data set; the attributes of each file must match the arguments.
 
     kind : "speech" or "music"; language : "english", "mandarin" or "mix"; memory : bytes per split,
-    as of `read`. The authors' processed files do not say what they are and are taken for it.
+    as in `read`. The authors' processed files have no such attributes and are not checked.
     """
     path = folder / file_name(names[0])
     if not path.exists() and (folder / authors_files.file_name(names[0])).exists():
@@ -116,8 +116,8 @@ def read_folder(
     several = pd.concat(tables).groupby("recording")["split"].nunique() > 1
     if several.any():
         raise UserError(
-            f"{folder}: {several.sum()} recordings are in more than one of its files, which are of "
-            f"different data sets: make them again with\n  {make} --overwrite"
+            f"{folder}: {several.sum()} recordings are in more than one of its files: they are "
+            f"from different data sets; make them again with\n  {make} --overwrite"
         )
     return splits
 
@@ -134,7 +134,7 @@ def read(
     features : the feature settings that the caller works with
     make : the command that makes this file, for the messages
     expected : attributes that the file must have, {language, corpus, split: str}
-    memory : bytes of frames to hold; a larger file is read by recording, when it is needed
+    memory : bytes of frames to hold; a larger file is read recording by recording, as needed
 
     Raises UserError when the file is missing, cut short, damaged, of another format or content, or
     was made with other feature settings (naming each difference).
@@ -158,12 +158,12 @@ def read(
 
 
 class _Unfit(Exception):
-    """A file is whole, but not what is asked for."""
+    """The file is not damaged, but it is not the requested one."""
 
 
 @contextlib.contextmanager
 def _faults_named(path: Path, advice: str) -> Iterator[None]:
-    """Turn what is wrong with a file into a UserError."""
+    """Convert errors of a damaged or wrong file into UserError."""
     try:
         yield
     except PermissionError:
@@ -187,7 +187,7 @@ def _read_table(file: h5py.File) -> tuple[dict, pd.DataFrame]:
 
 
 def _check(attributes: Mapping, features: Mapping, expected: Mapping) -> None:
-    """Raise _Unfit when a file is of something else, or of other feature settings."""
+    """Raise _Unfit when a file has another content or other feature settings."""
     content = [str(attributes.get(key)) for key in expected]
     if content != list(expected.values()):
         raise _Unfit(
@@ -206,7 +206,7 @@ def _check(attributes: Mapping, features: Mapping, expected: Mapping) -> None:
 def _read_frames(
     file: h5py.File, table: pd.DataFrame, bands: int, memory: float, faults_named: Callable
 ) -> np.ndarray | OnDisk:
-    """The frames of a file, each recording checked when it is read; in memory, the file closes."""
+    """The frames of a file; each recording is checked when read. In memory, the file is closed."""
     stored, lengths, digests = file["frames"], table["length"].to_numpy(), table["digest"].tolist()
     shape, first = (int(lengths.sum()), bands), offsets(lengths)
     if stored.shape != shape or stored.dtype != np.uint16:
@@ -237,7 +237,7 @@ def _attributes(file: h5py.File) -> dict:
 
 
 def _sha256(attributes: Mapping, columns: Mapping) -> str:
-    """Hash of a file's table; with each recording's digest in it, of all that the file holds."""
+    """Hash of a file's table; since that has each recording's digest, it covers the whole file."""
     plain = {
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in attributes.items()

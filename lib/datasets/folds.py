@@ -1,8 +1,8 @@
-"""Folds of all recordings of a data set, for cross-validation.
+"""Divide all recordings of a data set into folds, for cross-validation.
 
-Every recording is in the test of one fold. Of a fold's other recordings a share (dataset.val) is
-for validation, the rest for training; both draws are stratified by quadrant and, where asked for,
-keep artists on one side. Recordings with the same samples never part.
+Every recording is in the test of one fold. Of the other recordings of a fold, a share (dataset.val)
+is for validation, the rest for training. Both draws are stratified by quadrant and, on request,
+keep artists on one side. Recordings with the same samples always stay together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.datasets import splits
 from lib.datasets.windows import Windows
 from lib.errors import UserError
 
-AGAIN = "make the data set again with its own line and --overwrite"
+AGAIN = "make the data set again with its own command and --overwrite"
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Folds:
 
     @property
     def name(self) -> str:
-        """How run directories call it."""
+        """The name in run directories."""
         return f"{self.groups}_folds_{self.count}" if self.groups else f"folds_{self.count}"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One fold: its number from 1 on, and the recordings of each split, as rows of the pool.
+    """One fold: its number, from 1, and the recordings of each split, as rows of the pool.
 
-    inner : number from 1 on of a fold inside this one, or None
+    inner : number, from 1, of a fold inside this one, or None
     """
 
     number: int
@@ -53,10 +53,10 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
     """The folds of a data set.
 
     pool : all of its recordings; folder : of the data set, whose split.csv gives the folds if it
-    has as many as asked for; val : share of the recordings outside the test for validation
+    has the requested number; val : share of the recordings outside the test for validation
 
-    Raises UserError when artists are asked for and not known, or are torn by given folds, and when
-    a class does not reach every split.
+    Raises UserError when artists are requested but not known, when given folds divide an artist,
+    and when a split lacks a class.
     """
     table = pool.table
     shares = splits.fold_shares(folds.count, len(table))
@@ -73,17 +73,17 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
     if torn.any():
         torn_sets = f"{torn.sum()} {folds.groups or 'set of equal recordings'}s"
         raise UserError(
-            f"the folds in {folder / 'split.csv'} tear {torn_sets}: leave out --groups, ask for "
-            "another number of folds, or make the data set anew with --groups"
+            f"the folds in {folder / 'split.csv'} divide {torn_sets}: leave out --groups, ask for "
+            "another number of folds, or make the data set again with --groups"
         )
     for number in shares:
         yield Part(number, _rows(table, fold == number, together, val, seed))
 
 
 def divide_inner(pool: Windows, part: Part, folds: Folds, val: float, seed: int) -> Iterator[Part]:
-    """The folds inside one: of the recordings that it learns from, without those of its test.
+    """The folds inside one fold: they divide its recordings for training and validation.
 
-    folds : how many, and what stays together; all else as of `divide`
+    folds : how many, and what stays together; the other parameters as in `divide`
     """
     learnt = np.sort(np.concatenate([part.rows["train"], part.rows["val"]]))
     table = pool.table.iloc[learnt].set_axis(learnt)
@@ -95,7 +95,7 @@ def divide_inner(pool: Windows, part: Part, folds: Folds, val: float, seed: int)
 
 
 def _together(table: pd.DataFrame, folds: Folds) -> pd.Series:
-    """The sets of recordings that folds must not tear, as of splits.kept_together."""
+    """The sets of recordings that folds must not divide, as in splits.kept_together."""
     same = table["digest"] if "digest" in table else table["recording"]
     return splits.kept_together(table, "group" if folds.groups else None, same)
 
@@ -111,7 +111,7 @@ def _rows(
 
 
 def _given(folder: Path, table: pd.DataFrame, count: int) -> pd.Series | None:
-    """The folds of the data set's split.csv, if there are `count` of them."""
+    """The folds in the data set's split.csv, if there are `count` of them."""
     path = folder / "split.csv"
     record = files.read_json(folder / "dataset.json", AGAIN) or {}
     run_record.check_files(folder, record, [path.name])

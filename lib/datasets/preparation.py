@@ -1,4 +1,4 @@
-"""The data set stage: a corpus -> {train,val,test}_dataset.h5, split.csv and the rest beside."""
+"""Run the data set stage: from a corpus make {train,val,test}_dataset.h5, split.csv and tables."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ AGAIN = "make the set again (--overwrite)"
 def prepare(request: Request, data: Path, folder: Path) -> Path:
     """Make one data set.
 
-    data : folder of the corpora; folder : where the data set goes. Returns the folder that was
-    written, which holds all files of the data set, or is left as it was.
+    data : folder of the corpora; folder : of the new data set. Returns the folder that was written.
+    It holds all files of the data set; if the stage fails, it is unchanged.
     """
     folder, settings = folder.resolve(), request.settings
     if not folder.name:
@@ -46,10 +46,10 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
         recordings = _with_groups_of(folder, recordings, request.overwrite)
         with_recordings = inputs | {"recordings": _fingerprint(recordings)}
         if _stands(folder, with_recordings, recordings, request.overwrite):
-            shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at its very end
+            shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at the very end
             return folder
         artefacts_files.check_replaceable(folder)
-        # what cannot be divided is refused before the extraction
+        # refuse recordings that cannot be divided before the extraction
         split_assignment.divide(request, recordings, recordings["recording"])
         with Work(work_folder, inputs, settings["features"]["n_mels"], request.overwrite) as work:
             entries = extract(
@@ -69,20 +69,20 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
                 artefacts_files.write_json(new / "dataset.json", record)
                 preparation_report.report_division(request, table)
             work.remove()
-        listing.unlink(missing_ok=True)  # of a failed attempt
+        listing.unlink(missing_ok=True)  # from a failed attempt
         drawn = recordings["seconds"].sum() / 3600 if request.total_hours else 0.0
         preparation_report.report(folder, entries, settings["features"], drawn)
     return folder
 
 
 def _record(inputs: Mapping, hashes: Mapping, data: Path) -> dict:
-    """The content of dataset.json; it says so where the sound is that of make_demo_data.py."""
+    """The content of dataset.json; it marks sound of make_demo_data.py as synthetic."""
     record = {"inputs": inputs, "files": hashes, "packages": run_record.packages()}
     return record | ({"synthetic": True} if (data / synthetic.RECORD).is_file() else {})
 
 
 def _inputs(request: Request) -> dict:
-    """All that decides a data set but the recordings of its corpus."""
+    """Everything that decides a data set, except the recordings of its corpus."""
     section = request.settings["dataset"]
     shares = {"test": request.test_share, "val": section["val"]}
     return {
@@ -100,7 +100,7 @@ def _inputs(request: Request) -> dict:
 
 
 def _divide(request: Request, recordings: pd.DataFrame, entries: pd.DataFrame) -> pd.DataFrame:
-    """The usable recordings with length, digest, same_as, split and, where asked for, fold."""
+    """The usable recordings with length, digest, same_as, split and, if requested, fold."""
     table = recordings.merge(entries[["recording", "length", "digest"]], on="recording")
     table = table[table["digest"].notna()].reset_index(drop=True)
     table["length"] = table["length"].astype("int64")
@@ -112,7 +112,7 @@ def _divide(request: Request, recordings: pd.DataFrame, entries: pd.DataFrame) -
 def _write(
     request: Request, table: pd.DataFrame, entries: pd.DataFrame, work: Work, folder: Path
 ) -> dict[str, str]:
-    """Write the splits and the tables of a data set; the hash of each file."""
+    """Write the splits and the tables of a data set; returns the hash of each file."""
     hashes = {}
     common = {"corpus": request.kind, "language": LANGUAGES[request.language]}
     common["seed"] = request.seed
@@ -133,8 +133,8 @@ def _write(
 
 
 def _read_recordings(request: Request, data: Path) -> pd.DataFrame:
-    """The recordings of the data set, those of a given split or drawn by duration; their files."""
-    given = request.given  # a split that is wrong is refused first
+    """The recordings of the data set, from a given split or drawn by duration, and their files."""
+    given = request.given  # refuses a wrong split first
     languages = [LANGUAGES[letter] for letter in request.language.replace("x", "em")]
     corpora = [_read_corpus(request, language, data) for language in languages]
     if given is not None:
@@ -148,7 +148,7 @@ def _read_recordings(request: Request, data: Path) -> pd.DataFrame:
 def _read_corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
     """The recordings of a corpus, without songs on whose quadrant too few annotators agree.
 
-    The group of music is its artist, whose spellings are one; the column credit has it as spelt.
+    The group of music is its artist, with all spellings joined; the column credit has the spelling.
     """
     corpus = catalogue.read_corpus(request.kind, language, data, request.table)
     corpus["credit"] = corpus["group"]
@@ -170,23 +170,23 @@ def _read_corpus(request: Request, language: str, data: Path) -> pd.DataFrame:
 
 
 def _draw(request: Request, corpora: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """The recordings that are drawn from {language: corpus}, with their seconds."""
+    """The recordings drawn from {language: corpus}, with their seconds."""
     by = "group" if request.kind == "speech" else None
     mixed = len(corpora) > 1
     hours = request.total_hours / len(corpora)
-    # a header is only read where it matters
+    # headers are only read if durations matter
     seconds_of = _seconds if hours or mixed else lambda path: 0.0
     parts = []
     for language, corpus in corpora.items():
         part = splits.draw_hours(corpus, hours, seconds_of, seed=request.seed, by=by)
         total = part["seconds"].sum() / 3600
         if hours and total < hours:
-            say(f"{language}: {hours:g} h asked for, all {total:.2f} h that there are taken")
+            say(f"{language}: {hours:g} h asked for, only {total:.2f} h available, all taken")
         parts.append(part)
     table = splits.mixture(parts, request.total_hours, request.seed, by) if mixed else parts[0]
     if request.groups and (table["group"] == "").all():
         raise UserError(
-            f"no {request.groups} is known of any of the {len(table)} recordings: bring a table "
+            f"no {request.groups} is known of any of the {len(table)} recordings: provide a table "
             "with a column group (--table)"
         )
     return table
@@ -196,18 +196,18 @@ def _seconds(path: str) -> float:
     try:
         return audio_decoding.duration(path)
     except audio_decoding.UnusableRecording:
-        return 0.0  # drawn all the same, so that extraction reports it
+        return 0.0  # still drawn, so that the extraction reports it
 
 
 def _fingerprint(recordings: pd.DataFrame) -> str:
-    """A hash of what the recordings are, how large, and how they are labelled."""
+    """A hash of the names, sizes and labels of the recordings."""
     columns = ["recording", *LABELS, "bytes"]
     return hashlib.sha256(recordings[columns].to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def _with_groups_of(folder: Path, recordings: pd.DataFrame, overwrite: bool) -> pd.DataFrame:
-    """The recordings with the groups of the data set that stands there and is not to be replaced:
-    one of before spellings were joined keeps a group per spelling."""
+    """The recordings with the groups of the existing data set, unless it is replaced: an older one,
+    made before spellings were joined, keeps a group per spelling."""
     spelt = recordings.assign(group=recordings["credit"])
     if overwrite or spelt["group"].equals(recordings["group"]):
         return recordings
@@ -220,7 +220,7 @@ def _with_groups_of(folder: Path, recordings: pd.DataFrame, overwrite: bool) -> 
 
 
 def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
-    """Whether the data set is there already; UserError if another one is."""
+    """Whether the data set already exists; UserError if another one is in its place."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
@@ -230,7 +230,7 @@ def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: boo
             raise
         record = None
     if record is None:
-        # a workflow engine removes the file by which it knows a data set before it makes it again
+        # before it makes a data set again, a workflow engine removes the file that identifies it
         if overwrite and dataset_file.file_hash(folder / dataset_file.file_name("train")):
             return False
         raise UserError(
@@ -240,7 +240,7 @@ def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: boo
     if overwrite:
         return False
     _check_same(folder, record, inputs, recordings)
-    # a file of another data set is not this one's
+    # a file of another data set counts as lost
     lost = [name for name in TABLES if not (folder / name).is_file()]
     lost += [
         name
@@ -269,8 +269,8 @@ def _check_same(folder: Path, record: Mapping, inputs: dict, recordings: pd.Data
     changes = changes or preparation_report.changed_files(folder / "sources.csv", recordings)
     if changes:
         raise UserError(
-            f"{folder} holds a data set of other settings ({'; '.join(changes)}): use the same, "
-            "or replace it with --overwrite"
+            f"{folder} holds a data set of other settings ({'; '.join(changes)}): use the same "
+            "settings, or replace it with --overwrite"
         )
 
 
@@ -286,6 +286,6 @@ def _check_losses(request: Request, entries: pd.DataFrame, listing: Path) -> Non
     first = "; ".join(f"{s.recording}: {s.reason}" for s in skipped[:3].itertuples())
     raise UserError(
         f"{len(skipped)} of {total} recordings cannot be used, more than {max_lost:.0%} "
-        f"({first}; all in {listing}): mend the corpus"
+        f"({first}; all in {listing}): correct the corpus"
         + (", or accept the loss with --allow-skips" if any_left else "")
     )

@@ -1,4 +1,4 @@
-"""What the stage says of a data set: its content and division, what changed, its annotators."""
+"""Report on a data set: its content and splits, what changed, how its annotators agree."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LABELS = ("language", "group", "quadrant", "arousal", "valence")
 
 
 def report_agreement(request: Request, data: Path, folder: Path) -> Path:
-    """Write how far the annotators of a music corpus agree, to <folder>.agreement/.
+    """Write how well the annotators of a music corpus agree, to <folder>.agreement/.
 
     data : folder of the corpora; folder : of the data set. Returns the folder with agreement.txt,
-    agreement.json, songs.csv, confusion.csv and agreement.png; what was there is replaced.
+    agreement.json, songs.csv, confusion.csv and agreement.png; existing files are replaced.
     """
     from lib.figures import agreement
 
@@ -46,7 +46,7 @@ def report_agreement(request: Request, data: Path, folder: Path) -> Path:
 
 
 def report_spellings(corpus: pd.DataFrame) -> None:
-    """Say which credits are of one artist."""
+    """Print which credits belong to the same artist."""
     credits = corpus[corpus["group"] != ""].groupby("group")["credit"].unique()
     joined = [" = ".join(sorted(spelt)) for spelt in credits if len(spelt) > 1]
     if joined:
@@ -54,7 +54,7 @@ def report_spellings(corpus: pd.DataFrame) -> None:
 
 
 def report_division(request: Request, table: pd.DataFrame) -> None:
-    """Say which recordings are the same, what stays together, and how far shares are off."""
+    """Print equal recordings, what stays together, and how far splits are off their shares."""
     copies = table[table["same_as"] != ""]
     if len(copies):
         pairs = _join_first(list(copies["recording"] + " = " + copies["same_as"]))
@@ -62,7 +62,7 @@ def report_division(request: Request, table: pd.DataFrame) -> None:
         say(f"{len(copies)} recordings have the samples of another{kept}: {pairs}")
         torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
         if torn:
-            say(f"  {torn} of these sounds have more than one quadrant: mend that")
+            say(f"  {torn} of these sounds have more than one quadrant: correct that")
     if request.given is not None:
         groups, sounds = (
             (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()
@@ -77,7 +77,7 @@ def report_division(request: Request, table: pd.DataFrame) -> None:
         alone = len(table) - len(known)
         say(
             f"{known.nunique()} {request.groups}s, each on one side"
-            + (f"; of {alone} recordings it is not known, they go alone" if alone else "")
+            + (f"; for {alone} recordings it is not known, each goes alone" if alone else "")
         )
     drawn = {} if request.given is not None else {"split": request.shares}
     if request.folds:
@@ -91,7 +91,7 @@ def report_division(request: Request, table: pd.DataFrame) -> None:
 
 
 def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
-    """Say what a new data set holds; drawn : hours that the headers of its files promised, or 0."""
+    """Print what a new data set holds; drawn : hours that the headers of its files state, or 0."""
     table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     length, hop = features["window_frames"], features["window_hop"]
@@ -109,13 +109,13 @@ def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) ->
         )
     hours = table["length"].sum() * seconds / 3600
     if drawn and abs(hours - drawn) > 0.05 * drawn:
-        say(f"these are {hours:.2f} h, where the headers of the files drawn promised {drawn:.2f} h")
+        say(f"these are {hours:.2f} h, but the headers of the files drawn promised {drawn:.2f} h")
     skipped = len(entries) - len(table)
     say(f"{folder}: {len(table)} recordings written, {skipped} skipped (skipped.csv)")
 
 
 def changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
-    """How recordings differ from those that a data set was made of, or in their labels."""
+    """How recordings or their labels differ from those that a data set was made from."""
     tables = []
     for name in TABLES:
         if not (folder / name).is_file():
@@ -143,9 +143,9 @@ def changed_recordings(folder: Path, recordings: pd.DataFrame) -> str:
 
 
 def changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
-    """Which sound files have another content than the data set was made from, in at most one line.
+    """Which sound files changed since the data set was made from them, in at most one line.
 
-    A file of the same size and time is taken for the same; of another time, its content decides.
+    A file of the same size and time counts as unchanged; if its time differs, its content decides.
     """
     if not sources.is_file():
         return [f"{sources.name} is gone"]
@@ -163,7 +163,7 @@ def changed_files(sources: Path, recordings: pd.DataFrame) -> list[str]:
 
 
 def _differing(before: pd.DataFrame, now: pd.DataFrame, columns: list[str]) -> pd.Index:
-    """The recordings of both tables whose columns, where both have them, differ."""
+    """The recordings in both tables that differ in a column that both have."""
     both = now.index.intersection(before.index)
     columns = [name for name in columns if name in before]
     return both[(now.loc[both, columns] != before.loc[both, columns]).any(axis=1).to_numpy()]

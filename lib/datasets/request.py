@@ -1,4 +1,4 @@
-"""What the data set stage is asked for."""
+"""Describe a requested data set: the arguments of the data set stage."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Request:
 
     kind : "speech" or "music"
     language : "e", "m", or (speech) "x" for equal durations of both
-    hours : drawn in all with the seed; 0 takes everything, None what the settings say
+    hours : drawn in all with the seed; 0: everything, None: as in the settings
     table : annotation table to use instead of the corpus's own (music)
-    groups : "artist" (music) or "speaker" keeps the recordings of each on one side
+    groups : "artist" (music) or "speaker": the recordings of each stay on one side
     folds : number of folds for cross-validation; 0: none
     split : a split.csv to reproduce
     min_agreement : share of a song's annotators who must agree with its quadrant
-    agreement : report on the annotators of music, and do nothing else
+    agreement : only report on the annotators of music
     scheduler : address of a Dask scheduler whose workers extract; None extracts here
     overwrite : replace a data set of other settings
     allow_skips : accept more unusable recordings than dataset.max_lost
@@ -62,7 +62,7 @@ class Request:
 
     @cached_property
     def given(self) -> pd.DataFrame | None:
-        """The split to reproduce, as of `read_split`."""
+        """The split to reproduce, as read by `read_split`."""
         return read_split(self.split) if self.split else None
 
     @property
@@ -72,14 +72,14 @@ class Request:
 
     @property
     def total_hours(self) -> float:
-        """Hours to draw of all languages together; 0 takes everything."""
+        """Hours to draw of all languages together; 0: everything."""
         if self.hours is not None:
             return self.hours
         return 0.0 if self.split else self.settings["dataset"][f"{self.kind}_hours"]
 
     @property
     def stratify(self) -> str:
-        """The column whose classes every split has."""
+        """The column whose classes are in every split."""
         return "quadrant" if self.kind == "music" else "language"
 
     @property
@@ -94,7 +94,7 @@ class Request:
 
 
 def read_split(path: Path) -> pd.DataFrame:
-    """A split.csv: recording, split, and if there are quadrant and fold."""
+    """Read a split.csv: recording, split, optional quadrant and fold."""
     table = read_csv(path, strip=False)
     require(table, ["recording", "split"], path)
     if "fold" in table:

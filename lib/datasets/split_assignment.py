@@ -1,4 +1,4 @@
-"""How the recordings of a data set are divided: drawn with a seed, or as a split.csv says."""
+"""Divide the recordings of a data set: draw splits with a seed, or follow a split.csv."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.datasets.request import Request
 
 
 def divide(request: Request, table: pd.DataFrame, same: pd.Series) -> pd.DataFrame:
-    """The columns split and, where asked for, fold of the recordings of `table`.
+    """The columns split and, if requested, fold for the recordings of `table`.
 
     same : equal values for recordings with the same samples
     """
@@ -30,8 +30,8 @@ def divide(request: Request, table: pd.DataFrame, same: pd.Series) -> pd.DataFra
             torn = table.loc[sides > 1, "group"].unique()
             refuse(
                 list(torn),
-                f"the split that was given tears {len(torn)} {request.groups}s",
-                "leave out --groups, or mend it",
+                f"the split that was given divides {len(torn)} {request.groups}s",
+                "leave out --groups, or correct it",
             )
         splits.check_classes(classes, columns["split"], list(request.shares))
     if request.folds:
@@ -50,7 +50,7 @@ def recordings_of(request: Request, corpora: list[pd.DataFrame]) -> pd.DataFrame
     refuse(
         list(missing),
         f"{path} names {len(missing)} of {len(given)} recordings that the corpus does not have",
-        "bring them, or take the rows out",
+        "add them, or take the rows out",
     )
     named = table[table["recording"].isin(given["recording"])].reset_index(drop=True)
     if len(named) < len(table):

@@ -1,8 +1,8 @@
-"""Who goes where: draws by hours, the mixture, stratified splits and folds. All seeded.
+"""Draw recordings by hours, mix languages, and make stratified splits and folds. All seeded.
 
-Knows tables, not sound: durations come from a function that the caller passes in. No draw depends
-on the order or the number of the rows: a recording's place in the random order comes from a hash of
-the seed and its name, so that a corpus may grow and a draw of few hours lies inside one of many.
+This module reads tables, not sound: the caller passes a function that gives durations. No draw
+depends on the order or number of rows: a recording's place in the random order is a hash of the
+seed and its name. So a corpus may grow, and a draw of few hours is part of a draw of many.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def draw_hours(
 ) -> pd.DataFrame:
     """Draw recordings in seeded random order until `hours` are reached; 0 takes all.
 
-    table : recordings, as of lib.corpora.catalogue
-    seconds_of : path -> duration in seconds; 0 still draws a file
-    seed : of the order; a draw of fewer hours with the same seed lies inside one of more
-    by : column of groups (speakers) that are covered evenly: the next recording is always of the
-        group of which the fewest seconds are drawn
+    table : recordings, as in lib.corpora.catalogue
+    seconds_of : path -> duration in seconds; a file of 0 s can be drawn too
+    seed : of the order; a draw of fewer hours with the same seed is part of a draw of more
+    by : column of groups (speakers) that are covered evenly: the next recording always comes from
+        the group with the fewest seconds so far
 
     Returns the drawn rows with a column `seconds`, in the table's order.
     """
@@ -40,7 +40,7 @@ def draw_hours(
     groups = _groups(table, by)
     waiting: dict[str, list[int]] = {}
     for row in np.argsort(place)[::-1]:
-        waiting.setdefault(groups[row], []).append(row)  # the next one stands last
+        waiting.setdefault(groups[row], []).append(row)  # the last is drawn next
     heap = [(0.0, place[rows[-1]], group) for group, rows in waiting.items()]
     heapq.heapify(heap)
     paths, drawn, total = table["path"].to_numpy(), {}, 0.0
@@ -60,8 +60,8 @@ def mixture(
 ) -> pd.DataFrame:
     """Equal durations of each table (already drawn, with `seconds`), `hours` in all.
 
-    Each part is a shorter draw from its table. With `hours` 0, or more than there is, each table
-    gives as much as the shortest one holds.
+    Each part is a shorter draw from its table. With `hours` 0, or more than available, each table
+    contributes as much as the shortest one holds.
     """
     share = min(float(table["seconds"].sum()) for table in tables)
     if hours:
@@ -76,23 +76,23 @@ def mixture(
 
 
 def shares_of(test: float, val: float) -> dict[str, float]:
-    """The share of all recordings of each split; `val` is of those outside the test.
+    """The share of all recordings of each split; `val` is a share of those outside the test.
 
-    A share of 0 makes no split.
+    A split with share 0 is left out.
     """
     shares = {"train": (1 - test) * (1 - val), "val": (1 - test) * val, "test": test}
     return {name: share for name, share in shares.items() if share}
 
 
 def fold_shares(count: int, recordings: int) -> dict[int, float]:
-    """The share of each of the folds 1 … count; UserError when there are fewer recordings."""
+    """The share of each of the folds 1 … count; UserError if there are fewer recordings."""
     if count > recordings:
         raise UserError(f"--folds {count}: there are {recordings} recordings")
     return dict.fromkeys(range(1, count + 1), 1 / count)
 
 
 def check_classes(classes: pd.Series, where: pd.Series, names: Sequence) -> None:
-    """Raise UserError when a class stands in none of the recordings of a split or fold."""
+    """Raise UserError when a split or fold has no recording of a class."""
     counts = pd.crosstab(classes, where).reindex(columns=list(names), fill_value=0)
     for name in names:
         lost = [str(c) for c in counts.index if counts.loc[c, name] == 0]
@@ -100,19 +100,19 @@ def check_classes(classes: pd.Series, where: pd.Series, names: Sequence) -> None
             shown = ", ".join(f"{c or 'all'}: {n}" for c, n in classes.value_counts().items())
             of_classes = f" of {', '.join(lost)}" if any(lost) else ""
             raise UserError(
-                f"no recording{of_classes} is left for {name!r}, of {shown}: bring more recordings "
+                f"no recording{of_classes} is left for {name!r}, of {shown}: add more recordings "
                 "(or smaller groups), or change dataset.test, dataset.val or --folds"
             )
 
 
 def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> pd.Series:
-    """Names of the sets that must not be torn apart : str (n,).
+    """Names of the sets that must not be divided : str (n,).
 
-    by : column of the groups (artist, speaker), of which an empty one is the recording alone; None
-    where groups do not matter; same : per row, equal values for recordings with the same samples
+    by : column of the groups (artist, speaker), where an empty value is a recording on its own;
+    None: no groups; same : per row, equal values for recordings with the same samples
     """
     groups = _groups(table, by)
-    # sets that share a recording's samples are one: follow each to the first of its names
+    # sets that share samples are one set: follow each name to the first name of its set
     parent: dict[str, str] = {}
 
     def root(item: str) -> str:
@@ -127,17 +127,17 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
 
 
 def assign(classes: pd.Series, together: pd.Series, shares: Mapping, seed: int) -> pd.Series:
-    """Disjoint, exhaustive parts (splits or folds) with near the same shares of every class.
+    """Disjoint, exhaustive parts (splits or folds) with nearly the same shares of every class.
 
-    classes : class per row; together : per row, the name of the set that stays in one part, as of
+    classes : class per row; together : per row, the name of the set that stays in one part, as in
     `kept_together`; shares : {name of a part: its share of all rows}
 
-    Returns the name of the part per row. Raises UserError when a class does not reach every part.
+    Returns the name of the part per row. Raises UserError when a part lacks a class.
 
-    Greedy as scikit-learn's StratifiedGroupKFold, but for parts of any size: sets in order of
-    falling size (random among equals) each go where they bring the counts of the classes nearest to
-    what they should be. A part that lacks a class at the end gets the smallest set that has it from
-    a part that keeps some.
+    Greedy like scikit-learn's StratifiedGroupKFold, but for parts of any size. Sets are taken by
+    decreasing size (random among equals), and each goes to the part where it brings the counts of
+    the classes closest to their goal. A part that lacks a class at the end gets the smallest set
+    with this class from a part that keeps some.
     """
     counts = pd.crosstab(together, classes)
     sets = counts.index.to_numpy()
@@ -164,9 +164,9 @@ def assign(classes: pd.Series, together: pd.Series, shares: Mapping, seed: int) 
 
 
 def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[float, str, str]:
-    """The largest distance of a class's share of a split from what it should be.
+    """The largest difference between a class's count in a split and its goal.
 
-    shares : {split: share asked}; returns (distance, in recordings; class; split)
+    shares : {split: requested share}; returns (difference, in recordings; class; split)
     """
     counts = pd.crosstab(classes, where).reindex(columns=list(shares), fill_value=0)
     off = (counts - np.outer(counts.sum(axis=1), list(shares.values()))).abs().unstack()
@@ -174,7 +174,7 @@ def deviation(classes: pd.Series, where: pd.Series, shares: Mapping) -> tuple[fl
 
 
 def _groups(table: pd.DataFrame, by: str | None) -> list[str]:
-    """The group of each recording; one without a group is alone. The two cannot be confused."""
+    """The group of each recording; one without a group is alone, with a name no group can have."""
     names = table["recording"].tolist()
     if by is None:
         return names
@@ -183,6 +183,6 @@ def _groups(table: pd.DataFrame, by: str | None) -> list[str]:
 
 
 def _random_places(names: Sequence[str], seed: int) -> np.ndarray:
-    """A random number per name : uint64 (n,), of the seed and the name alone."""
+    """A random number per name : uint64 (n,), from only the seed and the name."""
     digests = (hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=8) for name in names)
     return np.array([int.from_bytes(d.digest(), "big") for d in digests], dtype=np.uint64)

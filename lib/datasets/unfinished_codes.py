@@ -1,6 +1,6 @@
-"""Codes of recordings as they are made, so that a killed run goes on: a folder beside the file.
+"""Keep codes while they are made, in a folder next to the codes file, so a killed run can resume.
 
-about.json          what the file is to say of itself
+about.json          the description for the codes file
 recordings.jsonl    a line per recording: its name, rows, width and digest; written last
 codes.f32           float32 (rows, width), in the order of the lines
 start_seconds.f32   float32 (rows,)
@@ -24,13 +24,13 @@ ABOUT, LINES, CODES, STARTS = "about.json", "recordings.jsonl", "codes.f32", "st
 
 
 class UnfinishedCodes:
-    """The recordings in a folder; what a kill left of the last one is removed.
+    """The recordings in a folder; an incomplete last one, left by a kill, is removed.
 
     about     : what decides the codes; UserError when recordings of other codes are finished
     overwrite : remove those instead
 
-    rows  : {recording: (first row, row behind its last)}
-    width : of the codes; None as long as there are none
+    rows  : {recording: (first row, row after its last)}
+    width : of the codes; None while there are none
     """
 
     def __init__(self, folder: Path, about: Mapping, overwrite: bool = False):
@@ -52,7 +52,7 @@ class UnfinishedCodes:
         self._recover()
 
     def add(self, recording: str, codes: np.ndarray, start_seconds: np.ndarray) -> None:
-        """Keep a recording : float32 (n, width), (n,)."""
+        """Append a recording : float32 (n, width), (n,)."""
         line = {"recording": recording, "rows": len(codes), "width": codes.shape[1]}
         line |= {"digest": digest(codes), "starts_digest": digest(start_seconds)}
         for name, content in (
@@ -73,7 +73,7 @@ class UnfinishedCodes:
         return np.fromfile(self.folder / STARTS, np.float32)
 
     def remove(self) -> None:
-        """Remove the folder: its codes are written elsewhere."""
+        """Remove the folder: its codes are now in the codes file."""
         shutil.rmtree(self.folder)
 
     def _count(self, line: Mapping) -> None:
@@ -81,7 +81,7 @@ class UnfinishedCodes:
         self.end, self.width = self.end + line["rows"], line["width"]
 
     def _recover(self) -> None:
-        """Count the recordings that are whole, and cut off what stands behind them."""
+        """Count the recordings that are complete, and cut off what follows them."""
         whole = 0
         paths = [self.folder / name for name in (CODES, STARTS)]
         with open(paths[0], "rb") as codes, open(paths[1], "rb") as starts:

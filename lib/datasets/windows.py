@@ -1,4 +1,4 @@
-"""The windows of one split, cut from log-mel frames in memory or on disk."""
+"""Cut the windows of one split from log-mel frames in memory or on disk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lib.labels import PLANE, QUADRANTS
 
 
 class OnDisk:
-    """Frames of a file larger than memory: read by recording, those used last are kept.
+    """Frames of a file larger than memory: read by recording; the last used ones are kept.
 
     load : number of a recording -> its frames, (length, n_mels); lengths : frames per recording;
-    keep : frames to hold in memory, at most (the recording in use always is)
+    keep : frames to hold in memory at most (the recording in use is always held)
     """
 
     def __init__(self, load: Callable[[int], np.ndarray], lengths: np.ndarray, keep: int):
@@ -64,8 +64,8 @@ class Windows:
     length    : frames per window
     sha256    : of the file's content
     packing   : how `frames` are stored
-    first     : int64 (n_recordings,), first frame of each recording within `frames`, also of one
-                without windows; None: end to end in the order of `table`
+    first     : int64 (n_recordings,), first frame of each recording within `frames`, even without
+                windows; None: end to end in the order of `table`
     """
 
     frames: np.ndarray | OnDisk
@@ -91,18 +91,18 @@ class Windows:
 
     @property
     def identity(self) -> str:
-        """All of the data that decides the result of a training: content and, on disk, order."""
+        """What in the data decides the result of a training: content and, on disk, the order."""
         return f"{self.sha256}, in blocks of {self.block} frames" if self.on_disk else self.sha256
 
     @property
     def block(self) -> int:
-        """Frames of a block of shuffling, of frames on disk; two are in use at a time."""
+        """Frames per block, for shuffling frames on disk; two blocks are in use at a time."""
         return max(1, self.frames.keep // 2)
 
     def take(self, index: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """windows : float32 (len(index), n_mels, length, 1), natural-log magnitude.
 
-        shift : frames that each is moved by : int64 (len(index),), within its recording
+        shift : number of frames to move each window : int64 (len(index),), within its recording
         """
         rows = (self.starts[index] + shift)[:, None] + np.arange(self.length)
         cut = np.ascontiguousarray(self.frames[rows].transpose(0, 2, 1))[..., None]
@@ -137,8 +137,8 @@ class Windows:
     def shuffled(self, recording: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A random order : int64 (n,) of items, given the recording of each : int64 (n,).
 
-        Of frames on disk, recordings are shuffled and cut into blocks that fit in memory twice;
-        the items of a block are shuffled, so that an epoch reads every recording once.
+        For frames on disk, recordings are shuffled and cut into blocks, two of which fit in memory.
+        The items of a block are shuffled, so that an epoch reads every recording once.
         """
         if not self.on_disk:
             return rng.permutation(len(recording))
@@ -159,11 +159,11 @@ class Windows:
         return self.frames[first : first + length]
 
     def windows_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Which windows are of the recordings `numbers` : int64, rising."""
+        """The windows of the recordings `numbers` : int64, increasing; returns their indices."""
         return np.flatnonzero(np.isin(self.recording, numbers))
 
     def subset(self, numbers: np.ndarray) -> Windows:
-        """The windows of the recordings `numbers` : int64, rising; frames are shared."""
+        """The windows of the recordings `numbers` : int64, increasing; frames are shared."""
         place = np.zeros(len(self.table), np.int64)
         place[numbers] = np.arange(len(numbers))
         kept = self.windows_of(numbers)
@@ -180,8 +180,8 @@ class Windows:
         )
 
     def stretches(self, length: int) -> Windows:
-        """The same frames in windows of `length` frames, one behind the other; a recording of fewer
-        frames has none."""
+        """The same frames in consecutive windows of `length` frames; a recording with fewer frames
+        has none."""
         counts = self.table["length"].to_numpy() // length
         counts[np.bincount(self.recording, minlength=len(counts)) == 0] = 0
         recording, local = positions(counts, length)
@@ -194,7 +194,7 @@ class Windows:
         )
 
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """`number` windows, drawn as evenly over the recordings as they allow : int64, shuffled."""
+        """`number` windows, drawn as evenly as possible over the recordings : int64, shuffled."""
         order = rng.permutation(len(self))
         turn = pd.Series(self.recording[order]).groupby(self.recording[order]).cumcount()
         return rng.permutation(order[np.argsort(turn.to_numpy(), kind="stable")[:number]])
@@ -203,7 +203,7 @@ class Windows:
 def pooled(parts: Sequence[Windows]) -> Windows:
     """The windows of several splits as one, in their order; on disk if one of them is.
 
-    parts : as read from their files, not subsets, whose frames are those of more recordings
+    parts : as read from their files; not subsets, whose frames include other recordings
     """
     tables = [part.table for part in parts]
     first_row = offsets([len(table) for table in tables])
@@ -233,19 +233,19 @@ def pooled(parts: Sequence[Windows]) -> Windows:
 
 
 def offsets(lengths: Sequence[int]) -> np.ndarray:
-    """The first frame of each recording of a data set, end to end : int64 (n,)."""
+    """The first frame of each recording of a data set, stored end to end : int64 (n,)."""
     lengths = np.asarray(lengths, np.int64)
     return np.cumsum(lengths) - lengths
 
 
 def positions(counts: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Recording and first frame in it : int64 (n,) of windows, `counts` of each recording."""
+    """Recording and first frame in it : int64 (n,), of windows, `counts` in each recording."""
     recording = np.repeat(np.arange(len(counts)), counts)
     return recording, (np.arange(len(recording)) - offsets(counts)[recording]) * hop
 
 
 def budget(memory_gb: float) -> float:
-    """Bytes of frames to hold per split: those asked for, or a quarter of the machine's memory."""
+    """Bytes of frames to hold per split: `memory_gb`, or a quarter of the machine's memory if 0."""
     if memory_gb:
         return memory_gb * 1e9
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 4

@@ -1,5 +1,5 @@
-"""Sound -> log-mel frames, of one recording or of thousands.
+"""Convert sound to log-mel frames, for one recording or for thousands.
 
-Start with audio_decoding (file to samples) and log_mel (samples to frames); extraction does it for
-a corpus, in parallel and resumable.
+Start with audio_decoding (file to samples) and log_mel (samples to frames). extraction processes a
+whole corpus in parallel and can resume.
 """

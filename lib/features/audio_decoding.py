@@ -1,8 +1,8 @@
-"""Sound files to mono samples at one rate, divided by their peak.
+"""Decode sound files to mono samples at one rate, divided by their peak.
 
-Samples are those of `librosa.load`, bit for bit. libsndfile decodes; where it cannot, or stops
-before the end of a file, FFmpeg does. A recording flows through in blocks, so its length does not
-matter to memory.
+Samples are those of `librosa.load`, bit for bit. libsndfile decodes a file; if it cannot, or stops
+before the end, FFmpeg does. A recording is processed in blocks, so memory does not depend on its
+length.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from lib.features.log_mel import log_mel_frames
 
 SILENCE = 1e-4  # range of all samples below one step of 14 bits, our choice: silence or pure DC
 BLOCK = libsndfile_decoding.BLOCK
-SPOOL_BYTES = 32 << 20  # of samples kept in memory (8 min at 16 kHz), longer ones in a file
-PADDING = 0.3  # s that decoders cut off the ends of MP3 and Opus at most [ours]
-CANCELLED = 0.01  # peak of the mean of channels by their own [ours]: they are each other's negative
+SPOOL_BYTES = 32 << 20  # of samples kept in memory (8 min at 16 kHz), more go to a file
+PADDING = 0.3  # s that decoders remove from the ends of MP3 and Opus at most [ours]
+CANCELLED = 0.01  # peak of the channels' mean by their own [ours]: below, they cancel each other
 
 
 class UnusableRecording(UserError):
-    """A recording that cannot become a window; the message is the reason."""
+    """A recording that gives no window; the message is the reason."""
 
 
 def duration(path: str | Path) -> float:
     """Length of a sound file in seconds, from its header, or else from its packets, undecoded.
 
-    Raises UnusableRecording when the file is missing or no sound file.
+    Raises UnusableRecording when the file is missing or is not a sound file.
     """
     _check_file(path)
     with contextlib.suppress(*libsndfile_decoding.ERRORS):
@@ -78,19 +78,19 @@ def stream(path: str | Path, features: Mapping, max_cut: float = 1.0) -> Iterato
 
 @contextlib.contextmanager
 def decoded(path: str | Path, sample_rate: int, max_cut: float = 1.0) -> Iterator[Sound]:
-    """A decoded sound file, for the length of the block; otherwise like `read_audio`."""
+    """A decoded sound file, valid inside the block; otherwise like `read_audio`."""
     with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as spool:
         yield _decode(path, sample_rate, max_cut, spool=spool)
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded recording, divided by its peak; in a file where it is long.
+    """A decoded recording, divided by its peak; a long one is kept in a file.
 
     spool       : its samples, as decoded : float32
     peak        : their largest magnitude
     sample_rate : Hz
-    samples     : their number
+    samples     : number of samples
     promised    : seconds that the file states, if it is cut short; else those of the samples
     """
 
@@ -132,7 +132,7 @@ class Sound:
 
 
 def _decode(path: str | Path, sample_rate: int, max_cut: float, spool: BinaryIO) -> Sound:
-    """Write a file's samples to `spool`; the rest as of `read_audio`."""
+    """Write a file's samples to `spool`; otherwise like `read_audio`."""
     _check_file(path)
     pieces, broken = libsndfile_decoding.Pieces(path), None
     mono = _Mono(spool, sample_rate)
@@ -174,9 +174,9 @@ def _goes_on(pieces: libsndfile_decoding.Pieces, seconds: float) -> bool:
 
 
 class _Mono:
-    """Writes sound to an emptied spool as mono at `sample_rate`, and keeps its measures.
+    """Writes sound to an emptied spool as mono at `sample_rate`, and measures it.
 
-    channel : which to take; None: the mean of all
+    channel : the channel to use; None: the mean of all
     """
 
     def __init__(self, spool: BinaryIO, sample_rate: int, channel: int | None = None):
@@ -206,7 +206,7 @@ class _Mono:
 
     def _mixed(self, block: np.ndarray) -> np.ndarray:
         """Samples : float32 (n, channels) as mono (n,)."""
-        with np.errstate(all="ignore"):  # `_append` refuses what is not finite
+        with np.errstate(all="ignore"):  # `_append` refuses samples that are not finite
             if block.shape[1] > 1 and self.channel is None:
                 self.loudest = max(self.loudest, float(np.abs(block).max(initial=0)))
                 mono = _mean(block)
@@ -231,7 +231,7 @@ def _mean(block: np.ndarray) -> np.ndarray:
 
 
 def _check_file(path: str | Path) -> None:
-    """Raise UnusableRecording for what is no regular file: some would be read for ever."""
+    """Raise UnusableRecording if it is not a regular file: some would be read for ever."""
     path = Path(path)
     if path.is_dir():
         raise UnusableRecording("is a folder, not a sound file")

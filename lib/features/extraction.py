@@ -1,4 +1,4 @@
-"""Recordings -> packed log-mel frames in a work folder: in parallel, resumable, then one writer.
+"""Extract packed log-mel frames of recordings into a work folder, in parallel and resumable.
 
 A work folder holds inputs.json, which says what the work is for (other work is refused), and the
 shards of the processes that extract (lib.features.extraction_shards). One process then writes the
@@ -29,8 +29,8 @@ from lib.features.extraction_shards import FILE, Shard
 from lib.features.frame_packing import digest
 
 JOB_BYTES = 1 << 20  # of sound files given to a worker at a time: few messages, much work
-WORKER_BYTES = 32 << 20  # of sound files that make another process worth its start of half a second
-CLUSTER_BYTES = 64 << 20  # of sound files sent to a cluster at a time: bounds what comes back
+WORKER_BYTES = 32 << 20  # of sound files per process: starting a process takes half a second
+CLUSTER_BYTES = 64 << 20  # of sound files sent to a cluster at a time: limits what comes back
 DASK_SECONDS = 10  # to wait for a scheduler's answer
 
 
@@ -48,7 +48,7 @@ def extract(
     ----------
     recordings : recording, path, bytes, modified
     max_cut : share of the length that a file's header promises that may be missing
-    workers : processes; 0: one per core as far as the work is worth it; 1: this one
+    workers : processes; 0: one per core, fewer for little work; 1: only this process
     scheduler : address of a Dask scheduler, whose workers extract
 
     Returns the entries of the journals, one per recording, in the order of `recordings`: length and
@@ -57,7 +57,7 @@ def extract(
     waiting = [row for row in recordings.to_dict("records") if not work.has(row)]
     if len(waiting) < len(recordings):
         done = len(recordings) - len(waiting)
-        say(f"going on: {done} of {len(recordings)} recordings are extracted already")
+        say(f"resuming: {done} of {len(recordings)} recordings are extracted already")
     if waiting:
         extractor = partial(extraction_shards.extract_one, features=dict(features), max_cut=max_cut)
         workers = workers or min(joblib.cpu_count(), 1 + sum(map(_size, waiting)) // WORKER_BYTES)
@@ -80,18 +80,18 @@ def extract(
 
 
 class Work(contextlib.ExitStack):
-    """The work folder of a data set, made or taken up again. Use as a context.
+    """The work folder of a data set, new or resumed. Use it as a context manager.
 
-    inputs : what the work is for; bands : of a frame
+    inputs : what the work is for; bands : mel bands of a frame
 
-    Raises UserError where the folder holds unfinished work for other inputs, unless `overwrite`
+    Raises UserError when the folder holds unfinished work for other inputs, unless `overwrite`
     removes that.
     """
 
     def __init__(self, folder: Path, inputs: Mapping, bands: int, overwrite: bool = False):
         super().__init__()
         self.folder, self.bands = folder, bands
-        advice = f"remove {folder}, its recordings are extracted again"
+        advice = f"remove {folder}, its recordings are then extracted again"
         before = files.read_json(folder / "inputs.json", advice)
         differ = run_record.differences(before, json.loads(json.dumps(inputs))) if before else []
         if differ and overwrite:
@@ -99,21 +99,21 @@ class Work(contextlib.ExitStack):
         elif differ:
             raise UserError(
                 f"{folder} holds the unfinished work of other settings ({'; '.join(differ)}): "
-                "finish it with the line that began it, or begin anew with --overwrite"
+                "finish it with the command that began it, or start again with --overwrite"
             )
         folder.mkdir(parents=True, exist_ok=True)
         files.write_json(folder / "inputs.json", inputs)
         self.files: dict[str, BinaryIO] = {}
-        # what does not match was lost when the machine stopped before the disk had it
+        # frames that do not match were lost: the machine stopped before they were on disk
         intact = filter(self._is_intact, extraction_shards.entries(folder))
         self.entries = {entry["recording"]: entry for entry in intact}
 
     def remove(self) -> None:
-        """Remove the folder: what it held stands in the data set."""
+        """Remove the folder: its content is now in the data set."""
         shutil.rmtree(self.folder)
 
     def has(self, row: Mapping) -> bool:
-        """Whether this very file is done."""
+        """Whether exactly this file is done."""
         entry = self.entries.get(row["recording"])
         return entry is not None and all(entry[key] == row[key] for key in FILE)
 
@@ -132,11 +132,11 @@ class Work(contextlib.ExitStack):
         return entry["length"] * self.bands * np.uint16().nbytes
 
     def _is_intact(self, entry: Mapping) -> bool:
-        """Whether the frames are there as the entry says. A recording without frames is not: it is
-        tried again."""
+        """Whether the frames are there as the entry says. A recording without frames is not intact:
+        it is tried again."""
         try:
             known = isinstance(entry["recording"], str) and all(key in entry for key in FILE)
-            # the size first: an impossible one must not be read
+            # check the size first: an impossible one must not be read
             held = os.stat(self.folder / f"{entry['shard']}.frames").st_size
             whole = 0 <= entry["start"] < entry["start"] + self._bytes(entry) <= held
             return known and whole and digest(self._read(entry)) == entry["digest"]
@@ -185,7 +185,7 @@ def _size(row: Mapping) -> int:
 def _on_dask(rows: list[dict], extractor: Callable, folder: Path, scheduler: str) -> Iterator[dict]:
     """Entries of the recordings, extracted by the workers of a Dask scheduler.
 
-    Workers send the frames, and this process writes them: disks need not be shared. The scheduler
+    Workers send the frames, and this process writes them: no shared disk is needed. The scheduler
     replaces workers that die.
     """
     try:
@@ -209,7 +209,7 @@ def _on_dask(rows: list[dict], extractor: Callable, folder: Path, scheduler: str
 
 
 def _check_workers(client, scheduler: str) -> None:
-    """Raise UserError when no worker is there, or one lacks the suite's code or packages."""
+    """Raise UserError when there is no worker, or one lacks the suite's code or packages."""
     if not client.ncores():
         raise UserError(f"{scheduler} has no workers: start some, in the suite's folder (README)")
     for worker, versions in client.run(_versions, on_error="return").items():

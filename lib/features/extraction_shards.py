@@ -1,11 +1,11 @@
-"""Extraction of single recordings, and the files that a process writes them to.
+"""Extract single recordings and write them to the files of one process.
 
-This module is all that a worker process has, so it imports little. A shard is a pair of files that
-one process appends to:
+Worker processes import this module, so it imports little. A shard is a pair of files that one
+process appends to:
     <name>.frames   uint16, the packed frames of recordings, in the order in which they came
     <name>.journal  JSON, a line per recording: its file (path, bytes, modified, sha256), and where
                     its frames are (shard, start, length, digest) or why it has none (reason)
-A line is written after its frames, so a process that is killed leaves whole recordings only.
+A line is written after its frames, so a killed process leaves only complete recordings.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from lib.artefacts.files import file_hash
 from lib.features import audio_decoding, worker_processes
 from lib.features.frame_packing import Packing, digest
 
-FILE = ("path", "bytes", "modified")  # what tells whether a file is the one that was extracted
+FILE = ("path", "bytes", "modified")  # identify the file that was extracted
 
 
 def stamp(path: str) -> dict:
-    """Size in bytes and time of modification (ns since 1970) of a file, -1 where there is none."""
+    """Size in bytes and time of modification (ns since 1970) of a file, -1 if there is no file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -37,7 +37,7 @@ def stamp(path: str) -> dict:
 def extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, np.ndarray | None]:
     """The journal's entry of a recording, and its packed frames if it has any.
 
-    row : recording, path, bytes, modified; max_cut : as of audio_decoding.read_audio
+    row : recording, path, bytes, modified; max_cut : as in audio_decoding.read_audio
     """
     entry = {key: row[key] for key in ("recording", *FILE)} | {"sha256": None}
     pack = Packing.of(features).pack
@@ -53,7 +53,7 @@ def extract_one(row: Mapping, features: Mapping, max_cut: float) -> tuple[dict, 
 
 
 class Shard:
-    """A new shard in a folder; its files are made when the first recording comes."""
+    """A new shard in a folder; its files are created with the first recording."""
 
     def __init__(self, folder: Path):
         self.folder, self.name = folder, f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -79,7 +79,7 @@ class Shard:
 
 
 def entries(folder: Path) -> Iterator[dict]:
-    """The entries of all shards in a folder; of a shard, those before its first damaged line."""
+    """The entries of all shards in a folder; of each shard, those before its first damaged line."""
     for path in sorted(folder.glob("*.journal")):
         with open(path, "rb") as lines:
             for line in lines:
@@ -93,10 +93,10 @@ def entries(folder: Path) -> Iterator[dict]:
 
 
 def keep_memory() -> None:
-    """Have the C library keep freed memory for the next recording.
+    """Make the C library keep freed memory for the next recording.
 
-    It gives memory back to the system when more than a limit is free, and then pays for every page
-    again: up to a third of the time here. The limit grows to twice the largest block ever freed, up
+    The library returns memory to the system when more than a limit is free. Getting the pages back
+    takes up to a third of the time here. The limit grows to twice the largest block ever freed, up
     to 64 MB (glibc's mallopt(3), M_MMAP_THRESHOLD); other C libraries lose nothing by this.
     """
     np.empty(31 << 20, np.uint8)
@@ -111,5 +111,5 @@ def begin_worker(folder: Path, extractor: Callable) -> None:
 
 
 def work(rows: Iterable[Mapping]) -> list[dict]:
-    """Extract some recordings in a worker process, to its shard. Returns their entries."""
+    """Extract recordings in a worker process to its shard. Returns their entries."""
     return [_shard.add(*_extractor(row)) for row in rows]

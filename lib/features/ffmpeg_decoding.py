@@ -1,7 +1,7 @@
-"""Sound that libsndfile cannot decode, or not to its end: by FFmpeg, through PyAV.
+"""Decode with FFmpeg, through PyAV, what libsndfile cannot decode completely.
 
 FFmpeg gets the bytes of one file and reads only formats that hold their sound in that file
-(FORMATS): a playlist that is named like a sound file reaches neither other files nor the network.
+(FORMATS): a playlist named like a sound file cannot access other files or the network.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 FORMATS = "mp3,ogg,flac,wav,w64,aiff,caf,au,mov,asf,matroska,aac,amr,ape,wv,tta,ac3,mpeg,mpegts,avi"
-# their stated length is the sound's own; for the others FFmpeg estimates it from the bit rate
+# formats that state the length of their sound; for others FFmpeg estimates it from the bit rate
 STATED = {"flac", "w64", "aiff", "caf", "mov", "asf", "matroska", "ape", "wv", "tta"}
 
 
@@ -23,8 +23,8 @@ class Undecodable(Exception):
 
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[tuple]:
-    """The container and its first stream of sound; Undecodable where there is none."""
-    import av  # only here: it takes a tenth of a second, and most files do without
+    """The container and its first stream of sound; Undecodable if it has none."""
+    import av  # only here: it takes a tenth of a second, and most files do not need it
 
     av.logging.set_level(av.logging.PANIC)
     with open(path, "rb") as file:
@@ -37,7 +37,7 @@ def _opened(path: str | Path) -> Iterator[tuple]:
                 raise Undecodable("holds no sound")
             try:
                 yield container, container.streams.audio[0]
-            except av.error.FFmpegError as error:  # a damaged file, in the midst of it
+            except av.error.FFmpegError as error:  # the file is damaged further on
                 raise Undecodable(error.strerror) from error
 
 
@@ -51,8 +51,8 @@ def seconds_held(path: str | Path) -> float:
 class Pieces:
     """The samples of a file, piece by piece: (rate in Hz, float32 (n, channels)).
 
-    Rate and channels may differ between pieces. `promised`, once all are read, is the length in
-    seconds that the file states, or else that of all its packets, decoded or not.
+    Rate and channels may differ between pieces. After all pieces are read, `promised` is the length
+    in seconds that the file states, or else that of all its packets, decoded or not.
     """
 
     def __init__(self, path: str | Path):
@@ -78,7 +78,7 @@ class Pieces:
 
 
 def _samples(frame) -> np.ndarray:
-    """The samples of a frame of sound : float32 (n, channels), integers divided by their range."""
+    """The samples of a frame of sound : float32 (n, channels); integers are scaled to [-1, 1]."""
     samples = frame.to_ndarray()
     channels = frame.layout.nb_channels
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, channels)

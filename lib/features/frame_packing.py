@@ -1,4 +1,4 @@
-"""Log-mel frames in 16 bits, and a digest of them. Imports little: worker processes use it."""
+"""Pack log-mel frames in 16 bits, and hash them. Imports little: worker processes use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Packing(NamedTuple):
 
     @classmethod
     def of(cls, features: Mapping) -> Packing:
-        """The finest that holds every value that sound can have with these feature settings."""
+        """The finest packing for all values that sound can have with these feature settings."""
         low, high = level_range(features)
         return cls(low, (high - low) / np.iinfo(np.uint16).max)
 
@@ -34,5 +34,5 @@ class Packing(NamedTuple):
 
 
 def digest(stored: np.ndarray) -> str:
-    """XXH3-128 of a recording's stored frames: tells damage, and the same sound under two names."""
+    """XXH3-128 of a recording's stored frames: detects damage, and equal sound of two names."""
     return xxhash.xxh3_128_hexdigest(np.ascontiguousarray(stored).data)

@@ -1,7 +1,7 @@
-"""Sound that libsndfile decodes, and what its files say of their length.
+"""Decode with libsndfile, and find the length that a file states.
 
 libsndfile reads an MP3 file up to a length that its first frame states (Xing, Info or VBRI) or
-that it estimates from the first bit rate, and of an Ogg file the first of several chained streams.
+that it estimates from the first bit rate. Of an Ogg file it reads only the first chained stream.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import soundfile
 BLOCK = 65_536  # samples decoded at a time; fits the processor's cache
 UNKNOWN = 2**36 - 1  # samples: the most that a FLAC header can state; streams state this
 ERRORS = (soundfile.SoundFileError, OSError)  # what soundfile raises
-# sizes in WAV headers of unknown length: programs that write into a pipe put 0, or one of these or
-# up to PAGE bytes less
+# sizes in WAV headers of unknown length: programs that write to a pipe store 0, or one of these
+# minus up to PAGE bytes
 PLACEHOLDERS = (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 PAGE = 4096
 # libsndfile corrects the sizes of WAV, AIFF, AU and W64 files that are cut, and logs that
 CORRECTED = r"^\s*(?:data|SSND|Data Size|riff)\s*: (\d+) \(should be (\d+)\)"
-TAGS = 8192  # bytes behind the sound that may be tags (ID3v1, APE, lyrics) [ours]
+TAGS = 8192  # bytes after the sound that may be tags (ID3v1, APE, lyrics) [ours]
 OGG_PAGE = 65_307  # bytes of the longest page of Ogg
 
 
 class SequentialFile(soundfile.SoundFile):
     """A sound file that is read from start to end.
 
-    soundfile seeks after each read where it can, which restarts an MP3's decoder in mid-stream:
-    slower, and not quite the samples of one read of all. The file is opened by its descriptor:
-    any name will do, and libsndfile does not look for the `._name` that macOS leaves beside it.
+    soundfile seeks after each read if it can, which restarts an MP3's decoder in mid-stream. This
+    is slower, and gives slightly other samples than one read. The file is opened by its descriptor:
+    any name is possible, and libsndfile does not look for the `._name` of macOS next to it.
     """
 
     def __init__(self, path: str | Path):
@@ -56,7 +56,7 @@ class Pieces:
         count = 0
         with SequentialFile(self.path) as file:
             self.kind, stated = file.format, _frames_stated(self.path, file)
-            # what follows the last sample of a FLAC file, such as a tag, is no sound
+            # data after the last sample of a FLAC file, such as a tag, is not sound
             end = stated if stated and file.format == "FLAC" else UNKNOWN
             block = buffer = np.empty((BLOCK, file.channels), np.float32)
             while len(block) == BLOCK and count < end:
@@ -79,7 +79,7 @@ class Pieces:
 
 
 def seconds_stated(path: str | Path) -> float:
-    """The length in seconds that a file's header states, 0 where it states none. Raises ERRORS."""
+    """The length in seconds that a file's header states, 0 if it states none. Raises ERRORS."""
     with SequentialFile(path) as file:
         return _frames_stated(path, file) / file.samplerate
 
@@ -90,13 +90,13 @@ def _frames_stated(path: str | Path, file: soundfile.SoundFile) -> int:
 
 
 def _is_placeholder(size: int) -> bool:
-    """Whether a header states this size in bytes when the true one was not known."""
+    """Whether headers contain this size in bytes when the true size was not known."""
     return size == 0 or any(0 <= limit - size <= PAGE for limit in PLACEHOLDERS)
 
 
 def _mp3_bytes(path: str | Path) -> int | None:
-    """How many bytes of an MP3 file its first frame states, 0 where only the number of frames is
-    stated, None where not even that."""
+    """The number of bytes that the first frame of an MP3 file states; 0 if it only states the
+    number of frames, None if it states neither."""
     with open(path, "rb") as file:
         head, start, size = file.read(10), 0, 0
         if head[:3] == b"ID3":

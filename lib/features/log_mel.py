@@ -1,4 +1,4 @@
-"""Samples to log-mel frames, and frames to windows. Pure functions on arrays.
+"""Compute log-mel frames from samples, and windows from frames. Pure functions on arrays.
 
 Conventions (ICASSP 2021 sec. 3.1, constants as in the released system): 16 kHz mono, divided by
 its peak; magnitude STFT with a 1024-sample Hann window centred in an FFT of 2048, hop 512; 128
@@ -19,10 +19,10 @@ import scipy.fft
 from scipy.sparse import csr_array
 
 LOG_FLOOR = float(np.finfo(np.float32).eps)  # keeps the logarithm finite; as in the original
-BATCH = 256  # frames transformed at a time, likewise
-# A float32 FFT leaves rounding of up to 3e-8 of a frame's norm (L2) in a quiet mel band. Where each
-# is above this share of the norm, the logarithm is off by less than 6e-4; other frames (loud
-# bass, empty treble) are transformed again in float64 (benchmarks/bench_features.py, tests).
+BATCH = 256  # frames transformed at a time; fits the processor's cache
+# In float32, the FFT's rounding error is up to 3e-8 of a frame's norm (L2) in a quiet mel band. If
+# all bands are above this share of the norm, the logarithm's error is below 6e-4. Other frames
+# (loud bass, empty treble) are computed again in float64 (benchmarks/bench_features.py, tests).
 FLOAT32_LEVEL = 5e-5
 # Slaney's mel scale: Hz per mel up to BREAK (Hz), above it the logarithm of Hz per mel
 LINEAR, BREAK, STEP = 200 / 3, 1000.0, np.log(6.4) / 27
@@ -59,7 +59,7 @@ def window_seconds(start_frame: np.ndarray, features: Mapping) -> np.ndarray:
 def log_mel_frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[np.ndarray]:
     """Log-mel frames of a signal given in blocks of samples : float32 (n,)."""
     n_fft, hop = features["n_fft"], features["hop_length"]
-    edge = np.zeros(n_fft // 2, np.float32)  # so that a frame is centred on its time
+    edge = np.zeros(n_fft // 2, np.float32)  # centres each frame on its time
     rest = np.zeros(0, np.float32)
     for block in itertools.chain([edge], blocks, [edge]):
         rest = np.concatenate([rest, block])
@@ -73,7 +73,7 @@ def log_mel_frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[
 
 
 def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Iterator[np.ndarray]:
-    """Windows of frames that come in blocks : float32 (n, n_mels).
+    """Windows of frames that are given in blocks : float32 (n, n_mels).
 
     Returns windows : float32 (up to size, n_mels, length, 1), `hop` frames apart, as many as fit.
     """
@@ -136,15 +136,15 @@ def _bank_of(sample_rate: int, n_fft: int, win_length: int, n_mels: int, dtype: 
 
 
 def hann(length: int) -> np.ndarray:
-    """The periodic Hann window : float64 (length,), bit for bit as scipy.signal has it."""
+    """The periodic Hann window : float64 (length,), bit for bit that of scipy.signal."""
     return (0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, length + 1)))[:-1]
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
     """Triangles of Slaney's mel scale, each of area 1 (Auditory Toolbox, 1998).
 
-    Returns weights : float32 (n_mels, 1 + n_fft // 2), bit for bit as `librosa.filters.mel` has
-    them; librosa takes half a second to import, which prediction has not.
+    Returns weights : float32 (n_mels, 1 + n_fft // 2), bit for bit those of `librosa.filters.mel`;
+    importing librosa takes half a second, which is too long for prediction.
     """
     edges = _slaney_hz(np.linspace(0, _slaney_mel(sample_rate / 2), n_mels + 2))
     ramps = np.subtract.outer(edges, np.fft.rfftfreq(n_fft, 1 / sample_rate))
@@ -156,7 +156,7 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int) -> np.ndarray:
 
 
 def _slaney_mel(hz: float) -> float:
-    """Mel of a frequency above BREAK, where the scale is logarithmic."""
+    """Mel of a frequency; the scale is logarithmic above BREAK."""
     return BREAK / LINEAR + np.log(hz / BREAK) / STEP if hz >= BREAK else hz / LINEAR
 
 

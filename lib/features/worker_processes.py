@@ -1,6 +1,6 @@
-"""Worker processes: their results as they come, and an end with their parent.
+"""Run jobs in worker processes, which end when their parent ends.
 
-This module is imported by worker processes, so it imports little.
+Worker processes import this module, so it imports little.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def results(
 
     Parameters
     ----------
-    work : job -> list of results, a function of a module
-    jobs : taken as they can be worked on
+    work : job -> list of results, a module-level function
+    jobs : taken as workers become free
     workers : number of processes
-    begin : prepares a process; it calls `end_with_parent`
+    begin : prepares a process; it must call `end_with_parent`
     preload : modules that are imported once for all processes
 
     Raises UserError when a process dies.
@@ -39,15 +39,15 @@ def results(
         yield from bounded(partial(pool.submit, work), jobs, 2 * workers)
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died (was it killed for memory?): what is finished is kept; run "
-            "the same line again, with fewer workers (--set dataset.workers=1)"
+            "a worker process died (was it out of memory?): what is finished is kept; run the "
+            "same command again with fewer workers (--set dataset.workers=1)"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)  # waits for the jobs that run
 
 
 def bounded(submit: Callable, jobs: Iterable, most: int) -> Iterator:
-    """Results of jobs as they come, `most` submitted ahead."""
+    """Results of jobs as they come; at most `most` jobs are submitted at a time."""
     running = set()
     for job in jobs:
         running.add(submit(job))
@@ -60,7 +60,7 @@ def bounded(submit: Callable, jobs: Iterable, most: int) -> Iterator:
 
 
 def end_with_parent() -> None:
-    """Have this worker process leave Ctrl-C to its parent, and end when that is killed."""
+    """Make this worker process ignore Ctrl-C, and end when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

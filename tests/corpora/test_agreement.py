@@ -117,7 +117,7 @@ def test_full_agreement_is_1_and_chance_is_near_0():
 
 
 def test_one_rating_per_song_is_refused():
-    with pytest.raises(UserError, match="two annotators at least"):
+    with pytest.raises(UserError, match="at least two annotators"):
         annotator_agreement.analyse(long([("a", 1, 2, 3), ("b", 1, -2, 3)]))
 
 

@@ -226,7 +226,7 @@ def test_a_table_that_can_be_read_counts_and_is_told(own, content, name, capsys)
         (ROWS.replace("Songs", "songs,SONGS").encode(), "several columns Songs: songs, SONGS"),
         (ROWS.replace("Note", "Quads").encode(), "columns of the same name: Quads"),
         (ROWS.replace("Q3", '"Q3').encode(), "row of line 2: a double quote is opened and not"),
-        (ROWS.replace("q4", '"q4"x').encode(), "row of line 3: text stands behind a closing"),
+        (ROWS.replace("q4", '"q4"x').encode(), "row of line 3: there is text after a closing"),
         (ROWS.replace("Müller", '"u').replace("x\n", 'x"\n').encode(), "hold other rows: row 2"),
         (ROWS.encode("utf-16-le"), "no text in UTF-8.*--table"),
         (ROWS.encode("utf-16")[:-1], "no text in UTF-8"),

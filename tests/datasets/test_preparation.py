@@ -376,7 +376,7 @@ def test_ctrl_c_keeps_what_is_extracted(long_corpus, uninterrupted, tmp_path):
     os.killpg(stage.pid, signal.SIGINT)  # as a terminal does: to the workers too
     said = stage.communicate()[1]
     assert stage.returncode == 130 and "Traceback" not in said
-    assert "nothing finished is lost; the same line goes on" in said
+    assert "nothing finished is lost; the same command resumes" in said
     assert "extracted already" in run(*line).stdout
     assert files(out) == files(uninterrupted[0])
 
@@ -555,7 +555,7 @@ def test_copies_are_found_whatever_their_names_and_stay_together(corpus, capsys)
     assert generate_dataset.main(MUSIC) == 0
     said = capsys.readouterr().out
     assert "6 recordings have the samples of another, kept on one side" in said
-    assert "1 of these sounds have more than one quadrant: mend that" in said
+    assert "1 of these sounds have more than one quadrant: correct that" in said
     split = pd.read_csv(folder(corpus) / "split.csv", keep_default_na=False).set_index("recording")
     copies = split[split["same_as"] != ""]
     assert len(copies) == 6
@@ -766,7 +766,7 @@ def test_folds_of_a_given_split_keep_groups_where_asked(corpus, tmp_path, capsys
     split.drop(columns="fold").to_csv(tmp_path / "torn.csv", index=False)
     line[line.index("--split") + 1] = str(tmp_path / "torn.csv")
     assert generate_dataset.main([*line, "-ps", str(tmp_path / "c")]) == 2
-    assert "the split that was given tears" in capsys.readouterr().err
+    assert "the split that was given divides" in capsys.readouterr().err
     split.assign(fold="banana").to_csv(tmp_path / "torn.csv", index=False)
     assert generate_dataset.main([*line, "-ps", str(tmp_path / "c")]) == 2
     assert "folds that are no numbers: banana" in capsys.readouterr().err

@@ -171,7 +171,7 @@ def test_a_folder_is_searched_whole_and_what_is_left_out_is_told(tmp_path, capsy
     (elsewhere / "back").symlink_to(folder)
     stems, told = names_in(folder, capsys)
     assert stems == ["1", "2", "3", "4", "a/x", "album/x"]
-    assert told == f"passed over in {folder}: 3 files that are no sound (.jpg, .txt, no suffix)\n"
+    assert told == f"skipped in {folder}: 3 files that are not sound (.jpg, .txt, no suffix)\n"
 
 
 def test_names_of_outputs_fit_file_systems_and_json(tmp_path, capsys):

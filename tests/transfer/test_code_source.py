@@ -121,7 +121,7 @@ def test_recordings_that_do_not_fit_are_told(tmp_path, names, capsys):
         UserError, match="lacks 2 of the 8 recordings of the data set, such as 'r6'"
     ):
         check([*names[:-2], "x"])
-    with pytest.raises(UserError, match="has none of .* such as 'y', the data set such as 'r0'"):
+    with pytest.raises(UserError, match="has none of .* for example 'y', the data set 'r0'"):
         check(["x", "y"])
 
 

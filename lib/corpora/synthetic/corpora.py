@@ -1,8 +1,8 @@
-"""Small synthetic corpora in the layouts of the real ones.
+"""Write small synthetic corpora in the layouts of the real ones.
 
-demo.json in the demo's folder keeps the arguments, a summary and the SHA-256 of every file; by it a
-later call knows what it made itself. A demo is written to a hidden sibling folder and renamed when
-complete, so an interrupted call leaves the old one or nothing.
+demo.json in the demo's folder holds the arguments, a summary and the SHA-256 of every file. A later
+call uses it to recognise the files that it made. A demo is written to a hidden folder next to the
+target and renamed when complete, so an interrupted call leaves the old demo or nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lib.corpora.synthetic import RECORD, SAMPLE_RATE, music, speech
 from lib.errors import UserError
 from lib.labels import PLANE
 
-VERSION = 2  # of the sounds: another version is another demo
+VERSION = 2  # of the sounds; demos of different versions differ
 SPEAKERS = 6  # three men, three women per language (our choice)
 UTTERANCE = (6.0, 12.0)  # seconds, shortest and longest
 EDGE = (0.35, 0.95)  # distance of a clip from each axis of the plane (our choice: no doubtful ones)
@@ -35,7 +35,7 @@ SCATTER = 1.5  # standard deviation of a rating in [-10, 10] about the clip's pl
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is asked for: seconds and counts are those of the command's flags."""
+    """The size of a demo: seconds and counts are those of the command's flags."""
 
     seed: int
     speech_minutes: float  # per language
@@ -44,10 +44,10 @@ class Sizes:
 
 
 def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[dict], bool]:
-    """Write a demo to the folder `out`, or keep the same one if it is there.
+    """Write a demo to the folder `out`, or keep the same demo if it is there.
 
     Returns the corpora (folder, recordings, minutes) and whether they were made now. Raises
-    UserError when `out` holds another demo (unless `overwrite`) or anything that this function did
+    UserError when `out` holds another demo (unless `overwrite`), or files that this function did
     not make.
     """
     _check(sizes)
@@ -73,7 +73,7 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[di
         if record:
             retired = out.with_name(f".{out.name}.retired-{os.getpid()}")
             out.rename(retired)
-        partial.rename(out)  # an empty folder gives way
+        partial.rename(out)  # replaces an empty folder
         if record:
             shutil.rmtree(retired)
     finally:
@@ -95,7 +95,7 @@ def _check(sizes: Sizes) -> None:
 
 
 def _occupant(out: Path) -> dict | None:
-    """The record of the demo in `out`; None when there is nothing. Refuses anything else."""
+    """The record of the demo in `out`; None if `out` is empty. Refuses anything else."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     try:
@@ -105,13 +105,13 @@ def _occupant(out: Path) -> dict | None:
     except (OSError, ValueError, AttributeError):
         pass
     raise UserError(
-        f"{out} exists and is no demo (no {RECORD} of this command in it), and --overwrite "
-        f"replaces only what it made itself: choose another --out, or empty it yourself"
+        f"{out} exists and is not a demo (no {RECORD} of this command in it), and --overwrite "
+        f"only replaces what this command made: choose another --out, or empty it yourself"
     )
 
 
 def _require_same(out: Path, record: dict, arguments: dict) -> None:
-    """Refuse a demo of other arguments, or one whose files are missing or altered."""
+    """Refuse a demo with other arguments, or with missing or altered files."""
     now = _digests(out)
     spoilt = [name for name, digest in record["files"].items() if now.get(name) != digest]
     if record["arguments"] == arguments and not spoilt:
@@ -132,12 +132,12 @@ def _require_unchanged(out: Path, record: dict) -> None:
         if record["files"].get(name) != digest:
             raise UserError(
                 f"{out} holds files that are not as this command made them, such as {name}: "
-                f"move them away (--overwrite replaces only what it made itself)"
+                f"move them away (--overwrite only replaces what this command made)"
             )
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of all that is below a folder but folders and the record; "" where it is no file."""
+    """SHA-256 of everything below a folder except folders and the record; "" if it is no file."""
     digests = {}
     for path in sorted(folder.rglob("*")):
         if path != folder / RECORD and (path.is_symlink() or not path.is_dir()):
@@ -147,7 +147,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 class _Corpus:
-    """A corpus in the making: its folder, the source of its draws, the length of its recordings."""
+    """A corpus being written: its folder, its random generator, the lengths of its recordings."""
 
     def __init__(self, root: Path, folder: str, sizes: Sizes, key: int) -> None:
         self.root, self.folder, self.sizes = root, folder, sizes
@@ -170,7 +170,7 @@ class _Corpus:
 
 
 def _english(root: Path, sizes: Sizes) -> dict:
-    """LibriSpeech: speakers have chapters of at most four utterances (our choice)."""
+    """LibriSpeech: each speaker has chapters of at most four utterances (our choice)."""
     corpus = _Corpus(root, "speech/LibriSpeech", sizes, key=0)
     speakers = corpus.rng.choice(np.arange(1000, 9000), SPEAKERS, replace=False)
     for who, turn, samples in _utterances(corpus, speech.english_phrase):
@@ -197,7 +197,7 @@ def _utterances(corpus: _Corpus, phrase: Callable) -> Iterator[tuple[int, int, n
     mean = total / count
     spread = min(2.0, mean - UTTERANCE[0], UTTERANCE[1] - mean)
     offset = corpus.rng.uniform(-0.5, 0.5, count)
-    lengths = mean + spread * (offset - offset.mean())  # they add up to the minutes asked for
+    lengths = mean + spread * (offset - offset.mean())  # they add up to the requested minutes
     voices = speech.voices(SPEAKERS, corpus.rng)
     for index, seconds in enumerate(lengths):
         turn, who = divmod(index, SPEAKERS)

@@ -1,7 +1,7 @@
-"""Music-like clips whose place on the plane of arousal and valence can be heard.
+"""Make music-like clips whose place on the plane of arousal and valence can be heard.
 
-The place and some scatter give the cues, the cues and more scatter give notes. What the cues do
-follows the literature: Juslin & Laukka 2003 table 11 and 2004 (tempo, level, articulation, attack,
+The place and some scatter give the cues; the cues and more scatter give notes. The cues follow the
+literature: Juslin & Laukka 2003 table 11 and 2004 (tempo, level, articulation, attack,
 high-frequency energy), Gabrielsson & Lindström 2010 (mode, register, consonance), Eerola, Friberg &
 Bresin 2013 (cues add up almost linearly). Their directions are cited; the slopes and scatter are
 our choice, so that neighbouring quadrants overlap in each single cue. Every cue shows within 1 s
@@ -20,12 +20,12 @@ from scipy import fft
 
 from lib.corpora.synthetic import SAMPLE_RATE, TOP_HZ
 
-# Chord roots, semitones: primary triads alone, so that each second bears its mode (our choice)
+# Chord roots, semitones: only primary triads, so that every second shows its mode (our choice)
 ROOTS = ((0, 5, 7, 0), (0, 7, 5, 0), (0, 0, 5, 7))
 
 
 class Instrument(NamedTuple):
-    """A timbre; all values our choice, by ear and spectrogram."""
+    """A timbre; all values are our choice, by ear and spectrogram."""
 
     tilt: float = 0.0  # dB per octave of the partials, added to the clip's
     decay: float = 0.0  # nepers per second; above 0 the string is plucked
@@ -68,7 +68,7 @@ STYLES = {
 
 
 class Clip:
-    """A clip in the making: the cues that its place on the plane gives it, and its players.
+    """A clip being made: the cues that follow from its place on the plane, and its instruments.
 
     arousal, valence : each in [-1, 1]
     """
@@ -88,7 +88,7 @@ class Clip:
         self.tilt = -9.5 + 3.5 * arousal + 2 * valence + scatter[5]  # dB per octave
         self.major = valence > 0
         dissonance = 0.1 + 0.6 * tension - 0.2 * valence + 0.05 * scatter[6]
-        self.dissonance = np.clip(dissonance, 0, 0.8)  # probability of a note beside
+        self.dissonance = np.clip(dissonance, 0, 0.8)  # probability of an adjacent note
         self.drive = np.exp(np.clip(2.2 * tension + 0.2 * scatter[7], 0, 3))  # into a tanh
         self.percussion = np.clip(0.9 * arousal + 0.15 * scatter[8], 0, 1)  # peak of the drums
         self.level = min(-7 + 5 * arousal + 0.8 * scatter[9], -1)  # dB of the peak
@@ -104,7 +104,7 @@ class Clip:
         return (music * 10 ** (self.level / 20) / np.abs(music).max()).astype(np.float32)
 
     def _chords(self) -> np.ndarray:
-        """Triads with a bass: struck on every beat when detached, else held for two."""
+        """Triads with a bass: struck on every beat if detached, else held for two beats."""
         out = np.zeros(self.length)
         roots = ROOTS[self.rng.integers(len(ROOTS))]
         span = 1 if self.legato < 0.8 else 2
@@ -122,7 +122,7 @@ class Clip:
         return out
 
     def _melody(self) -> np.ndarray:
-        """A random walk on the scale, drawn back to the register, with few notes or many a beat."""
+        """A random walk on the scale, pulled to the register, with few or many notes per beat."""
         out = np.zeros(self.length)
         lead = self.style.lead[self.rng.integers(len(self.style.lead))]
         scale = np.add(self.style.major if self.major else self.style.minor, self.key)
@@ -145,7 +145,7 @@ class Clip:
         return out
 
     def _drums(self) -> np.ndarray:
-        """A low drum on the beats, a high one with noise off them, hiss on every half; peak 1."""
+        """A low and a high, noisy drum on alternate beats, hiss on every half beat; peak 1."""
         out = np.zeros(self.length)
         time = np.arange(0.6 * SAMPLE_RATE) / SAMPLE_RATE
         glide = 2 ** np.exp(-time / 0.03)
@@ -180,7 +180,7 @@ class Clip:
         return wave * np.exp(-instrument.decay * time) * rise * np.clip(fall, 0, 1)
 
     def _add(self, out: np.ndarray, sound: np.ndarray, beat: float) -> None:
-        """Mix `sound` into `out` from `beat` on, in place; what lies outside is cut."""
+        """Mix `sound` into `out` from `beat` on, in place; samples outside `out` are cut."""
         start = round(beat * self.beat * SAMPLE_RATE)
         sound = sound[max(-start, 0) : max(len(out) - start, 0)]
         start = max(start, 0)
@@ -188,5 +188,5 @@ class Clip:
 
 
 def _near(pitch: float, centre: float) -> float:
-    """The octave of a `pitch` that lies nearest to `centre`."""
+    """`pitch`, moved by octaves to be nearest to `centre`."""
     return pitch + 12 * round((centre - pitch) / 12)

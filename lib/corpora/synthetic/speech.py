@@ -1,13 +1,13 @@
-"""Speech-like sound from a source-filter model: stress-timed English, tonal Mandarin.
+"""Make speech-like sound with a source-filter model: stress-timed English, tonal Mandarin.
 
-No words are spoken. What a log-mel spectrogram shows of the two languages is: formants over pitch
-harmonics, fricatives, stop gaps and bursts, nasals, pauses; for English the alternation of strong
-and reduced syllables at even stresses (Abercrombie 1967) under falling pitch (Pierrehumbert 1979);
-for Mandarin syllables of even length, each with one of four tones (Chao 1968).
+There are no words. The sound has what a log-mel spectrogram shows of the two languages: formants
+over pitch harmonics, fricatives, stop gaps and bursts, nasals, pauses; for English the alternation
+of strong and reduced syllables at even stresses (Abercrombie 1967) under falling pitch
+(Pierrehumbert 1979); for Mandarin syllables of even length with one of four tones (Chao 1968).
 
 A pulse train with jitter and -6 dB per octave of tilt (Fant 1960), or noise, goes through eight
 formants in cascade (Klatt 1980). Levels and durations without a source are our choice, made by
-looking at spectrograms. Formants are Hz, pitch is in semitones from the speaker's mean.
+looking at spectrograms. Formants are in Hz, pitch in semitones from the speaker's mean.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ MANDARIN_ONSETS = _onsets(" ".join(PLACES), " ".join(OBSTRUENTS))
 
 
 def voices(count: int, rng: Generator) -> list[Voice]:
-    """Men and women in turn; mean pitch and ratio of formants after Hillenbrand et al. 1995."""
+    """Alternate men and women; mean pitch and ratio of formants after Hillenbrand et al. 1995."""
     return [
         Voice(
             pitch=hz * 2 ** rng.uniform(-0.2, 0.2),
@@ -112,7 +112,7 @@ def voices(count: int, rng: Generator) -> list[Voice]:
 
 
 def utterance(phrase: Callable, seconds: float, voice: Voice, rng: Generator) -> np.ndarray:
-    """Sound of as many phrases with pauses as fill `seconds`.
+    """Sound of phrases with pauses that together last `seconds`.
 
     phrase : english_phrase or mandarin_phrase
     """
@@ -160,7 +160,7 @@ def render(phones: list[Phone], voice: Voice, rng: Generator) -> np.ndarray:
 
 
 def english_phrase(rng: Generator) -> list[Phone]:
-    """3 to 5 feet of even length: one strong syllable and up to three weak ones share each foot."""
+    """3 to 5 feet of even length, each of one strong syllable and up to three weak ones."""
     weak = rng.integers(0, 4, size=rng.integers(3, 6))
     syllables = [(place == 0, count) for count in weak for place in range(count + 1)]
     foot = rng.uniform(0.48, 0.6)  # seconds from stress to stress
@@ -185,7 +185,7 @@ def mandarin_phrase(rng: Generator, tones: Sequence[int] = ()) -> list[Phone]:
 
 
 def _rime(letters: str, contour: Sequence[float], level: float) -> list[Phone]:
-    """The sounds of a rime, which carry the whole of its pitch (Howie 1974)."""
+    """The sounds of a rime, which carry the whole pitch contour (Howie 1974)."""
     targets = [VOWELS[letter] for letter in letters]
     steps = list(itertools.pairwise(targets)) or [targets * 2]
     bends = np.interp(
@@ -198,7 +198,7 @@ def _rime(letters: str, contour: Sequence[float], level: float) -> list[Phone]:
 
 
 def _syllable(onsets: list, rime: list[Phone], seconds: float, rng: Generator) -> list[Phone]:
-    """A rime behind one of the onsets, which takes at most 45 % of the seconds."""
+    """One of the onsets and a rime; the onset takes at most 45 % of the seconds."""
     onset = onsets[rng.integers(len(onsets))]
     length = sum(p.seconds for p in onset)
     squeeze = min(1.0, 0.45 * seconds / length)
@@ -208,7 +208,7 @@ def _syllable(onsets: list, rime: list[Phone], seconds: float, rng: Generator) -
 
 
 def _pulses(f0: np.ndarray, rng: Generator) -> np.ndarray:
-    """Pulse train with all harmonics below TOP_HZ at equal level (closed form of their sum)."""
+    """Pulse train: all harmonics below TOP_HZ at equal level (closed form of their sum)."""
     angle = 2 * np.pi * (np.cumsum(f0) / SAMPLE_RATE + rng.random())
     harmonics = np.floor(TOP_HZ / f0)
     half = np.sin(angle / 2)
