@@ -6,12 +6,13 @@
     snakemake -j2 table2 --config iterations=4 epochs=2
     snakemake -j2 models_trans/speech_eng_2_music_man/model_over.full.it_0/run.json    one cell
 
-Every job is a line of the suite's own scripts; its log lies below logs/. A job runs again when its
-data, its encoder or a setting that decides its result has changed. Killed, the same line goes on, a
-training from its last saved epoch; after `kill -9`, call snakemake --unlock first.
+Every job is a command of the suite's own scripts; its log is in logs/. A job runs again when its
+data, its encoder or a setting that decides its result has changed. After an interruption the same
+command resumes, a training after its last saved epoch; after `kill -9`, call snakemake --unlock
+first.
 
-Snakemake removes what a job is to make again (run.json, dataset.json) before it runs: until it is
-done, that run counts as unfinished.
+Before a job runs, Snakemake removes the file that the job makes (run.json, dataset.json): until the
+job is done, its run counts as unfinished.
 """
 
 import os

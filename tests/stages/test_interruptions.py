@@ -96,7 +96,7 @@ def test_killed_at_random_moments_the_same_line_ends_the_same(uninterrupted, pip
             assert process.returncode == -signal.SIGTERM
         elif how == signal.SIGTERM and process.returncode != 0:
             assert process.returncode == 143
-            assert "; the same " in said  # what is saved, if it was training still
+            assert "; the same command resumes" in said  # what is saved, if it was training still
             assert "Traceback" not in said
     process = begin(uninterrupted.script, pipeline, tmp_path / "out")
     said = process.communicate(timeout=250)[0]
