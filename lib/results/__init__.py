@@ -1,4 +1,4 @@
 """Finished runs -> tables, figure and page.
 
-Start with results_stage.
+Start reading in results_stage.
 """

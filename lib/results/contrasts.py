@@ -1,7 +1,7 @@
-"""Differences of macro F1 from the baseline, and the contrasts that the paper asks for.
+"""Differences of macro F1 from the baseline, and the contrasts that answer the paper's questions.
 
-An estimate is the row of a table and a sample : float64 (1 + draws,), the value and then what each
-draw of the bootstrap makes of it.
+An estimate is the row of a table and a sample : float64 (1 + draws,), the value followed by its
+value in each bootstrap draw.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from lib.results.finished_runs import KEYS, LEVELS, MODES, Cell, named
 from lib.seeds import BOOTSTRAP
 
 PUBLISHED = ROOT / "docs" / "published_runs.csv"
-SEED = BOOTSTRAP  # the same in every call, so that --check computes the same
-OTHER = "{} was tested on other clips, or other labels, than the baseline: no difference from it"
+SEED = BOOTSTRAP  # the same in every call, so that --check gets the same intervals
+OTHER = "{} was tested on other clips or with other labels than the baseline: it is not compared"
 ESTIMATE = ["difference", "low", "high", "all_low", "all_high", "p"]
 DIFFERENCE = ["level", *KEYS, "task", "runs", "baseline_runs", "clips", *ESTIMATE]
 CONTRAST = ["level", "question", "model", "mode", "music", *ESTIMATE, "published"]
-# question -> (speech that is added, speech that is subtracted), of `same`, the language of the
-# music, and `other`
+# question -> (languages of speech with +, with -); `same` is the language of the music, `other`
+# the other one
 QUESTIONS = {
     "intra- minus cross-linguistic": lambda same, other: ([same], [other]),
     "mixture minus single language": lambda same, other: (["mix"], [same, other]),
@@ -45,7 +45,7 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
         here = [cell for cell in cells if cell.key[3] == music]
         base = next((cell for cell in here if cell.key[0] == BASELINE), None)
         if base is None:
-            notes.append(f"no {BASELINE} of {music} music: no differences from it")
+            notes.append(f"no {BASELINE} of {music} music: nothing to compare its transfers with")
             continue
         notes += [OTHER.format(named(cell.key)) for cell in here if cell.clips != base.clips]
         transfers = [cell for cell in here if cell is not base and cell.clips == base.clips]
@@ -65,9 +65,9 @@ def differences(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
 def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
     """The questions of the paper as contrasts of macro F1 of the quadrants.
 
-    For each encoder, mode and music that has all cells of a contrast, and their mean; with the
-    published values of the same contrast (experiment 2), which have no intervals. A row per level,
-    question, model, mode, music: columns as of `differences`; model "all" is the mean.
+    A row per level, question, model, mode and music that has all cells of a contrast; model "all"
+    is the mean of a question. Columns as in `differences`, and the published value of the same
+    contrast (experiment 2), which has no interval.
     """
     questions, notes = _comparable(cells)
     rows = []
@@ -76,7 +76,7 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
         for compared in questions.values():
             samples = []
             for about, sides in compared:
-                # each music has draws of its own; those of its cells are paired
+                # the draws differ between kinds of music; the cells of one music share theirs
                 seed = SEED + list(SHORT.values()).index(about["music"])
                 plus, minus = (_macro_f1(side, level, "quadrants", seed) for side in sides)
                 samples.append((about | {"level": level}, plus - minus))
@@ -90,7 +90,7 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _comparable(cells: Sequence[Cell]) -> tuple[dict[str, list], list[str]]:
-    """Of each question the contrasts (row, cells with + and cells with -), and notes."""
+    """For each question its contrasts (row, cells with + and cells with -); and notes."""
     by_key = {cell.key: cell for cell in cells}
     published = pd.read_csv(PUBLISHED).query("experiment == 2 and task == 'quadrants'")
     published = published.set_index(KEYS)["macro_f1"].to_dict()
@@ -113,14 +113,14 @@ def _comparable(cells: Sequence[Cell]) -> tuple[dict[str, list], list[str]]:
 
 
 def _macro_f1(cells: Sequence[Cell], level: str, task: str, seed: int) -> np.ndarray:
-    """A sample of the mean over cells, which have the same clips."""
+    """The sample of the mean over cells; all cells have the same clips."""
     weights = bootstrap.draws(len(cells[0].clips), seed)
     samples = [bootstrap.resampled(cell.counts[level][task], weights) for cell in cells]
     return np.mean([np.append(*sample) for sample in samples], axis=0)
 
 
 def _with_intervals(estimates: Sequence[tuple[dict, np.ndarray]]) -> list[dict]:
-    """Rows with their difference and its intervals, alone and all of `estimates` at once."""
+    """Rows with their difference and its intervals: alone, and for all `estimates` at once."""
     samples = [sample for _, sample in estimates]
     intervals = bootstrap.simultaneous([s[0] for s in samples], [s[1:] for s in samples])
     return [

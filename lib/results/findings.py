@@ -1,6 +1,6 @@
-"""What the tables say, in sentences: how much was tested, and which differences stand.
+"""The tables in sentences: how much was tested, and which differences are significant.
 
-Every word follows from numbers; where there is no number there is no sentence. Macro F1 is that of
+Every sentence is computed from the tables; a missing number gives no sentence. Macro F1 is that of
 the quadrants per clip; intervals are corrected for the number of comparisons (all_low, all_high).
 """
 
@@ -19,9 +19,9 @@ MUSIC = {SHORT[letter]: f"{name.capitalize()} music" for letter, name in LANGUAG
 
 
 def clips_and_runs(runs: pd.DataFrame) -> list[str]:
-    """How many clips and runs there are of each kind of music.
+    """The number of clips and runs, a sentence for each language of music.
 
-    runs : a row per run: music, folds, clips; as of lib.results.finished_runs
+    runs : a row per run: music, folds, clips; from lib.results.finished_runs
     """
     texts = []
     for (music, folds), part in runs.groupby(["music", "folds"]):
@@ -33,7 +33,7 @@ def clips_and_runs(runs: pd.DataFrame) -> list[str]:
 
 
 def findings(results: Results) -> list[tuple[str, str]]:
-    """(what it is about, sentence) of each finding."""
+    """(topic, sentence) of each finding."""
     tables = (results.differences, results.contrasts)
     differences, contrasts = (table[table["level"] == "clip"] for table in tables)
     differences = differences[differences["task"] == "quadrants"]
@@ -47,30 +47,30 @@ def findings(results: Results) -> list[tuple[str, str]]:
 
 
 def _against_scratch(transfers: pd.DataFrame, kind: str = "") -> Iterator[tuple[str, str]]:
-    """Of each music, how transfers of a kind do against the CNN from scratch."""
+    """For each music, how one kind of transfer compares with the CNN from scratch."""
     for music, part in transfers.groupby("music"):
         better, worse = (part["all_low"] > 0).sum(), (part["all_high"] < 0).sum()
         largest = part.loc[part["difference"].abs().idxmax()]
         yield (
             f"{MUSIC[music]}{kind}",
             f"of {_counted(len(part), 'transfer')}, {_do(better)} better than training from "
-            f"scratch and {_do(worse)} worse by a margin that stands after correction; the "
+            f"scratch and {_do(worse)} worse by a margin that is significant after correction; the "
             f"largest difference is {_estimate(largest)}, of {named(tuple(largest[KEYS]))}.",
         )
 
 
 def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Of each question the mean of its contrasts, or the only one."""
+    """For each question the mean of its contrasts, or its only contrast."""
     for question, part in contrasts.groupby("question", sort=False):
         row, single = part.iloc[-1], part[part["model"] != "all"]
-        verdict = "no difference that stands"
+        verdict = "no significant difference"
         if _stands(row):
             verdict = "better" if row["difference"] > 0 else "worse"
-        where = MUSIC.get(row["music"])  # None: of all music
+        where = MUSIC.get(row["music"])  # None: the mean over all music
         if where is None:
             count = sum(_stands(contrast) for _, contrast in single.iterrows())
-            where = f"the mean of {len(single)} contrasts, of which {count or 'none'} stand"
-            where += "s" if count < 2 else ""
+            where = f"the mean of {len(single)} contrasts, of which {count or 'none'} "
+            where += "is significant" if count < 2 else "are significant"
         else:
             where = f"{title(row['model'])} {MODES[row['mode']]}, {where}"
         topic = question.replace(" minus ", " against ").capitalize()
@@ -90,6 +90,6 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _estimate(row: pd.Series) -> str:
-    """A difference and its interval, with minus signs; the interval stands in one line."""
+    """A difference and its interval, with minus signs; no line break inside the interval."""
     text = "{difference:+.3f} [{all_low:+.3f},\u00a0{all_high:+.3f}]".format_map(row)
     return text.replace("-", "−")

@@ -1,7 +1,7 @@
 """The cells of the tables: finished transfer runs, by encoder, mode and language pair.
 
-A cell has the iterations that are alike in all that decides them. What cannot stand in the tables
-is left out with a note: unfinished or damaged runs, and iterations unlike the most of their cell.
+A cell has the iterations that share all settings and data. The tables leave out, with a note,
+unfinished and damaged runs and iterations that differ from most others of their cell.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lib.models.catalogue import name_codes, title, titles
 from lib.results import provenance
 
 LEVELS = ("window", "clip")
-NESTED = " (nested)"  # the recipe, of a machine its C, is chosen on inner folds
+NESTED = " (nested)"  # inner folds choose the recipe (for an SVM: C)
 MODES = {"feat_ext": "Feat. Ext.", "full": "Full", "scratch": "from scratch"}
 MODES |= {"probe": f"SVM{NESTED}"}
 KEYS = ["model", "mode", "speech", "music"]
@@ -36,11 +36,11 @@ Key = tuple[str, str, str, str]
 class Cell:
     """The iterations of one encoder, mode and language pair.
 
-    key        : as of key_of
+    key        : from key_of
     iterations : their numbers
-    measures   : of each, as of lib.evaluation.metrics.evaluate
+    measures   : one per iteration, from lib.evaluation.metrics.evaluate
     clips      : names of the test clips, with their quadrants
-    counts     : {level: {task: of each iteration, int (clips, k, k)}}
+    counts     : {level: {task: one per iteration, int (clips, k, k)}}
     """
 
     key: Key
@@ -52,14 +52,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class FinishedRuns:
-    """All that tables are made from.
+    """Everything that the tables are computed from.
 
     cells     : in the order of the tables
     folds     : the cross-validations in long form, with FOLD_COLUMNS
-    behind    : the runs behind both, as of lib.results.provenance
+    behind    : the runs behind both, with the columns of lib.results.provenance
     tested    : a row per run behind: music, folds (whether cross-validated), clips
-    synthetic : whether any of them is of synthetic sound
-    notes     : on what is left out, and why
+    synthetic : whether any of these runs used synthetic sound
+    notes     : what is left out, and why
     """
 
     cells: list[Cell]
@@ -75,7 +75,7 @@ class _Run:
     """A finished run: its predictions, what it shares with its cell, its rows of `behind` and of
     `tested`, and whether its sound is synthetic.
 
-    A cross-validation is no part of a cell: it shares "".
+    A cross-validation belongs to no cell: its `shared` is "".
     """
 
     table: pd.DataFrame
@@ -127,36 +127,36 @@ def collect(models: Path) -> FinishedRuns:
 def _together(
     cells: list[Cell], folds: pd.DataFrame, behind: list[_Run], notes: list[str]
 ) -> FinishedRuns:
-    """All of it; with a note where only some of the runs are of synthetic sound."""
+    """The finished runs; with a note where only some of the runs used synthetic sound."""
     table = pd.DataFrame([run.provenance for run in behind], columns=provenance.COLUMNS)
     tested = pd.DataFrame([run.tested for run in behind], columns=["music", "folds", "clips"])
     synthetic = sum(run.synthetic for run in behind)
     if 0 < synthetic < len(behind):
-        text = f"{synthetic} of {len(behind)} runs are of synthetic sound, so all count as such"
+        text = f"{synthetic} of {len(behind)} runs used synthetic sound, so all count as synthetic"
         notes = [*notes, text]
     return FinishedRuns(cells, folds, table.sort_values("run"), tested, synthetic > 0, notes)
 
 
 def key_of(name: RunName) -> Key:
-    """The cell of a run: model with its tag, mode, speech, music, as run directories spell them."""
+    """The cell of a run: model with its tag, mode, speech and music, spelled as in its path."""
     model = f"{name.model}.{name.tag}" if name.tag else name.model
     return model, name.mode, SHORT[name.speech], SHORT[name.music]
 
 
 def named(key: Key) -> str:
-    """A cell by the names of the paper."""
+    """A cell, in the words of the paper."""
     model, mode, speech, music = key
     pair = f"{speech} → {music}" if speech != "none" else music
     return f"{title(model)} {MODES[mode]} {pair}"
 
 
 def _below(path: Path) -> str:
-    """How notes and runs.csv call a run: its directory below models_trans."""
+    """The name of a run in notes and in runs.csv: its directory below models_trans."""
     return f"{path.parent.name}/{path.name}"
 
 
 def _read(path: Path, name: RunName | None) -> _Run:
-    """A finished run; UserError that says why it cannot stand in the tables."""
+    """Read a finished run; UserError says why the tables leave it out."""
     if name is None:
         raise UserError("it is not named as a run")
     record = files.read_json(path / "run.json")
@@ -182,15 +182,15 @@ def _read(path: Path, name: RunName | None) -> _Run:
 
 
 def _name_codes(model: str, record: Mapping) -> None:
-    """Let tables call codes from files by the titles that a run's record has."""
+    """Make the tables show codes from files under the titles in a run's record."""
     for codes in provenance.values_of(record.get("inputs") or {}, "codes"):
         if isinstance(codes, list) and all(isinstance(about, Mapping) for about in codes):
             name_codes(model, " + ".join(str(about.get("title")) for about in codes))
 
 
 def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
-    """Macro F1 over the folds of a cross-validation, a row per level and task, and the 95 %
-    interval over clips of that of all folds together."""
+    """Macro F1 over the folds of a cross-validation, a row per level and task, with the 95 %
+    interval over clips of the macro F1 of all folds together."""
     if "fold" not in table or table["fold"].nunique() < 2:
         raise UserError("its predictions.csv has no folds")
     levels = metrics.over_folds(
@@ -209,10 +209,10 @@ def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
 
 
 def _shared(record: Mapping, table: pd.DataFrame) -> str:
-    """What the iterations of one cell must share, as text: the test clips, and all that decides
-    them but what an iteration has of its own."""
+    """What the iterations of one cell must share, as text: the test clips, and all settings and
+    data except those that differ by iteration."""
     inputs = record.get("inputs") or {}
-    few = {"dataset"} if inputs.get("labels", 1) < 1 else set()  # each draws its own
+    few = {"dataset"} if inputs.get("labels", 1) < 1 else set()  # each draws its own clips
     parents = record.get("parents") or {}
     settled = {step: run_record.settled(of or {}) for step, of in parents.items()}
     shared = provenance.without([run_record.settled(inputs), settled], {"iteration"} | few)
@@ -226,7 +226,7 @@ def _clips(table: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _most_alike(runs: Mapping[int, _Run]) -> list[int]:
-    """The largest set of iterations that share all; of equals the one with the lowest number."""
+    """The largest set of iterations that share all; in a tie, the one with the lowest number."""
     sets: dict[str, list[int]] = {}
     for number in sorted(runs):
         sets.setdefault(runs[number].shared, []).append(number)

@@ -1,5 +1,5 @@
-"""report.html: what was found, the figure, the tables and every run, on one page that needs no
-other file. Its text and its looks stand in templates/report.html and report.css."""
+"""report.html: the findings, the figure, the tables and every run, on one page that needs no
+other file. Its text is in templates/report.html, its style in templates/report.css."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from lib.results.main_table import main_table
 from lib.results.table2 import Results
 from lib.results.typesetting import TEMPLATES
 
-WIDTH = 1200  # of a figure in pixels: sharp on a phone, and a tenth of the PNG
+WIDTH = 1200  # pixels of a figure: sharp on a phone, and a tenth of the size of the PNG
 QUALITY = 60  # of WebP
 LEAST = 0.48  # CSS pixels per pixel of a figure: its text, 10 points at 150 dpi, has 10 pixels
-BOX = '<div class="box" tabindex="0" role="group" aria-label="{}">'  # scrolls what is too wide
+BOX = '<div class="box" tabindex="0" role="group" aria-label="{}">'  # scrolls wide content
 
 
 def page(models: Path, out: Path, results: Results, tables: str) -> str:
     """The page, as HTML.
 
     models : folder of models/ and models_trans/; out : folder of table.png, study.md and study.png,
-    none of which has to be there; tables : table.md, whose sections can be unfolded
+    each of which may be missing; tables : text of table.md, whose sections the page unfolds
     """
     study = out / "study.md"
     return TEMPLATES.get_template("report.html").render(
@@ -53,9 +53,9 @@ def page(models: Path, out: Path, results: Results, tables: str) -> str:
 
 
 def _sections(text: str) -> list[tuple[str, str]]:
-    """(heading, HTML) of each section of a Markdown text; "" is the heading of what is above.
+    """(heading, HTML) of each section of a Markdown text; "" heads the text above the first.
 
-    Tables stand in a box that scrolls, named by the heading.
+    A table is in a box that scrolls, named by the heading.
     """
     markdown, sections = MarkdownIt("js-default"), [("", [])]
     tokens = iter(markdown.parse(text))
@@ -84,7 +84,7 @@ def _transfers(models: Path, runs: pd.Series) -> Iterator[dict]:
 
 
 def macro_f1(run: Path) -> str:
-    """Macro F1 per clip as its metrics.json has it, or why that cannot be read."""
+    """Macro F1 per clip from its metrics.json, or why that file cannot be read."""
     try:
         advice = "train that run again with --overwrite"
         clip = (files.read_json(run / "metrics.json", advice) or {}).get("clip", {})
@@ -103,14 +103,14 @@ def _pretrainings(models: Path) -> Iterator[dict]:
 
 
 def image(path: Path, alt: str) -> str:
-    """An <img> that carries its picture, no wider than WIDTH, in a box that scrolls where the
+    """An <img> with the picture inside, at most WIDTH wide, in a box that scrolls where the
     screen is too narrow to read it; "" where there is no file."""
     if not path.is_file():
         return ""
     try:
         with Image.open(path) as picture:
             small, buffer = picture.convert("RGB"), io.BytesIO()
-    except OSError as error:  # cut off, say: all else can still be shown
+    except OSError as error:  # e.g. cut off: the rest of the page is still useful
         return f"<p>{html.escape(f'{path} cannot be read: {error}')}</p>"
     least = round(LEAST * small.width)
     small.thumbnail((WIDTH, 10 * WIDTH))

@@ -15,10 +15,10 @@ CELL = "{f1_mean:.2f} ± {f1_sd:.2f} [{runs}]"  # parts without a number are lef
 
 @dataclass(frozen=True)
 class MainTable:
-    """Texts, as they stand in the table.
+    """The texts of the table.
 
-    heads : of each music its title and the titles of its columns
-    rows  : of each encoder and mode its title and its cells : (mean, standard deviation and
+    heads : for each music its title and the titles of its columns
+    rows  : for each encoder and mode its title and its cells : (mean, standard deviation and
             number of runs, whether it is the best of its column), "" where there is no run
     """
 
@@ -27,7 +27,7 @@ class MainTable:
 
 
 def main_table(cells: pd.DataFrame) -> MainTable | None:
-    """The table, or None where there are no cells; cells : as of lib.results.table2.summarise."""
+    """The table, or None where there are no cells; cells : from lib.results.table2.summarise."""
     if cells.empty:
         return None
     part = cells[(cells["level"] == "clip") & (cells["task"] == "quadrants")]
@@ -54,7 +54,7 @@ def _pair(music: str, speech: str) -> str:
 
 
 def _best(part: pd.DataFrame) -> pd.Series:
-    """Which cells show the highest mean of their column, where it has several : bool (n,)."""
-    shown = part["f1_mean"].round(2).where(part["runs"] > 0)  # chance takes no part
+    """Which cells show the highest mean of a column with several cells : bool (n,)."""
+    shown = part["f1_mean"].round(2).where(part["runs"] > 0)  # chance does not count
     column = shown.groupby([part["music"], part["speech"]])
     return (shown == column.transform("max")) & (column.transform("count") > 1)

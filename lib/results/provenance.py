@@ -1,4 +1,4 @@
-"""What stands behind the tables of results, and whether they still follow from it."""
+"""The runs behind the tables of results, and whether the tables still follow from them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def row(where: str, record: Mapping, predictions: str) -> dict:
 
     where : its directory below models_trans; record : its run.json
 
-    settings : hash of all that decides its result but data, encoder and number; data : of dataset,
-    the hashes of all its splits; encoder : the hash of the encoder that it goes on from;
+    settings : hash of all that decides its result except data, encoder and iteration; data : hash
+    of `dataset`, which has the hash of every split; encoder : hash of the encoder it starts from;
     predictions : SHA-256 of its predictions.csv
     """
     inputs = record.get("inputs") or {}
@@ -43,7 +43,7 @@ def row(where: str, record: Mapping, predictions: str) -> dict:
 
 
 def without(item: object, dropped: Collection[str]) -> object:
-    """`item` without the keys `dropped` and the hashes of models that a run goes on from."""
+    """`item` without the keys `dropped` and the hashes of the models that a run starts from."""
     if isinstance(item, list):
         return [without(part, dropped) for part in item]
     if not isinstance(item, Mapping):
@@ -53,7 +53,7 @@ def without(item: object, dropped: Collection[str]) -> object:
 
 
 def values_of(item: object, key: str) -> Iterator:
-    """Every value of `key`, however deep."""
+    """Every value of `key`, at any depth."""
     for name, part in item.items() if isinstance(item, Mapping) else enumerate(item):
         if name == key:
             yield part
@@ -66,9 +66,9 @@ def _hash(item: object) -> str:
 
 
 def mismatches(name: str, old: str, new: str) -> list[str]:
-    """Where the text of a file differs from the same one made again.
+    """Where the text of a file differs from the text computed again.
 
-    Of a .csv, every number that differs; of anything else the first line.
+    For a .csv, every number that differs; for other files, the first line that differs.
     """
     if not name.endswith(".csv"):
         lines = enumerate(zip_longest(old.splitlines(), new.splitlines(), fillvalue=""), 1)

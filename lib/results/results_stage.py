@@ -1,4 +1,4 @@
-"""The results stage: tables, figure and page of all finished runs, written and checked."""
+"""The results stage: write and check tables, figure and page of all finished runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lib.results.table2 import Results, gather
 from lib.results.typesetting import latex, markdown, terminal
 
 AGAIN = "train that run again with --overwrite"
-SHOWN = 30  # mismatches that are named one by one
-DRAWN = ("table.png", "table.pdf", "report.html")  # besides the files of _texts
+SHOWN = 30  # mismatches that are listed one by one
+DRAWN = ("table.png", "table.pdf", "report.html")  # in addition to the files of _texts
 
 
 def results(models: Path, out: Path) -> str:
@@ -45,19 +45,19 @@ def results(models: Path, out: Path) -> str:
 def check(models: Path, out: Path) -> str:
     """Compute all of `out` again from the runs' predictions.csv; returns what was checked.
 
-    Raises UserError with everything that does not follow: a table whose numbers differ, a run
-    whose metrics.json is not that of its predictions.
+    Raises UserError with every mismatch: a table whose numbers differ, a run whose metrics.json
+    does not match its predictions.
     """
     computed = gather(models)
     texts = _texts(computed)
     for name in texts:
         if not (out / name).is_file():
-            raise UserError(f"{out / name} is not there: make the tables, python3 results_table.py")
+            raise UserError(f"{out / name} is missing: run python3 results_table.py first")
     runs, before = set(computed.runs["run"]), set(pd.read_csv(out / "runs.csv", dtype=str)["run"])
     if runs != before:
         differ = [f"new: {run}" for run in sorted(runs - before)]
         differ += [f"gone: {run}" for run in sorted(before - runs)]
-        raise UserError("\n".join([f"{out} is of other runs: make the tables again", *differ]))
+        raise UserError("\n".join([f"{out} has other runs: make the tables again", *differ]))
     wrong = list(_other_metrics(models / "models_trans", computed.runs["run"]))
     for name, text in texts.items():
         wrong += provenance.mismatches(name, (out / name).read_text(encoding="utf-8"), text)
@@ -70,7 +70,7 @@ def check(models: Path, out: Path) -> str:
 
 
 def _texts(computed: Results) -> dict[str, str]:
-    """The content of all files but those that are drawn."""
+    """The content of all files except those that are drawn."""
     tables = {"runs": computed.runs, "table": computed.cells, "folds": computed.folds}
     tables |= {"differences": computed.differences, "contrasts": computed.contrasts}
     texts = {}
@@ -81,23 +81,23 @@ def _texts(computed: Results) -> dict[str, str]:
 
 
 def _other_metrics(runs: Path, names: Collection[str]) -> Iterator[str]:
-    """Runs whose metrics.json is not that of their predictions."""
+    """Runs whose metrics.json does not match their predictions."""
     for name in names:
         measures = predictions_table.measures(predictions_table.read(runs / name / PREDICTIONS))
         metrics = files.read_json(runs / name / "metrics.json", AGAIN) or {}
         if _rounded({level: metrics.get(level) for level in LEVELS}) != _rounded(measures):
-            yield f"{name}: metrics.json is not that of its {PREDICTIONS}"
+            yield f"{name}: metrics.json does not match its {PREDICTIONS}"
 
 
 def _rounded(measures: Mapping) -> dict:
-    """As JSON gives them back, with six digits."""
+    """The measures as read back from JSON, with six digits."""
     return json.loads(json.dumps(measures), parse_float=lambda text: round(float(text), 6))
 
 
 def _make_folder(out: Path, names: Collection[str]) -> None:
-    """Make the folder for the tables; UserError when files of others stand in the way."""
+    """Make the folder for the tables; UserError where it has files that are not ours."""
     files.make_folder(out)
     there = [name for name in names if (out / name).exists()]
     first = out / "table.md"
     if there and not (first.is_file() and first.read_bytes().startswith(b"# Results")):
-        raise UserError(f"{out / there[0]} is not of this suite: choose another folder with --out")
+        raise UserError(f"{out / there[0]} is not from this suite: give another folder with --out")

@@ -1,8 +1,8 @@
 """The paper's Table 2 from the finished runs.
 
 Rows: encoder x mode x task. Columns: language pair. Cells: macro precision / recall / F1, mean ±
-standard deviation over iterations (n - 1 in the denominator), with the published figures beside
-them. All is computed from the runs' predictions.csv.
+standard deviation over iterations (n - 1 in the denominator), with the published figures next
+to them. All is computed from the runs' predictions.csv.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHOWN |= {measure: measure for measure in ("weighted_f1", "accuracy", "ece")}
 
 @dataclass(frozen=True)
 class Results:
-    """All that the tables show, each as a table in long form; `tested` and `synthetic` as of
+    """The content of the tables, each in long form; `tested` and `synthetic` come from
     lib.results.finished_runs."""
 
     cells: pd.DataFrame
@@ -73,7 +73,7 @@ def _row(level: str, cell: Cell, task: str) -> dict:
 
 
 def _chance(cells: Sequence[Cell]) -> Iterator[dict]:
-    """Rows of chance: of each music, on the test clips of its first cell."""
+    """Rows of chance, for each music on the test clips of its first cell."""
     first = {cell.key[3]: cell for cell in reversed(cells)}
     for music in dict.fromkeys(cell.key[3] for cell in cells):
         for level, task in product(LEVELS, TASKS):
@@ -87,7 +87,7 @@ def _chance(cells: Sequence[Cell]) -> Iterator[dict]:
 def gather(models: Path) -> Results:
     """All tables, from the finished runs below <models>/models_trans.
 
-    Beside synthetic sound there are no published figures.
+    With synthetic sound, the published figures are left empty.
     """
     runs = collect(models)
     cells = summarise(runs.cells)
@@ -108,6 +108,6 @@ def gather(models: Path) -> Results:
 
 
 def _without_published(table: pd.DataFrame) -> pd.DataFrame:
-    """The same columns, those of published figures empty."""
+    """The same table; the columns of published figures are empty."""
     published = [column for column in table if column.startswith("published")]
     return table.assign(**dict.fromkeys(published, np.nan))

@@ -1,7 +1,7 @@
 """The tables of results as Markdown, LaTeX (booktabs) and for the terminal.
 
-templates/table.md has the text around the tables. A cell is a format of numbers; parts that lack
-theirs are left out, so that a single run is "0.57 [1]" and not "0.57 ± nan [1]".
+templates/table.md has the text around the tables. A cell is a format of numbers; parts without a
+number are left out, so that a single run is "0.57 [1]" and not "0.57 ± nan [1]".
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TEMPLATES = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
-NONE = "–"  # a cell without any run: never filled
+NONE = "–"  # a cell without a run
 LATEX = {"±": "$\\pm$", "→": "$\\rightarrow$", NONE: "--"}
 CAPTION = "Macro F1 per window on {} music, mean ± standard deviation over [n] runs"
 IN_PARENTHESES = """; in parentheses, that of the released run of experiment 2 on its own test \
 clips"""
 
-# columns of the tables: their heads and the formats of their cells
+# columns of the tables: {head: format of the cells}
 F1 = "{f1_mean:.2f} ± {f1_sd:.2f} [{runs}] ({published_2:.2f})"
 SCORES = "{precision_mean:.2f} ± {precision_sd:.2f} / {recall_mean:.2f} ± {recall_sd:.2f} / "
 SCORES += "**{f1_mean:.2f} ± {f1_sd:.2f}** [{runs}]"
@@ -112,7 +112,7 @@ def _caption(results: Results, music: str) -> str:
 
 
 def _contrasts(results: Results, levels: Collection[str]) -> pd.DataFrame:
-    """The contrasts as texts, beside the published ones unless the sound is synthetic."""
+    """The contrasts as texts, with the published ones unless the sound is synthetic."""
     left_out = {"published"} if results.synthetic else set()
     columns = {head: form for head, form in CONTRASTS.items() if head not in left_out}
     return filled(results.contrasts[results.contrasts["level"].isin(levels)], columns)
@@ -125,7 +125,7 @@ def _text(table: pd.DataFrame, style: str = "github") -> str:
 
 
 def filled(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """A table of texts : columns {head: format}, by the names of the paper."""
+    """A table of texts, in the words of the paper : columns {head: format}."""
     texts = []
     for row in table.to_dict("records"):
         row["bold"] = "**" if row.get("all_low", 0) > 0 or row.get("all_high", 0) < 0 else ""
@@ -148,7 +148,7 @@ def musics(cells: pd.DataFrame) -> list[str]:
 
 
 def _grid(cells: pd.DataFrame, level: str, music: str, cell: str) -> pd.DataFrame:
-    """A row per encoder, mode and task, a column per language pair, of one level and music."""
+    """One level and music: a row per encoder, mode and task, a column per language pair."""
     part = cells[(cells["level"] == level) & (cells["music"] == music)]
     texts = filled(part, ENCODER | TASK | PAIR | {"cell": cell}).set_index([*ENCODER, *TASK])
     pairs = [_pair(speech, music) for speech in SHORT.values() if speech in set(part["speech"])]
@@ -157,7 +157,7 @@ def _grid(cells: pd.DataFrame, level: str, music: str, cell: str) -> pd.DataFram
 
 
 def _runs(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The runs with the number of their packages; and these, a line each."""
+    """The runs, each with the number of its list of packages; and these lists, a line each."""
     runs = table[["run", "finished", "commit", "settings", "data", "predictions"]].copy()
     runs["commit"] = runs["commit"].str[:10] + runs["commit"].str[40:]  # with -dirty
     runs["predictions"] = runs["predictions"].str[:12]

@@ -71,7 +71,7 @@ def test_where_some_runs_are_synthetic_all_count_as_such(tmp_path):
     run(tmp_path, "speech_none_2_music_eng", "model_cnn.it_0", 0.9, outcome="[]")
     runs = collect(tmp_path)
     assert runs.synthetic
-    assert runs.notes == ["1 of 2 runs are of synthetic sound, so all count as such"]
+    assert runs.notes == ["1 of 2 runs used synthetic sound, so all count as synthetic"]
 
 
 def test_how_much_was_tested():
@@ -121,12 +121,12 @@ def sentences(differences, contrasts):
 @pytest.mark.parametrize("rows, said", [
     ([("eng", 0.12, 0.034, 0.206), ("man", -0.2, -0.31, -0.09), ("mix", 0.1, 0.01, 0.19)],
      "of 3 transfers, 2 do better than training from scratch and 1 does worse by a margin that "
-     "stands after correction; the largest difference is −0.200 [−0.310, −0.090], of CPC Full "
-     "man → eng."),
+     "is significant after correction; the largest difference is −0.200 [−0.310, −0.090], of "
+     "CPC Full man → eng."),
     ([("eng", 0.12, -0.01, 0.25), ("none", 0.5, 0.4, 0.6)],
      "of 1 transfer, none does better than training from scratch and none does worse by a margin "
-     "that stands after correction; the largest difference is +0.120 [−0.010, +0.250], of CPC "
-     "Full eng → eng."),
+     "that is significant after correction; the largest difference is +0.120 [−0.010, +0.250], "
+     "of CPC Full eng → eng."),
 ])  # fmt: skip
 def test_a_sentence_says_how_transfers_do_against_training_from_scratch(rows, said):
     assert sentences(differences(*rows), contrasts()) == [f"English music: {said}"]
@@ -152,8 +152,8 @@ def test_a_sentence_says_what_a_contrast_is():
     )
     assert sentences(differences(("none", 0.1, 0, 0.2)), table) == [
         "Intra- against cross-linguistic: better, +0.050 [+0.010, +0.090], the mean of 2 "
-        "contrasts, of which 1 stands.",
-        "Mixture against single language: no difference that stands, −0.010 [−0.080, +0.060], "
+        "contrasts, of which 1 is significant.",
+        "Mixture against single language: no significant difference, −0.010 [−0.080, +0.060], "
         "CPC Full, Mandarin music.",
     ]
     assert sentences(differences(("none", 0.1, 0, 0.2)), contrasts()) == []

@@ -280,14 +280,14 @@ def test_the_tables_are_checked_against_the_predictions(models):
     assert "table.md, line 9" in mismatches(out / "table.md", lambda t: t.replace("Macro", "M", 1))
     assert "rows, the runs give" in mismatches(out / "folds.csv", lambda text: text + "a,b\n")
     said = mismatches(run / "metrics.json", lambda text: text.replace('"window"', '"windows"'))
-    assert "model_cnn.it_0: metrics.json is not that of its predictions.csv" in said
+    assert "model_cnn.it_0: metrics.json does not match its predictions.csv" in said
     right = "0.9,"
     said = mismatches(run / "predictions.csv", lambda text: text.replace(right, "0.01,", 40))
     assert "runs.csv" in said and "predictions is" in said and "table.csv, window" in said
     assert "metrics.json is not" in said
     assert "all follow" in results_stage.check(models, out)
     (run / "run.json").unlink()
-    with pytest.raises(UserError, match="is of other runs(.|\n)*gone: .*model_cnn.it_0"):
+    with pytest.raises(UserError, match="has other runs(.|\n)*gone: .*model_cnn.it_0"):
         results_stage.check(models, out)
 
 
@@ -325,7 +325,7 @@ def test_tables_of_others_are_not_replaced(models, tmp_path):
     out = tmp_path / "mine"
     out.mkdir()
     (out / "table.csv").write_text("my own")
-    with pytest.raises(UserError, match="table.csv is not of this suite"):
+    with pytest.raises(UserError, match="table.csv is not from this suite"):
         results_stage.results(models, out)
     assert (out / "table.csv").read_text() == "my own"
     results_stage.results(models, tmp_path / "results")
