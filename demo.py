@@ -1,11 +1,11 @@
-"""The whole chain on small synthetic corpora, in some minutes.
+"""Run all stages on small synthetic corpora, in a few minutes.
 
     make demo                  # or, with requirements/workflow.txt installed:
     python3 demo.py
 
 Runs the target `demo` of the Snakefile: corpora, data sets, pretraining, frozen and released
-transfer, tables. It prints a line per finished stage, and predicts a clip at the end. Killed, the
-same line goes on. All of it lies in demo/; the log of the graph is demo/logs/snakemake.txt.
+transfer, tables. It prints a line per finished stage, and predicts a clip at the end. After a
+kill, the same command resumes. All files are in demo/, the log in demo/logs/snakemake.txt.
 """
 
 import sys

@@ -1,12 +1,12 @@
 """Write small synthetic corpora in the layouts of the real ones: speech-like sound in English and
-Mandarin, and music-like clips for 4Q-Emotion and CH-818 whose quadrant can be heard.
+Mandarin, and music-like clips of 4Q-Emotion and CH-818 with an audible quadrant.
 
     python3 make_demo_data.py --out demo/data
     python3 make_demo_data.py --out demo/data --seed 1 --overwrite
     python3 make_demo_data.py --out demo/large --speech-minutes 10 --clips-per-quadrant 30
 
-A demo that is already there and complete is left as it is; --overwrite makes it anew, but replaces
-only what this command made itself. The same arguments give the same samples.
+A complete demo is left as it is. --overwrite makes it again, and replaces only files that this
+command has made. The same arguments give the same samples.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the demo")
-    parser.add_argument("--seed", type=int, default=0, help="of every random draw (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default 0)")
     parser.add_argument(
         "--speech-minutes", type=float, default=1.5, help="minutes per language (default 1.5)"
     )
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     sizes = Sizes(args.seed, args.speech_minutes, args.clips_per_quadrant, args.clip_seconds)
     corpora, made = make_demo(args.out, sizes, args.overwrite)
     if not made:
-        print(f"{args.out} already holds this demo, complete: left as it is")
+        print(f"{args.out} already has the complete demo: left as it is")
     for corpus in corpora:
         place = args.out / corpus["folder"]
         print(f"{place}: {corpus['recordings']} recordings, {corpus['minutes']:.2f} minutes")

@@ -1,14 +1,14 @@
-"""Put all finished runs into the form of the paper's Table 2, and compare them.
+"""Write the paper's Table 2 from all finished runs, and compare them.
 
 python3 results_table.py                     models_trans/ -> results/
 python3 results_table.py --out results/mine
-python3 results_table.py --check            do they still follow from the runs' predictions?
+python3 results_table.py --check             do the tables still match the runs' predictions?
 
-table.md has everything: the runs, the published figures beside them, differences from the baseline
+table.md has everything: the runs next to the published figures, the differences from the baseline
 from scratch and the contrasts of languages with intervals, cross-validations, and what was left
-out. report.html shows that with the figures of every run, and with the study where there is one.
-table.tex is for a paper, table.png and .pdf the figure; the .csv files have all numbers, and
-runs.csv the commit, settings, data and packages of every run behind them.
+out. report.html adds the figures of every run, and the study where there is one. table.tex is for a
+paper; table.png and .pdf are the figure. The .csv files have all numbers; runs.csv has the commit,
+settings, data and packages of every run.
 """
 
 import sys
@@ -24,7 +24,7 @@ from lib.errors import guard
 def parse_args(argv=None):
     p = flags.plain_parser(__doc__)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="default: results/")
-    p.add_argument("--check", action="store_true", help="compute all again, and compare")
+    p.add_argument("--check", action="store_true", help="compute all tables again, and compare")
     return p.parse_args(argv)
 
 
@@ -39,7 +39,7 @@ def main(argv=None) -> int:
     if args.check:
         console.say(results_stage.check(models, out))
         return 0
-    said = f"everything: {out / 'report.html'}; as text: table.md; see --help"
+    said = f"all results: {out / 'report.html'}; as text: table.md; see --help"
     console.say(results_stage.results(models, out), said)
     return 0
 

@@ -1,16 +1,16 @@
-"""Does pretraining pay, and with how many labelled clips? All runs of the study, one after another.
+"""Does pretraining pay, and with how many labelled clips? Runs the whole study, one run at a time.
 
-    python3 study.py                     what is not finished yet; stop it and start it as you like
-    python3 study.py --hours 2           begin no further run after two hours
+    python3 study.py                     all runs that are not finished; you may stop and restart it
+    python3 study.py --hours 2           start no new run after two hours
     python3 study.py --seeds 1           one seed instead of three
     python3 study.py --codes musicnn_mtt_msd     with codes that embed.py made
-    python3 study.py --lines             the lines that it consists of, without running them
-    python3 study.py --table             the table and the figure of the runs that are finished
+    python3 study.py --lines             print all of its commands, without running them
+    python3 study.py --table             only the table and the figure of the finished runs
 
 Needs the data sets of speech (e, m, x) and of English music, which generate_dataset.py makes.
-Every run is a line of the suite's own scripts, and leaves what such a line leaves. results/ gets
-study_runs.csv (a row per finished run), study.csv (per cell), study_differences.csv (what is more
-than what), both as tables in study.md, and study.png.
+Every run is a command of the suite's own scripts, with the usual files. results/ gets
+study_runs.csv (a row per finished run), study.csv (a row per cell), study_differences.csv (the
+differences between cells), the last two also as tables in study.md, and study.png.
 """
 
 import argparse
@@ -29,12 +29,12 @@ def parse_args(argv=None):
     p = flags.plain_parser(__doc__)
     p.add_argument("--seeds", type=flags.at_least(1), default=3, metavar="N", help="(3)")
     p.add_argument(
-        "--hours", type=flags.number(0, 10_000), metavar="H", help="begin no run after H"
+        "--hours", type=flags.number(0, 10_000), metavar="H", help="start no run after H"
     )
     p.add_argument("--codes", type=_name, nargs="+", default=[], metavar="NAME", help=_CODES)
     p.add_argument("--out", type=Path, metavar="FOLDER", help="instead of results/")
-    p.add_argument("--lines", action="store_true", help="print all lines, run none")
-    p.add_argument("--table", action="store_true", help="table and figure of what is finished")
+    p.add_argument("--lines", action="store_true", help="print all commands, run none")
+    p.add_argument("--table", action="store_true", help="table and figure of the finished runs")
     return p.parse_args(argv)
 
 
@@ -66,10 +66,10 @@ def main(argv=None) -> int:
     files.make_folder(out)
     if not args.table:
         for name in args.codes:
-            flags.codes_file(settings, study.MUSIC, name)  # one that is missing is told at once
+            flags.codes_file(settings, study.MUSIC, name)  # fails at once if missing
         left = study.run(settings, out, args.seeds, args.hours, args.codes)
         if left:
-            console.say(f"time is up; {len(left)} runs are left, the same line goes on")
+            console.say(f"time is up; {len(left)} runs are left; the same command resumes")
     console.say(study_results.write(out))
     return 0
 

@@ -1,1 +1,1 @@
-"""Many runs with one question: the label study."""
+"""Experiments of many runs: the label study and the demo."""

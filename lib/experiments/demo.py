@@ -1,4 +1,4 @@
-"""The demo: the graph of the Snakefile on synthetic corpora, with a line per finished stage."""
+"""Run the demo: the Snakefile on synthetic corpora, with a printed line per finished stage."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lib.errors import UserError
 
 DEMO = Path("demo")
 LOG = DEMO / "logs" / "snakemake.txt"
-PREDICTED = RunName("model_over", "full", "e", "e")  # with it a clip is predicted
+PREDICTED = RunName("model_over", "full", "e", "e")  # the model that predicts a clip
 CLIPS = DEMO / "data" / "MER_audio_taffc_dataset" / "Q1"
 
 
 def run() -> None:
-    """Run what is not finished of the demo; UserError with the place of the log when it fails."""
+    """Run the unfinished part of the demo; UserError with the path of the log when it fails."""
     files.make_folder(ROOT / LOG.parent)
     line = [sys.executable, "-m", "snakemake", "--cores", "all", "--nocolor", "demo"]
     began = time.monotonic()
@@ -37,8 +37,8 @@ def run() -> None:
                 say(text)
     if graph.returncode:
         raise UserError(
-            f"the demo has stopped: {LOG} says why (after kill -9, call snakemake --unlock first); "
-            "the same line goes on"
+            f"the demo has stopped: see {LOG} (after kill -9, run snakemake --unlock first); "
+            "the same command resumes it"
         )
     _predict()
     say(
@@ -56,7 +56,7 @@ def _logged(lines: Iterable[str], log) -> Iterator[str]:
 
 
 def progress(lines: Iterable[str], began: float) -> Iterator[str]:
-    """A text per finished job, from what Snakemake prints; `began` as of time.monotonic()."""
+    """A text per finished job, from Snakemake's output; `began` is a time.monotonic()."""
     jobs: dict[str, str] = {}
     rule = number = ""
     for line in lines:

@@ -1,13 +1,12 @@
-"""The study: does pretraining pay, and with how many labelled clips?
+"""Run the study: does pretraining pay, and with how many labelled clips?
 
-Encoders (from random weights, SCAE, masked, CPC, CPC-NCE), what they were pretrained on (English,
-Mandarin, both, the music without its labels, nothing), frozen or released, and the share of the
-labelled clips that training may use; beside them support vector machines on log-mel statistics and
-on the frozen codes, and where asked for codes of other encoders (embed.py). Every cell is
-cross-validated with folds that keep artists apart, and repeated with other seeds.
+A cell is an encoder (random weights, SCAE, masked, CPC, CPC-NCE), its pretraining data (English,
+Mandarin, both, the music without its labels, none), frozen or released, and the share of the
+labelled clips that training uses. Support vector machines on log-mel statistics and on the frozen
+codes are compared with these; --codes adds codes of other encoders (embed.py). Every cell is
+cross-validated with folds that separate artists, and repeated with other seeds.
 
-Every run is a line of the suite's own scripts. A finished line is not run again, an unfinished one
-goes on where it was.
+Every run is a command of the suite's own scripts. A finished one is skipped, an unfinished resumes.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ FOLDS = 3
 SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
 SEEDS = 3
 MUSIC = "e"
-# the weights of the last epoch are kept, so few clips are enough to watch a training with
+# the last epoch's weights are kept, so validation needs only a few clips
 PROTOCOL = f"--folds {FOLDS} --groups artist --set dataset.val=0.05"
-# frozen only, and last: a released run of these would take a quarter of an hour or more (estimated)
+# frozen only, and run last: a released run takes an estimated quarter of an hour or more
 HEAVY = (("model_over", "e"), ("model_cpc", "e"))
-# one budget and the same heads for all: what two cores can do in minutes [ours]
+# our choice: one budget and the same heads for all; two cores need minutes
 BUDGET = {
     "augment.windows_per_epoch": 1600,
-    "augment.mel_shift": 0,  # the study is older than that
+    "augment.mel_shift": 0,  # this setting is newer than the study
     "transfer.epochs": 15,
     "release.epochs": 15,
     "transfer.batch_windows": 32,
@@ -64,7 +63,7 @@ BUDGET = {
     "release.schedule": "cosine",
     "release.keep": "last",
 }
-PRETRAINING = {  # epochs, by model and kind of data: about convergence of the validation loss
+PRETRAINING = {  # epochs by model and kind of data: the validation loss has about converged
     ("model_over", "speech"): 10,
     ("model_cpc", "speech"): 10,
     ("model_over_mask", "speech"): 30,
@@ -75,9 +74,9 @@ PRETRAINING = {  # epochs, by model and kind of data: about convergence of the v
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the study: an encoder, what it was pretrained on, what is trained, and labels.
+    """One cell of the study: an encoder, its pretraining data, what is trained, and labels.
 
-    model, source, mode, labels : as flags and run directories have them
+    model, source, mode, labels : spelled as in flags and run directories
     """
 
     model: str
@@ -91,7 +90,7 @@ class Cell:
 
     @property
     def drawn(self) -> bool:
-        """Whether a seed changes anything: a machine that learns from all labels draws nothing."""
+        """Whether the seed matters: an SVM that learns from all labels makes no random draw."""
         no_encoder = self.model == PROBE or self.source == CODES
         return not (self.mode == "probe" and no_encoder) or self.labels < 1
 
@@ -127,13 +126,13 @@ class Cell:
 
 
 def cells(codes: Sequence[str] = ()) -> list[Cell]:
-    """The cells of the study, with those of codes by their names."""
+    """The cells of the study, and those of the named codes."""
     light = [("model_cpc_nce", source) for source in "nemxu"] + [("model_over_mask", "e")]
     baseline = [Cell(PROBE, "n", "probe", share) for share in SHARES]
     trained = []
     for model, source in light:
         mode = "scratch" if source == "n" else "full"
-        # the main question with every number of labels, the others where few and all are there
+        # the main question uses every share of labels, the others only 10 % and all
         shares = SHARES if model == "model_cpc_nce" and source in "ne" else (0.1, 1.0)
         trained += [Cell(model, source, mode, share) for share in shares]
     given = _frozen((name, CODES) for name in codes)
@@ -146,7 +145,7 @@ def _frozen(encoders: Iterable[tuple[str, str]]) -> list[Cell]:
 
 
 def pretraining(cell: Cell) -> list[str] | None:
-    """The line that makes the encoder of a cell, without the number of iterations."""
+    """The command that makes the encoder of a cell, without the number of iterations."""
     if cell.source in ("n", CODES):
         return None
     kind = "music" if cell.source == "u" else "speech"
@@ -157,14 +156,14 @@ def pretraining(cell: Cell) -> list[str] | None:
 
 
 def _order(seeds: int, codes: Sequence[str] = ()) -> list[tuple[int, Cell]]:
-    """All runs: the light encoders' with one seed before the next, then the heavy ones'; where
-    nothing is drawn, with one seed."""
+    """All runs (seed, cell): light encoders first, seed by seed, then the heavy ones. Cells without
+    random draws have one seed."""
     runs = [(s, cell) for s in range(seeds) for cell in cells(codes) if cell.drawn or s == 0]
     return sorted(runs, key=lambda run: (run[1].model, run[1].source) in HEAVY)
 
 
 def lines(seeds: int, codes: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """All lines with so many seeds, each once, pretraining before what needs it."""
+    """All commands for `seeds` seeds, each once, pretraining before the runs that need it."""
     every = [
         (*line, "--iterations", str(seeds if cell.drawn else 1))
         for cell in cells(codes)
@@ -177,17 +176,17 @@ def lines(seeds: int, codes: Sequence[str] = ()) -> list[tuple[str, ...]]:
 def run(
     settings: Settings, out: Path, seeds: int, hours: float | None, codes: Sequence[str] = ()
 ) -> list[str]:
-    """Run what is not finished.
+    """Run everything that is not finished.
 
     Parameters
     ----------
     settings : "paths" says where runs are
-    out : folder that keeps the table of runs
+    out : folder of the table of runs
     seeds : iterations of every cell
-    hours : after which no further line is begun, or None
-    codes : names of codes of the music that embed.py made, which are in the study too
+    hours : after which no new run starts, or None
+    codes : names of codes of the music, made by embed.py, to add to the study
 
-    Returns the lines that are left. Raises UserError when a line fails.
+    Returns the commands that are left. Raises UserError when a command fails.
     """
     began, models = time.monotonic(), Path(settings["paths"]["models"])
     path = out / study_results.RUNS
@@ -207,16 +206,16 @@ def run(
 
 
 def _alone(seed: int) -> list[str]:
-    """Flags of the iteration of that number and no other: rows may be known of runs elsewhere."""
+    """Flags for this one iteration: the table may have rows of runs that are elsewhere."""
     return ["--iterations", str(seed + 1), f"--set=run.first={seed}"]
 
 
 def _missing(
     path: Path, runs: pd.DataFrame, wanted: Sequence[tuple[int, Cell]]
 ) -> list[tuple[int, Cell]]:
-    """Those of the runs `wanted` (seed, cell) that have no row in `runs`, read from `path`.
+    """The runs in `wanted` (seed, cell) without a row in `runs`, which was read from `path`.
 
-    Raises UserError where a row is of other settings than the study's: a table holds one study.
+    Raises UserError where a row has other settings than the study: a table holds one study.
     """
     known = runs.set_index([*study_results.CELL, "iteration"])["command"].to_dict()
     missing = []
@@ -229,15 +228,15 @@ def _missing(
         if differ:
             raise UserError(
                 f"{path} has a run of {cell.model}, {cell.mode}, of {cell.tag}, seed {seed}, with "
-                f"other settings than the study's ({'; '.join(differ)}): move that file away, or "
+                f"other settings than the study ({'; '.join(differ)}): move that file away, or "
                 "give another folder with --out"
             )
     return missing
 
 
 def decisive(command: str) -> dict:
-    """What decides the result of a line beside its cell and its seed, by name: folds, epochs and
-    settings, in whatever order and spelling they stand there."""
+    """The values that decide the result of a command, except cell and seed, by name: folds, epochs
+    and settings, in any order and spelling."""
     words, values = re.sub(r"(--[a-z]+)=", r"\1 ", command).split(), {}
     for flag, value in itertools.pairwise(words):
         if flag in ("--folds", "--groups", "--epochs", "--seed"):
@@ -251,13 +250,13 @@ def decisive(command: str) -> dict:
 def _call(line: list[str]) -> None:
     """Run a script of the suite in this process, as from the shell.
 
-    Raises UserError when it fails, SystemExit when it was interrupted: the script has said so.
+    Raises UserError when it fails, SystemExit when it is interrupted: the script prints why.
     """
     say(f"$ python3 {shlex.join(line)}")
     module = importlib.import_module(line[0].removesuffix(".py"))
     keras = importlib.import_module("keras")
     keras.utils.clear_session()  # else every model stays in memory
-    before, sys.argv = sys.argv, line  # run.json has it as its command
+    before, sys.argv = sys.argv, line  # run.json records it as the command
     try:
         status = module.main(line[1:])
     finally:
@@ -265,11 +264,11 @@ def _call(line: list[str]) -> None:
     if status > 128:
         raise SystemExit(status)
     if status:
-        raise UserError(f"this line ended with status {status}: mend that, the study then goes on")
+        raise UserError(f"the command failed with status {status}: correct it, run the study again")
 
 
 def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
-    """The row of a finished run, with columns as of study_results.read."""
+    """The row of a finished run, with the columns of study_results.read."""
     record = files.read_json(run / "run.json") or {}
     run_record.check_files(run, record, [predictions_table.PREDICTIONS])
     table = predictions_table.read(run / predictions_table.PREDICTIONS)

@@ -1,6 +1,6 @@
 """Results of the study: a row per run, a row per cell, and the differences between cells.
 
-All of it follows from study_runs.csv; nothing else is read.
+Everything is computed from study_runs.csv.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.figures import study
 from lib.models.catalogue import PROBE, titles
 
 RUNS = "study_runs.csv"
-CODES = "c"  # the source of codes that embed.py made; the model is then their name
+CODES = "c"  # source of codes made by embed.py; their name is the model
 INTERVALS = ["low", "high", "all_low", "all_high"]
 ENCODER = ["model", "source", "mode"]
 CELL = [*ENCODER, "labels"]
@@ -38,7 +38,7 @@ SOURCE_TITLES = {
     CODES: "codes of embed.py",
 }
 MODE_TITLES = {"probe": "SVM", "feat_ext": "frozen", "full": "released", "scratch": "from scratch"}
-QUESTIONS = {  # (model, source, mode): the cell that it is compared with, of as many labels
+QUESTIONS = {  # (model, source, mode): the cell to compare it with, at the same labels
     "random weights": lambda model, source, mode: (
         ("model_cpc_nce", "n", "scratch" if mode == "full" else mode)
     ),
@@ -50,19 +50,17 @@ QUESTIONS = {  # (model, source, mode): the cell that it is compared with, of as
 def read(path: Path) -> pd.DataFrame:
     """The table of runs, empty where there is none.
 
-    Columns: those of Cell; iteration; labelled, clips with labels that training used (mean over
-    folds); macro F1 of the quadrants per window and per clip, of arousal and valence per clip, of
-    all clips together; seconds of all folds; the hash of run.json; the line; and the true and the
+    Columns: those of Cell; iteration; labelled, the number of labelled clips in training (mean over
+    folds); macro F1 over all clips, of the quadrants per window and per clip, of arousal and
+    valence per clip; seconds of all folds; the hash of run.json; the command; and the true and the
     predicted quadrant of every clip, a digit each, clips in the order of their names.
 
-    A row that is there twice counts once, with a message. Raises UserError where the file is no
-    such table, rows are cut, or two rows of one run differ.
+    A duplicate row is ignored, with a message. Raises UserError where the file is not such a
+    table, rows are cut, or two rows of one run differ.
     """
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)
-    advice = (
-        f"move it away, and python3 study.py makes it anew of the runs that are finished ({path})"
-    )
+    advice = f"move it away; python3 study.py then makes it again from the finished runs ({path})"
     try:
         table = csv_tables.read_csv(path)
         csv_tables.require(table, COLUMNS, path)
@@ -70,23 +68,23 @@ def read(path: Path) -> pd.DataFrame:
         raise UserError(f"{error}; {advice}") from error
     table, numbers = table[COLUMNS], list(NUMBERS)
     table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
-    _refuse(table[~_whole(table)], f"{path} has rows that are cut or not of the study", advice)
+    _refuse(table[~_whole(table)], f"{path} has rows that are cut or not from the study", advice)
     table, twice = table.astype(NUMBERS), table.duplicated()
     if twice.any():
-        say(f"{path}: {twice.sum()} rows are there twice, and count once")
+        say(f"{path}: {twice.sum()} duplicate rows are ignored")
     table = table[~twice]
     differ = table[table.duplicated([*CELL, "iteration"])]
-    _refuse(differ, f"{path} has other rows of the same runs above these", advice)
+    _refuse(differ, f"{path} has different rows of the same runs above these", advice)
     return table.reset_index(drop=True)
 
 
 def _refuse(rows: pd.DataFrame, fault: str, advice: str) -> None:
-    """Raise UserError, with the first lines of these rows in the file, if there are any."""
+    """Raise UserError with the first line numbers of these rows in the file, if there are rows."""
     csv_tables.refuse([number + 2 for number in rows.index], fault, advice)
 
 
 def _whole(table: pd.DataFrame) -> pd.Series:
-    """Whether each row has all that a run has : bool (n,)."""
+    """Whether each row is complete and valid : bool (n,)."""
     whole = table[list(NUMBERS)].notna().all(axis=1)
     whole &= table["model"].isin(titles()) | (table["source"] == CODES)
     whole &= table["source"].isin(SOURCE_TITLES) & table["mode"].isin(MODE_TITLES)
@@ -99,7 +97,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per cell: labelled clips, runs; mean and standard deviation over seeds of macro F1 per
     window and per clip; 95 % interval of the latter over clips (low, high); seconds.
 
-    Runs that all predict the same are one, without a standard deviation: no seed decides there.
+    Runs with equal predictions count as one, without a standard deviation: the seed has no effect.
     """
     rows, estimates = [], _estimates(runs)
     for cell, part in _cells(runs):
@@ -118,7 +116,7 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
     """A row per question, encoder and number of labels, and one with the mean over these.
 
     Columns: than, the other cell; model, source, mode; labels, NaN for the mean; difference of
-    macro F1 per clip; its 95 % interval (low, high), and the wider one that is corrected for all
+    macro F1 per clip; its 95 % interval (low, high), and the wider interval corrected for all
     differences of the same question (all_low, all_high).
     """
     estimates, rows = _estimates(runs), []
@@ -139,14 +137,14 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cells(runs: pd.DataFrame) -> Iterable[tuple[tuple, pd.DataFrame]]:
-    """Each cell with its runs, in the order of their numbers."""
+    """Each cell with its runs, sorted by iteration."""
     return runs.sort_values([*CELL, "iteration"]).groupby(CELL, sort=False)
 
 
 def _estimates(runs: pd.DataFrame) -> dict[tuple, np.ndarray]:
-    """{cell: macro F1 per clip, mean over seeds, then its draws : float64 (1 + draws,)}."""
+    """{cell: macro F1 per clip (mean over seeds), then its draws : float64 (1 + draws,)}."""
     if runs["true"].nunique() > 1:
-        raise UserError("the runs of the study were tested on different clips: begin it anew")
+        raise UserError("the runs of the study were tested on different clips: start it again")
     weights, estimates = bootstrap.draws(len(runs["true"].iloc[0]), 0), {}
     for cell, part in _cells(runs):
         counts = list(map(_counts, part["true"], part["predicted"]))
@@ -156,7 +154,7 @@ def _estimates(runs: pd.DataFrame) -> dict[tuple, np.ndarray]:
 
 
 def _counts(*answers: str) -> np.ndarray:
-    """The confusion matrix of each clip, of true and predicted digits : float64 (clips, 4, 4)."""
+    """The confusion matrix of each clip, from true and predicted digits : float64 (clips, 4, 4)."""
     true, predicted = (np.eye(4)[[int(digit) - 1 for digit in text]] for text in answers)
     return true[:, :, None] * predicted[:, None, :]
 
@@ -182,7 +180,7 @@ def write(out: Path) -> str:
 
 
 def _titles(table: pd.DataFrame) -> dict[str, str]:
-    """{model: its title}, and {name of codes: that name} for those of the table."""
+    """{model: its title}, and {name: name} for the codes in the table."""
     return titles() | {name: name for name in table.loc[table["source"] == CODES, "model"]}
 
 
@@ -200,7 +198,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def markdown_differences(compared: pd.DataFrame, table: pd.DataFrame) -> str:
-    """One question's differences, bold where their corrected interval leaves 0 out."""
+    """One question's differences, bold where the corrected interval excludes 0."""
 
     def text(row) -> str:
         difference = f"{row.difference:+.3f} ± {row.all_high - row.difference:.3f}"

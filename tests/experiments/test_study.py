@@ -341,7 +341,7 @@ def test_rows_twice_count_once_and_other_spellings_of_a_table_are_read(tmp_path,
     rows = PUBLISHED.read_text().splitlines()[:6]
     path.write_text("\n".join([*rows, rows[2], rows[2]]))
     expected = study_results.read(path)
-    assert len(expected) == 5 and "2 rows are there twice" in capsys.readouterr().out
+    assert len(expected) == 5 and "2 duplicate rows are ignored" in capsys.readouterr().out
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
     pd.testing.assert_frame_equal(study_results.read(path), expected)
     assert capsys.readouterr().out == ""
@@ -365,7 +365,7 @@ def test_an_interrupted_line_ends_the_study_and_a_failed_one_is_told(monkeypatch
     with pytest.raises(SystemExit) as stop:
         study._call(TWO.line)
     assert stop.value.code == 143
-    with pytest.raises(UserError, match="ended with status 2"):
+    with pytest.raises(UserError, match="failed with status 2"):
         study._call(TWO.line)
     study._call(TWO.line)
     assert seen == [("trans_train_cpc_multi.py", TWO.line[1:])] * 3  # as run.json tells it
