@@ -90,7 +90,7 @@ class Cell:
 
     @property
     def drawn(self) -> bool:
-        """Whether the seed matters: an SVM that learns from all labels makes no random draw."""
+        """Whether the seed matters: an SVM on fixed inputs and all labels makes no random draw."""
         no_encoder = self.model == PROBE or self.source == CODES
         return not (self.mode == "probe" and no_encoder) or self.labels < 1
 
@@ -228,7 +228,7 @@ def _missing(
         if differ:
             raise UserError(
                 f"{path} has a run of {cell.model}, {cell.mode}, of {cell.tag}, seed {seed}, with "
-                f"other settings than the study ({'; '.join(differ)}): move that file away, or "
+                f"other settings than the study's ({'; '.join(differ)}): move that file away, or "
                 "give another folder with --out"
             )
     return missing
@@ -264,7 +264,7 @@ def _call(line: list[str]) -> None:
     if status > 128:
         raise SystemExit(status)
     if status:
-        raise UserError(f"the command failed with status {status}: correct it, run the study again")
+        raise UserError(f"the command failed with status {status}: fix it and run the study again")
 
 
 def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:

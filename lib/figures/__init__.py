@@ -1,1 +1,1 @@
-"""Every picture. Knows numbers, not how they came about."""
+"""All figures. The functions take finished numbers and draw them."""

@@ -1,4 +1,4 @@
-"""How far annotators agree."""
+"""Draw the agreement between annotators."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pandas as pd
 
 from lib.figures.saving import draw_confusion, panels, save_figure
 
-LIMITS = {"chance": 0.0, "tentative": 0.667, "reliable": 0.8}  # customary, Krippendorff 2004
+LIMITS = {"chance": 0.0, "tentative": 0.667, "reliable": 0.8}  # customary limits, Krippendorff 2004
 
 
 def agreement(result: Mapping, path: Path, title: str) -> None:
     """Which quadrants annotators confuse, and Krippendorff's alpha with its interval.
 
-    result : as of lib.corpora.annotator_agreement.analyse
+    result : from lib.corpora.annotator_agreement.analyse
     """
     figure, (left, right) = panels(1, 2, figsize=(10, 4.2), width_ratios=(1, 1.1))
     counts = np.asarray(result["confusion"])

@@ -1,4 +1,4 @@
-"""Loss and measure over the epochs of a training."""
+"""Draw the loss and a measure over the epochs of a training."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def curves(
     measure: str | None = None,
     frozen: Sequence[Mapping] = (),
 ) -> None:
-    """Loss and, where there is one, a measure over epochs.
+    """Loss and, if given, a measure over epochs.
 
-    history : rows with epoch, loss, val_loss and the measure, its name with and without val_
-    kept : the epoch whose weights are kept, which is marked
-    frozen : those of the step with the encoder frozen, from which this one went on
+    history : rows with epoch, loss, val_loss, the measure and val_<measure>
+    kept : the epoch whose weights are kept; it is marked
+    frozen : rows of the step before, with the encoder frozen
     """
     rows = pd.DataFrame([*frozen, *history])
     label = f"kept, epoch {kept}{' after release' if frozen else ''}"
@@ -43,9 +43,9 @@ def curves(
 
 
 def fold_curves(histories: Sequence[pd.DataFrame], path: Path, title: str, measure: str) -> None:
-    """Loss and a measure over epochs of each fold of a cross-validation, a colour per fold.
+    """Loss and a measure over epochs for each fold of a cross-validation, a colour per fold.
 
-    histories : columns as the rows of `curves`, a table per fold
+    histories : a table per fold, with the columns of `history` in `curves`
     """
     figure, axes = panels(1, 2, figsize=(10, 3.5))
     for axis, name in zip(axes, ("loss", measure), strict=True):

@@ -1,4 +1,4 @@
-"""What a denoiser gets and gives back."""
+"""Draw the input and output of a denoiser."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lib.figures.saving import panels, save_figure
 
 
 def reconstructions(windows: Mapping[str, np.ndarray], path: Path, title: str) -> None:
-    """The same windows as they are, as the network gets them and as it gives them back.
+    """The same windows: clean, as the network's input and as its output.
 
-    windows : {label: float (n, n_mels, frames, 1)}, a row each; the first row's values are the
-    range of the colours
+    windows : {label: float (n, n_mels, frames, 1)}, a row each; the values of the first row set
+    the range of the colours
     """
     clean = next(iter(windows.values()))
     n, limits = len(clean), {"vmin": clean.min(), "vmax": clean.max()}

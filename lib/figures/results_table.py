@@ -1,4 +1,4 @@
-"""Macro F1 by language pair, as a figure."""
+"""Draw macro F1 by language pair."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ CAPTION = "points: mean of the runs; bars and band: 95 % interval over test clip
 def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path, baseline: str) -> None:
     """Macro F1 of the quadrants by language pair, per window and per clip; PNG and PDF.
 
-    cells : as of lib.results.table2.summarise; a point per encoder and mode with its 95 % interval
+    cells : from lib.results.table2.summarise; a point per encoder and mode with its 95 % interval
     over clips, the baseline and chance as lines, the published runs of experiment 2 as crosses
-    modes, titles : how modes and encoders are called; baseline : a line where others are points
+    modes, titles : names of modes and encoders; baseline : encoder drawn as a line
     """
     cells = cells[cells["task"] == "quadrants"]
     is_line = cells["model"].isin([baseline, "chance"])
@@ -45,7 +45,7 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path, base
     axes[0, 0].set_ylabel("macro F1 of the quadrants")
     figure.supxlabel("language of speech → of music", fontsize=10)
     figure.legend(legend.values(), legend, fontsize=8, loc="outside right upper")
-    # beside the legend, however narrow the figure is
+    # left of the legend, even in a narrow figure
     figure.suptitle(CAPTION, fontsize=9, x=0.01, ha="left")
     save_figure(figure, path, pdf=True)
 
@@ -53,17 +53,17 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path, base
 def _draw_points(
     axis: Axes, cells: pd.DataFrame, pairs: list[tuple], modes: Mapping, titles: Mapping
 ) -> None:
-    """The transfers; those of a language pair stand side by side."""
+    """The transfers; those of one language pair are drawn side by side."""
     groups = cells.groupby(["model", "mode"], sort=False)
     step = min(0.16, 0.8 / max(len(groups), 1))
     for number, ((model, mode), part) in enumerate(groups):
-        tens, unit = divmod(list(titles).index(model), 10)  # there are ten colours
+        tens, unit = divmod(list(titles).index(model), 10)  # ten colours
         look = {"color": f"C{unit}", "marker": MARKERS[mode][tens % 2], "linestyle": ""}
         look["markerfacecolor"] = "white" if mode == "feat_ext" else look["color"]
         x = [pairs.index(pair) for pair in zip(part["speech"], part["music"], strict=True)]
         x = np.array(x) + (number - (len(groups) - 1) / 2) * step
         mean, low, high = part[["f1_mean", "f1_low", "f1_high"]].to_numpy().T
-        # a mean of several runs may lie outside an interval by rounding alone
+        # rounding can put a mean of several runs outside its interval
         bars = np.maximum([mean - low, high - mean], 0)
         axis.errorbar(x, mean, bars, capsize=3, label=f"{titles[model]}, {modes[mode]}", **look)
         axis.plot(x, part["published_2"], "x", color=look["color"], alpha=0.6)

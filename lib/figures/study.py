@@ -1,4 +1,4 @@
-"""Macro F1 against the number of labelled clips."""
+"""Draw macro F1 against the number of labelled clips."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SOURCES = {"n": "random", "e": "English", "m": "Mandarin", "x": "both", "u": "mu
 
 def study(table: pd.DataFrame, titles: Mapping[str, str], path: Path, probe: str) -> None:
     """Macro F1 per clip against the number of labelled clips: a panel per way of training, a line
-    per encoder with 95 % intervals over clips.
+    per encoder with 95 % intervals over clips. Written as PNG and PDF.
 
-    table : as of lib.experiments.study_results.summarise; titles : of the models; probe :
-    which of them is on log-mel statistics. Written as PNG and PDF.
+    table : from lib.experiments.study_results.summarise; titles : of the models; probe : the model
+    on log-mel statistics
     """
     encoders = list(table.groupby(["model", "source"], sort=False).groups)
-    always = (table["mode"] == "scratch") | (table["model"] == probe)  # to compare with
+    always = (table["mode"] == "scratch") | (table["model"] == probe)  # in every panel
     ticks = sorted(table["labelled"].unique())
     figure, axes = panels(1, len(MODES), figsize=(15, 4.8), sharey=True)
     for axis, (mode, title) in zip(axes, MODES.items(), strict=True):

@@ -1,4 +1,4 @@
-"""Emotion over time, below the waveform."""
+"""Draw the emotion over time, below the waveform."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def taggram(
     tags.invert_yaxis()
     figure.colorbar(image, ax=tags, label="probability", pad=0.01)
     for name in ("arousal", "valence"):
-        # a value holds until the next window begins
+        # a value is valid until the next window starts
         lines.stairs(table[name], edges, baseline=None, label=name, linewidth=1.2)
     lines.axhline(0, color="grey", linewidth=0.8)
     lines.set_yticks((-1, 0, 1), ("negative", "0", "positive"))

@@ -1,6 +1,6 @@
-"""Confusion matrices and reliability diagrams of a test: a row per level, a column per task.
+"""Draw confusion matrices and reliability diagrams of a test: a row per level, a column per task.
 
-levels : {window, clip}, as of lib.evaluation.metrics.evaluate. Written as PNG and PDF.
+levels : {window, clip}, from lib.evaluation.metrics.evaluate. Written as PNG and PDF.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def confusions(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
 
 
 def reliability(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
-    """Accuracy against confidence; on the diagonal, probabilities are frequencies."""
+    """Accuracy against confidence; on the diagonal, the probabilities are calibrated."""
     figure, tests = _tests(levels, title)
     for axis, task, level, result in tests:
         bins = pd.DataFrame(result["reliability"])
@@ -48,7 +48,7 @@ def reliability(levels: Mapping[str, Mapping], path: Path, title: str) -> None:
 
 
 def _tests(levels: Mapping, title: str) -> tuple[Figure, Iterator[tuple[Axes, str, str, Mapping]]]:
-    """A figure, and of each panel the axes, task, level and measures."""
+    """A figure, and for each panel its axes, task, level and measures."""
     rows, columns = len(levels), len(next(iter(levels.values())))
     figure, axes = panels(rows, columns, figsize=(4 * columns, 3.8 * rows), squeeze=False)
     figure.suptitle(title)
