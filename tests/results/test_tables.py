@@ -196,7 +196,7 @@ def test_other_labels_of_the_same_clips_are_not_paired(models):
     table.to_csv(path, index=False)
     found = table2.gather(models)
     assert found.differences.empty
-    assert any("other labels, than the baseline" in note for note in found.notes)
+    assert any("other labels than the baseline" in note for note in found.notes)
 
 
 @pytest.mark.slow
@@ -260,7 +260,7 @@ def test_the_tables_are_checked_against_the_predictions(models):
                 predictions_table.read(path / "predictions.csv"), path, "a run", figures=False
             )
     out, run = models / "results", models / "models_trans/speech_none_2_music_eng/model_cnn.it_0"
-    with pytest.raises(UserError, match="make the tables, python3"):
+    with pytest.raises(UserError, match="is missing: run python3 results_table.py first"):
         results_stage.check(models, out)
     results_stage.results(models, out)
     assert "7 runs: all follow from the predictions" in results_stage.check(models, out)
@@ -284,7 +284,7 @@ def test_the_tables_are_checked_against_the_predictions(models):
     right = "0.9,"
     said = mismatches(run / "predictions.csv", lambda text: text.replace(right, "0.01,", 40))
     assert "runs.csv" in said and "predictions is" in said and "table.csv, window" in said
-    assert "metrics.json is not" in said
+    assert "metrics.json does not match" in said
     assert "all follow" in results_stage.check(models, out)
     (run / "run.json").unlink()
     with pytest.raises(UserError, match="has other runs(.|\n)*gone: .*model_cnn.it_0"):
