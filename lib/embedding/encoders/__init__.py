@@ -1,1 +1,1 @@
-"""One module per package or kind of model: turns the text after the colon of --with into an Encoder."""
+"""One module per package or kind of model: text after the colon of --with -> an Encoder."""
