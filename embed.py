@@ -1,4 +1,4 @@
-"""Codes of a corpus or a folder of sound, by any encoder: a codes file for transfer.
+"""Encode a corpus or a folder of sound files with any encoder, into a codes file for transfer.
 
     python3 embed.py -d m -l e --with opensmile:ComParE_2016          or opensmile:eGeMAPSv02
     python3 embed.py -d m -l e --with musicnn                         or musicnn:MTT, musicnn:MSD
@@ -8,10 +8,10 @@
     python3 embed.py -d m -l e --with my_module:my_function           (samples, rate) -> (n, d)
     python3 embed.py -i songs/ --with musicnn -o songs.codes
 
-Writes <path_to_data>/codes/{music,speech}/<language>/<name>.codes, where transfer finds the codes
-of music by -s <name>; or the file after -o. Killed at any moment, the same line goes on where it
-was. Recordings that cannot be used are named at the end, and the exit status is then 2.
-docs/encoders.md says what to install.
+Writes <path_to_data>/codes/{music,speech}/<language>/<name>.codes, or the file given by -o. The
+transfer scripts find codes of music with -s <name>. If a run is killed, the same command resumes
+it. Lists recordings that cannot be used at the end; the exit status is then 2.
+docs/encoders.md lists what to install.
 """
 
 import sys
@@ -30,11 +30,11 @@ def parse_args(argv=None):
     p = flags.plain_parser(__doc__)
     add = p.add_argument
     add("--with", dest="encoder", required=True, metavar="ENCODER", help="which encoder, as above")
-    add("-d", "--dataset", choices=tuple(KINDS), help="of a corpus: m = music, s = speech")
+    add("-d", "--dataset", choices=tuple(KINDS), help="type of corpus: m = music, s = speech")
     flags.language_flag(p, "-l", "--language", legal="em", of="the corpus", required=False)
     add("-i", "--input", type=Path, metavar="FOLDER", help="all sound files below a folder")
     add("-o", "--out", type=Path, metavar="FILE.codes", help="the file to write")
-    add("--overwrite", action="store_true", help="replace what stands there")
+    add("--overwrite", action="store_true", help="replace an existing file")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=flags.SET)
     args = p.parse_args(argv)
     corpus = (args.dataset, args.language)

@@ -4,13 +4,13 @@
     python3 generate_dataset.py -d s -l m --hours 30              AISHELL-1, 30 h
     python3 generate_dataset.py -d s -l x --groups speaker        equal durations of both
     python3 generate_dataset.py -d m -l e --groups artist --folds 10          4Q-Emotion
-    python3 generate_dataset.py -d m -l e --split split.csv       somebody's split again
+    python3 generate_dataset.py -d m -l e --split split.csv       reuse a given split
     python3 generate_dataset.py -d m -l e --table my_songs.csv    columns Songs, Quads
     python3 generate_dataset.py -d m -l m --agreement             do the annotators agree?
 
-Reads the corpora below path_to_data (settings.py), writes
-<path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5. Killed at
-any moment, the same line goes on where it was.
+Reads the corpora below path_to_data (settings.py) and writes
+<path_to_data>/features/{speech,music}/{english,mandarin,mix}/{train,val,test}_dataset.h5. If a run
+is killed, the same command resumes it.
 """
 
 import sys
@@ -33,12 +33,12 @@ def parse_args(argv=None):
     flags.language_flag(p, "-l", "--language", legal="emx", of="the corpus (x: speech only)")
     add("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=_LOAD)
     add("-ps", "--path-save", "--path_save", type=Path, metavar="FOLDER", help=_SAVE)
-    add("--hours", type=flags.number(0, 1e6), metavar="H", help="hours to draw in all; 0 takes all")
+    add("--hours", type=flags.number(0, 1e6), metavar="H", help="total hours to draw; 0 takes all")
     add("--table", type=Path, metavar="CSV", help="annotations: Songs, Quads, … or ratings")
-    add("--groups", choices=GROUPS, help="keep each artist (music), speaker on one side")
+    add("--groups", choices=GROUPS, help="keep each artist (music) or speaker in one split")
     add("--folds", type=flags.at_least(2), default=0, metavar="K", help="add K folds to split.csv")
     add("--split", type=Path, metavar="CSV", help="use this split.csv instead of drawing one")
-    add("--agreement", action="store_true", help="report on the annotators of music, and end")
+    add("--agreement", action="store_true", help="only report the agreement of the annotators")
     add("--min-agreement", type=flags.number(0, 1), default=0.0, metavar="SHARE", help=_AGREE)
     add("--scheduler", metavar="ADDRESS", help="extract on Dask workers: tcp://host:8786")
     add("--allow-skips", action="store_true", help="accept any share of lost recordings")
@@ -47,7 +47,7 @@ def parse_args(argv=None):
 
 _LOAD = "where the corpora are (default: path_to_data)"
 _SAVE = "folder for the files (default: <path_to_data>/features/…)"
-_AGREE = "leave songs out with a smaller share of annotators in the song's quadrant"
+_AGREE = "omit songs for which a smaller share of annotators chose the song's quadrant"
 
 
 @guard

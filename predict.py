@@ -7,9 +7,9 @@
     ffmpeg -i talk.mp4 -f wav - | python3 predict.py -i - --json
     python3 predict.py --export models_trans/…/model_cnn.it_0 cnn.onnx
 
-Writes per file <name>.csv (a row per window: start, end, every probability), <name>.json (the whole
-file: quadrant; arousal and valence from -1 to 1) and <name>.png (both over time), for a folder also
-summary.csv. What cannot be read is named at the end, and the exit status is then 2.
+Writes for each file <name>.csv (a row per window: start, end, every probability), <name>.json (the
+whole file: quadrant; arousal and valence from -1 to 1) and <name>.png (both over time), and for a
+folder also summary.csv. Lists files that cannot be read at the end; the exit status is then 2.
 """
 
 import sys

@@ -6,7 +6,7 @@
     python3 pretrain_denoise.py -s e -mod model_over_mask               hidden patches
     python3 pretrain_denoise.py -m e -mod model_over_mask               music, without its labels
 
-Reads <path_to_data>/features/{speech,music}/<language>/ (made by generate_dataset.py), writes
+Reads <path_to_data>/features/{speech,music}/<language>/ (made by generate_dataset.py) and writes
 models/{speech,music}/<language>/<model>.it_<n>/.
 """
 

@@ -7,8 +7,8 @@
     python3 trans_train_denoise_multi.py -s u -m e -mod model_over_mask -rel n --probe
     python3 trans_train_denoise_multi.py -s FILE.codes -m e -rel n    codes of any other encoder
 
-Needs the pretrained encoder (models/speech/…) and the music data set; writes
-models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model and test figures.
+Needs the pretrained encoder (models/speech/…) and the music data set. Writes
+models_trans/speech_<l>_2_music_<l>/<model>[.feat_ext|.full].it_<n>/ with model and test results.
 -rel y continues from the finished -rel n run, or trains that step first.
 """
 

@@ -1,1 +1,1 @@
-"""Flags, and what the twin scripts share."""
+"""Define the flags of the scripts, and the code that similar scripts share."""

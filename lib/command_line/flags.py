@@ -1,4 +1,4 @@
-"""The flags that scripts share, and the settings that they give. Imports nothing heavy."""
+"""Define the flags that scripts share, and read settings from them. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lib.errors import UserError
 from lib.labels import CODES, LANGUAGES, SOURCES
 
 _ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
-_EPOCHS = "at most so many epochs (1, 2, …)"
-SET = "any line of settings.py, for this run; may be repeated"
+_EPOCHS = "maximum number of epochs (1, 2, …)"
+SET = "override a line of settings.py for this run; may be repeated"
 
 
 def plain_parser(docstring: str | None) -> argparse.ArgumentParser:
-    """A parser without flags; `docstring` becomes the help text, as it stands."""
+    """A parser without flags; `docstring` becomes the help text, unchanged."""
     return argparse.ArgumentParser(
         description=docstring,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -32,8 +32,8 @@ def parser(docstring: str | None) -> argparse.ArgumentParser:
     """A parser with the flags that every stage takes."""
     p = plain_parser(docstring)
     p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
-    p.add_argument("--overwrite", action="store_true", help="replace what stands there")
-    p.add_argument("--seed", type=at_least(0), metavar="N", help="of every random draw (0, 1, …)")
+    p.add_argument("--overwrite", action="store_true", help="replace existing results")
+    p.add_argument("--seed", type=at_least(0), metavar="N", help="seed of random draws (0, 1, …)")
     p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
     p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=SET)
     return p
@@ -50,8 +50,8 @@ def language_flag(
 
 
 def source_flag(p: argparse.ArgumentParser, *names: str, legal: str) -> None:
-    """Add the flag for what an encoder was pretrained on, one of the letters `legal`, or for codes,
-    which become a list of files and names, as of `codes_file`."""
+    """Add the flag for the source of an encoder: one of the letters `legal`, or codes. Codes become
+    a list of files and names, as for `codes_file`."""
     letters = ", ".join(f"{letter} = {SOURCES[letter]}" for letter in legal)
 
     def source(text: str) -> str | list[str]:
@@ -59,15 +59,15 @@ def source_flag(p: argparse.ArgumentParser, *names: str, legal: str) -> None:
             return text
         return codes(text, f"{', '.join(legal)}, ")
 
-    meaning = f"language of the speech, or else: {letters}; FILE{CODES}, or the name of what "
-    meaning += "embed.py made = the codes of any encoder; several with + between them"
+    meaning = f"pretraining data of the encoder: {letters}; or codes of any encoder: FILE{CODES}, "
+    meaning += "or the name of codes that embed.py made; join several with +"
     p.add_argument(*names, required=True, type=source, metavar="SOURCE", help=meaning)
 
 
 def codes(text: str, others: str = "") -> list[str]:
-    """The type of a flag that takes codes: their files and names, as of `codes_file`.
+    """The type of a flag that takes codes: their files and names, as for `codes_file`.
 
-    others : what else the flag takes, for the message
+    others : other legal values, for the error message
     """
     parts = text.split("+")
     if all(part.endswith(CODES) or re.fullmatch(r"\w\w+", part) for part in parts):
@@ -76,19 +76,19 @@ def codes(text: str, others: str = "") -> list[str]:
         return [stem + CODES for stem in text.removesuffix(CODES).split(f"{CODES}+")]
     raise argparse.ArgumentTypeError(
         f"invalid choice: {text!r} (choose from {others}FILE{CODES}, or the name of codes that "
-        "embed.py made; several with + between them)"
+        "embed.py made; join several with +)"
     )
 
 
 def codes_folder(settings: Settings, kind: str, language: str) -> Path:
-    """Where embed.py leaves the codes of a corpus; `kind` is "speech" or "music"."""
+    """The folder where embed.py writes the codes of a corpus; `kind` is "speech" or "music"."""
     return data_folder(settings) / "codes" / kind / LANGUAGES[language]
 
 
 def codes_file(settings: Settings, music: str, named: str) -> Path:
-    """The codes file of a path, or of the name of codes of the music `music`.
+    """The codes file for a path, or for the name of codes of the music `music`.
 
-    Raises UserError, with the names that there are, where embed.py made none of this name.
+    Raises UserError, which lists the existing names, when embed.py made no codes of this name.
     """
     if named.endswith(CODES):
         return Path(named)
@@ -97,9 +97,9 @@ def codes_file(settings: Settings, music: str, named: str) -> Path:
     if not path.is_file():
         there = ", ".join(sorted(path.stem for path in folder.glob(f"*{CODES}"))) or "none"
         raise UserError(
-            f"{named}: no codes of that name in {folder} (there are: {there}); make them with\n"
+            f"{named}: no codes of that name in {folder} (found: {there}); make them with\n"
             f"  python3 embed.py -d m -l {music} --with ENCODER\n"
-            f"or name a file that ends in {CODES}"
+            f"or give a file that ends in {CODES}"
         )
     return path
 
@@ -107,7 +107,7 @@ def codes_file(settings: Settings, music: str, named: str) -> Path:
 def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Settings:
     """The settings of a run: settings.py, then `--set`, then the flags.
 
-    `epochs` names the sections that `--epochs` is about. Returns {section: {key: value}} with
+    `epochs` names the sections that `--epochs` changes. Returns {section: {key: value}} with
     the two paths under "paths". Raises UserError for unknown keys and illegal values.
     """
     settings = configuration.load(getattr(args, "model", None))
@@ -127,8 +127,8 @@ def settings_from(args: argparse.Namespace, epochs: tuple[str, ...] = ()) -> Set
 
 
 def tell_recipe(args: argparse.Namespace, settings: Settings, sections: Iterable[str]) -> None:
-    """Say which lines of these sections in settings.py do not count, since the model has values of
-    its own there. What `--set` and flags give counts, and is not named."""
+    """Print which lines of these sections in settings.py the model's own settings override. Values
+    from `--set` and flags take precedence, and are not printed."""
     plain, recipe = configuration.load(), configuration.load(args.model)
     given = {item.partition("=")[0].strip() for item in args.set}
     lines = [
@@ -140,8 +140,8 @@ def tell_recipe(args: argparse.Namespace, settings: Settings, sections: Iterable
     ]
     if lines:
         say(
-            f"{args.model} has settings of its own, which count before the sections of settings.py "
-            f"(there under models): {', '.join(lines)}; --set changes them"
+            f"{args.model} has its own settings (in settings.py, under models), which override the "
+            f"sections of settings.py: {', '.join(lines)}; change them with --set"
         )
 
 

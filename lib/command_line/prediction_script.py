@@ -1,4 +1,4 @@
-"""The flags of predict.py, and the models that they name."""
+"""Define the flags of predict.py, and find the models that they name."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lib.command_line import flags
 from lib.models import catalogue
 from lib.transfer.transfer_plan import TransferPlan
 
-_EXPORT = "write a model (as of --model) as FILE.onnx, and predict nothing"
+_EXPORT = "only convert MODEL (any value of --model) to FILE.onnx, without predicting"
 
 
 def parse(docstring: str, argv: list[str] | None) -> argparse.Namespace:
-    """The flags of predict.py, checked."""
+    """Parse and check the flags of predict.py."""
     p = flags.plain_parser(docstring)
     add = p.add_argument
-    add("-i", "--input", nargs="+", metavar="PATH", help="files, folders; - is stdin")
-    add("-o", "--out", type=Path, metavar="FOLDER", help="where the results go")
+    add("-i", "--input", nargs="+", metavar="PATH", help="files or folders; - for stdin")
+    add("-o", "--out", type=Path, metavar="FOLDER", help="folder for the results")
     flags.language_flag(p, "-s", "--speech", legal="emxun", of="the speech", required=False)
     flags.language_flag(p, "-m", "--music", legal="em", of="the music", required=False)
     models = [model for model in catalogue.names() if not catalogue.spec(model).probe]
@@ -29,8 +29,8 @@ def parse(docstring: str, argv: list[str] | None) -> argparse.Namespace:
     add("--ensemble", action="store_true", help="average all iterations (or folds) of the model")
     add("--hop", type=flags.number(0.01, 3600), metavar="S", help="seconds between windows (1)")
     add("--json", action="store_true", help="print a line of JSON per file, with its windows")
-    add("--overwrite", action="store_true", help="replace results that stand there")
-    add("--no-figures", action="store_true", help="write no <name>.png")
+    add("--overwrite", action="store_true", help="replace existing results")
+    add("--no-figures", action="store_true", help="do not write <name>.png")
     add("--jobs", type=flags.at_least(1), metavar="N", help="files at a time (one per core)")
     add("--export", nargs=2, type=Path, metavar=("MODEL", "FILE"), help=_EXPORT)
     args = p.parse_args(argv)
@@ -46,12 +46,12 @@ def parse(docstring: str, argv: list[str] | None) -> argparse.Namespace:
         p.error("--model names the model: leave out -s, -m, -mod, -rel and --iteration")
     args.model_name = args.model_name or models[0]
     if named and not (args.music and (args.speech or catalogue.spec(args.model_name).baseline)):
-        p.error("-m and -s are needed to choose a model (-s not for model_cnn)")
+        p.error("choose a model with both -m and -s (model_cnn needs only -m)")
     return args
 
 
 def models(args: argparse.Namespace) -> list[Path]:
-    """The classifiers that the flags name; none: the one of the suite."""
+    """The classifiers that the flags name; empty for the one of the suite."""
     from lib.models import classifiers
 
     path = args.model

@@ -1,5 +1,5 @@
-"""Sound -> a codes file, with any encoder: hand-crafted features, somebody's network, the suite's.
+"""Encode sound into a codes file, with hand-crafted features or any network.
 
-Start with encoder (what an encoder is) and catalogue (the list of them); embedding_stage is the
-stage behind embed.py. Each module in encoders/ adapts one package or kind of model.
+Start with encoder (what an encoder is) and catalogue (the list of encoders). embedding_stage is
+the stage behind embed.py. Each module in encoders/ adapts one package or kind of model.
 """

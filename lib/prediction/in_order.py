@@ -1,4 +1,4 @@
-"""Several calls at a time, in threads; their results in the order of what they were called with."""
+"""Call a function on many items in parallel threads; the results keep the order of the items."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def in_order(function: Callable, items: Iterable, jobs: int) -> Iterator:
-    """What `function` returns for each item, in their order; `jobs` at a time, in threads.
+    """Yield what `function` returns for each item, in order, with `jobs` threads.
 
-    Items are taken as they are needed, at most 2 * `jobs` + 1 before their results.
+    Items are taken as needed, at most 2 * `jobs` + 1 ahead of their results.
     """
     if jobs == 1:
         yield from map(function, items)

@@ -1,4 +1,4 @@
-"""What a prediction is asked for: the sound files among files, folders and standard input."""
+"""Collect the sound files to predict from files, folders and standard input."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import BinaryIO
 from lib.console import say
 from lib.corpora.sound_folders import sound_files_below
 
-LONGEST = 255 - len(".json")  # bytes of the name of an output without its suffix
+LONGEST = 255 - len(".json")  # bytes of an output's name, without its suffix
 SUMMARY = "summary.csv"
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file to predict, its name as UTF-8 (other bytes escaped), and the name of its outputs."""
+    """A file to predict, its name in UTF-8 (other bytes escaped), and the name of its outputs."""
 
     path: Path
     name: str
@@ -33,18 +33,18 @@ class Input:
 def inputs(
     given: Sequence[str], stream: BinaryIO | None, folder: Path, report: Callable = say
 ) -> tuple[list[Input], list[str]]:
-    """The sound files among files, folders and "-", and what is wrong with the others.
+    """Return the sound files among files, folders and "-", and a message for each unusable input.
 
-    stream : what "-" stands for, kept as a file in `folder`
-    report : prints which files of a folder are passed over
+    stream : the sound for "-"; it is saved as a file in `folder`
+    report : prints which files of a folder are skipped
 
-    Outputs are named after their file, with its suffix where that tells two apart.
+    Outputs are named after their file. They keep its suffix if two names would be the same.
     """
     sources, failed = [], []
     for text in dict.fromkeys(given):
         path = Path(text)
         if not text:
-            failed.append("an empty name: name a file")
+            failed.append("an input name is empty: give the name of a file or folder")
         elif text == "-" and stream is None:
             failed.append("-: there is no standard input")
         elif text == "-":
@@ -65,14 +65,14 @@ def inputs(
         stem = name.with_suffix("")
         stem = _short(str(stem if counts[stem] == 1 else name))
         if stem in result:
-            failed.append(f"{text}: another input has the outputs {stem}.*: predict it on its own")
+            failed.append(f"{text}: another input also writes {stem}.*: predict it separately")
         else:
             result[stem] = Input(path, text.encode("utf-8", "backslashreplace").decode(), stem)
     return list(result.values()), failed
 
 
 def _short(stem: str) -> str:
-    """The name of outputs, cut to what file systems take; a hash keeps two such names apart."""
+    """Cut a name of outputs to what file systems allow; a hash keeps it unique."""
     path = Path(stem)
     name = os.fsencode(path.name)
     if len(name) <= LONGEST:

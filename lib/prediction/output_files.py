@@ -1,4 +1,4 @@
-"""What is written of predictions: <name>.json, .csv, .png of a file, summary.csv of a folder."""
+"""Write predictions: <name>.json, .csv and .png per file, summary.csv per folder."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from lib.labels import QUADRANTS
 from lib.prediction.input_files import SUMMARY, Input
 from lib.prediction.predictor import Prediction
 
-PER_FILE = (".json", ".csv", ".png")  # in the order of writing: the first says whose they are
+PER_FILE = (".json", ".csv", ".png")  # in the order of writing; the first one names file and model
 COLUMNS = ["file", "seconds", "windows", "quadrant", *(f"p_{q}" for q in QUADRANTS)]
 COLUMNS += ["arousal", "valence"]
 Draw = Callable[[Prediction, Path, str], None]  # prediction, path, title -> <name>.png
 
 
 def finished(source: Input, out: Path, expected: Mapping, figures: bool) -> dict | None:
-    """The summary of an earlier prediction of the same file by the same model, None where one of
-    its files is missing. Raises UserError where files of another prediction stand."""
+    """Return the summary of an earlier prediction of the same file by the same model, None if one
+    of its files is missing. Raises UserError if files of another prediction exist."""
     there = [suffix for suffix in PER_FILE if source.output(out, suffix).exists()]
     if not there:
         return None
     record = _read_record(source.output(out, PER_FILE[0]))
     if record is None or _origin(record) != _origin(expected):
         raise UserError(
-            f"{source.output(out, there[0])} stands there already, and is not of this file, model "
-            "and --hop: --overwrite replaces it, another --out keeps it"
+            f"{source.output(out, there[0])} exists already, from another file, model or --hop: "
+            "replace it with --overwrite, or choose another --out"
         )
     wanted = PER_FILE if figures else PER_FILE[:-1]
     return record if set(wanted) <= set(there) else None
@@ -45,10 +45,10 @@ def _origin(record: Mapping) -> tuple:
 def write(
     source: Input, prediction: Prediction, summary: Mapping, out: Path, draw: Draw | None
 ) -> None:
-    """Write the files of a prediction into `out`; `draw` as of Draw, None: no figure."""
+    """Write the files of a prediction into `out`; `draw` is a Draw, or None for no figure."""
     record, table, figure = paths = [source.output(out, suffix) for suffix in PER_FILE]
     record.parent.mkdir(parents=True, exist_ok=True)
-    for path in paths:  # if this is interrupted, none of an older model is left
+    for path in paths:  # so that an interruption leaves no file of an older model
         path.unlink(missing_ok=True)
     files.write_json(record, summary)
     columns = prediction.columns
@@ -82,7 +82,7 @@ def draw_taggram(prediction: Prediction, path: Path, title: str) -> None:
 
 
 def in_words(summary: Mapping) -> str:
-    """A summary as it is printed."""
+    """Return a summary as text for printing."""
     share, seconds = summary["p_quadrants"][summary["quadrant"]], summary["seconds"]
     promised = summary.get("promised_seconds", seconds)  # earlier versions did not write it
     cut = f", from {seconds:.1f} s of the {promised:.1f} s promised" if promised > seconds else ""
@@ -93,10 +93,10 @@ def in_words(summary: Mapping) -> str:
 
 
 def write_summary(out: Path) -> int:
-    """Write summary.csv from the predictions that stand in a folder; returns their number.
+    """Write summary.csv from the predictions in a folder; returns their number.
 
-    Two calls may end at once: each looks for what stands there while the other waits. Of a file
-    that was predicted under two names the later counts.
+    A lock keeps two calls that end together from reading the folder at the same time. If one file
+    has two predictions, under two names of outputs, the later one counts.
     """
     folder = os.open(out, os.O_RDONLY)
     try:
@@ -113,7 +113,7 @@ def write_summary(out: Path) -> int:
 
 
 def _read_record(path: Path) -> dict | None:
-    """The summary in <name>.json of an earlier prediction, None of any other file."""
+    """Return the summary in <name>.json of an earlier prediction, None for any other file."""
     try:
         record = files.read_json(path)
         in_words(record)
@@ -129,7 +129,7 @@ def _row(summary: Mapping) -> list:
 
 
 def check_summary(path: Path) -> None:
-    """Raise UserError when a summary.csv stands there that is not of this suite."""
+    """Raise UserError when `path` exists and is not a summary.csv of this suite."""
     if not path.exists():
         return
     try:
@@ -138,4 +138,4 @@ def check_summary(path: Path) -> None:
     except (OSError, ValueError, csv.Error):
         ours = False
     if not ours:
-        raise UserError(f"{path} is not of this suite: choose another -o, or --overwrite it")
+        raise UserError(f"{path} is not from this suite: use another -o, or --overwrite it")

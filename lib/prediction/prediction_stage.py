@@ -1,8 +1,8 @@
-"""The prediction stage: files and folders -> what is written or printed of each.
+"""The prediction stage: predict files and folders, then write or print the results.
 
-A file gets <name>.json, .csv and .png (lib.prediction.predictor says what is in them), a folder
-also summary.csv. Several files are predicted at a time, in threads: decoding, log-mel and network
-run outside of Python. Files that cannot be used are reported at the end; the others are done.
+Each file gets <name>.json, .csv and .png (contents: lib.prediction.predictor). A folder also gets
+summary.csv. Threads predict several files at a time, since decoding, log-mel and network run
+outside Python. Unusable files do not stop the others; they are reported at the end.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from lib.prediction.input_files import SUMMARY, Input
 from lib.prediction.output_files import Draw
 from lib.prediction.predictor import Prediction, Predictor
 
-FEW = 4  # figures, about as many as a process draws in the time that it takes to start
+FEW = 4  # figures: about as many as a process draws in the time it takes to start
 
 
 @dataclass(frozen=True)
 class Options:
-    """What becomes of predictions.
+    """What to do with predictions.
 
-    out       : folder for <name>.csv, .json, .png of each file, and summary.csv where a folder was
-                given; None: none are written
-    overwrite : replace files that stand in `out`
+    out       : folder for <name>.csv, .json, .png of each file, and for summary.csv if a folder is
+                given; None writes no files
+    overwrite : replace existing files in `out`
     as_json   : print a line of JSON per file, with its windows, instead of messages
     figures   : write <name>.png
-    jobs      : files at a time; 0: one per core
+    jobs      : files at a time; 0 means one per core
     """
 
     out: Path | None = None
@@ -57,10 +57,10 @@ class Options:
 def predict_all(
     given: Sequence[str], predictor: Predictor, stream: BinaryIO | None, options: Options
 ) -> list[str]:
-    """Predict files and folders; returns a message on each that could not be predicted.
+    """Predict files and folders; returns a message for each one that failed.
 
     given  : paths of files and folders; "-" for `stream`
-    stream : standard input, where there is one
+    stream : standard input, if there is one
     """
     out = options.out
     # the exceptions are clearer than what decoders print
@@ -93,12 +93,12 @@ def _to_standard_error(text: str) -> None:
 
 @contextlib.contextmanager
 def _drawing(figures: int, workers: int) -> Iterator[Draw | None]:
-    """What draws so many figures: nothing, this process, or `workers` others."""
+    """Yield what draws figures, here or in `workers` processes; None if there are no figures."""
     if workers < 2:
         lock = threading.Lock()
 
         def draw_here(prediction: Prediction, path: Path, title: str) -> None:
-            with lock:  # matplotlib is not made for threads
+            with lock:  # matplotlib is not thread-safe
                 output_files.draw_taggram(prediction, path, title)
 
         yield draw_here if figures else None
@@ -115,7 +115,7 @@ def _drawing(figures: int, workers: int) -> Iterator[Draw | None]:
 def _predict(
     source: Input, predictor: Predictor, options: Options, draw: Draw | None
 ) -> tuple[str, str]:
-    """Predict a file; returns what to print, and what went wrong: one of them is empty."""
+    """Predict a file; returns what to print and the error; one of them is empty."""
     name = one_line(source.name)
     try:
         return _predict_one(source, predictor, options, draw), ""
@@ -128,7 +128,7 @@ def _predict(
 
 
 def _predict_one(source: Input, predictor: Predictor, options: Options, draw: Draw | None) -> str:
-    """Predict a file and write its outputs, unless they stand there; returns what to print."""
+    """Predict a file and write its outputs, unless they exist; returns what to print."""
     began, name, out = time.perf_counter(), one_line(source.name), options.out
     summary = {"file": source.name}
     if out is not None:
@@ -156,4 +156,4 @@ def _advice(path: Path, error: Exception) -> str:
     if "cannot be decoded" not in str(error) or path.suffix.lower() in SOUND:
         return ""
     wav = path.with_suffix(".wav").name
-    return f"; of a video or another format, take the sound first: ffmpeg -i {path.name} {wav}"
+    return f"; from a video or another format, extract the sound: ffmpeg -i {path.name} {wav}"

@@ -1,14 +1,14 @@
-"""The emotion of sound files: windows, clip and tag-gram, for any number of files with one model.
+"""Predict the emotion of sound files with one or several models: windows, clip and tag-gram.
 
     from lib.prediction import Predictor, predict_file
     table = predict_file("song.mp3")                  # pandas, with the model of the suite
     emotion = Predictor.load("models_trans/speech_eng_2_music_eng/model_over.full.it_0")
     table, summary = emotion.table("song.mp3"), emotion.predict("song.mp3").summary
 
-A window's row: start_seconds, end_seconds; p_<task>_<class>, the probability of each class; the
-likeliest quadrant; arousal and valence = p(positive) - p(negative), from -1 (surely negative) to 1
-(surely positive). A clip's probabilities are the mean over its windows, its quadrant, arousal and
-valence follow from those. With several models, probabilities are averaged first.
+A row per window has start_seconds, end_seconds; p_<task>_<class>, the probability of each class;
+the most likely quadrant; arousal and valence = p(positive) - p(negative), from -1 (certainly
+negative) to 1 (certainly positive). A clip's probabilities are the mean over its windows; they give
+its quadrant, arousal and valence. The probabilities of several models are averaged first.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ POINTS = 1500  # of the waveform in a figure
 class Prediction:
     """The prediction for one file.
 
-    columns  : {name: array (windows,)}, as the docstring of this module says
-    summary  : of the clip, for JSON: seconds (used), promised_seconds (more where the file is cut
+    columns  : {name: array (windows,)}; the docstring of this module lists them
+    summary  : of the clip, for JSON: seconds (used), promised_seconds (larger if the file is cut
                short), windows, quadrant, p_quadrants, arousal, valence
-    envelope : float32 (points, 2), lowest and highest sample along the file, in [-1, 1]
+    envelope : float32 (points, 2), lowest and highest sample over time, in [-1, 1]
     """
 
     columns: dict[str, np.ndarray]
@@ -54,12 +54,12 @@ class Prediction:
     @property
     def table(self) -> pd.DataFrame:
         """A row per window."""
-        import pandas as pd  # a quarter of a second, of which predict.py has no need
+        import pandas as pd  # takes a quarter of a second, and predict.py does not need it
 
         return pd.DataFrame(self.columns)
 
     def rows(self, digits: int) -> list[dict]:
-        """A dict per window, for JSON, its numbers rounded."""
+        """A dict per window, for JSON, with rounded numbers."""
         values = [
             column.tolist() if column.dtype.kind == "U" else np.round(column, digits).tolist()
             for column in self.columns.values()
@@ -69,7 +69,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predictor:
-    """One or several classifiers, whose probabilities are averaged.
+    """One or several classifiers; their probabilities are averaged.
 
     hop  : frames between windows
     jobs : batches of windows at a time
@@ -83,20 +83,20 @@ class Predictor:
     def load(
         cls, *models: str | Path, hop: float | None = None, features: Mapping | None = None
     ) -> Predictor:
-        """Load classifiers, as classifiers.load does; without any, the one of the suite.
+        """Load classifiers, as classifiers.load does; the default is the one of the suite.
 
-        hop : seconds between windows, rounded to frames; None: as long as a window, so that they
-            do not overlap (as in the authors' predictor)
-        features : feature settings of .keras files that lie in no run directory; None: settings.py
+        hop : seconds between windows, rounded to frames; None: the length of a window, so that
+            windows do not overlap (as in the authors' predictor)
+        features : feature settings of .keras files outside a run directory; None: settings.py
 
-        Raises UserError when a model cannot be used, or when they are of different features.
+        Raises UserError when a model cannot be used, or when the models use different features.
         """
         features = features or configuration.load()["features"]
         paths = [Path(model) for model in models] or [classifiers.SHIPPED]
         loaded = tuple(classifiers.load(path, features) for path in paths)
         for classifier in loaded[1:]:
             if differ := run_record.differences(loaded[0].features, classifier.features):
-                raise UserError(f"{classifier.path} is of other features ({'; '.join(differ)})")
+                raise UserError(f"{classifier.path} uses other features ({'; '.join(differ)})")
         predictor = cls(loaded, hop=loaded[0].features["window_frames"])
         if hop is None:
             return predictor
@@ -113,7 +113,7 @@ class Predictor:
 
     @property
     def identity(self) -> dict:
-        """All that decides a prediction, besides the file."""
+        """Everything that a prediction depends on, except the file."""
         return {
             "models": [str(classifier.path) for classifier in self.classifiers],
             "sha256": [classifier.sha256 for classifier in self.classifiers],
@@ -166,7 +166,7 @@ def _shipped() -> Predictor:
 def predict_file(path: str | Path, predictor: Predictor | None = None) -> pd.DataFrame:
     """The emotion of a sound file over time: a row per window.
 
-    predictor : None takes the model that comes with the suite
+    predictor : None uses the model that comes with the suite
 
     Raises UnusableRecording, with the reason, when the file cannot be decoded, is silent or shorter
     than a window.

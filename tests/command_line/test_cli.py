@@ -202,7 +202,7 @@ def test_a_recipe_that_counts_before_a_section_is_told_and_set_counts_before_it(
     settings, told = staged(monkeypatch, capsys, "trans_train_cpc_multi", line)
     assert settings["heads"]["units"] == 64 and settings["heads"]["shared"] == 1
     assert settings["transfer"]["epochs"] == 7
-    assert told.count("\n") == 1 and "has settings of its own" in told
+    assert told.count("\n") == 1 and "has its own settings" in told
     assert "heads.shared=1" in told and "transfer.schedule=cosine" in told
     for name in ("heads.units", "heads.own", "transfer.keep", "transfer.epochs", "release."):
         assert name not in told

@@ -133,7 +133,7 @@ def test_killed_at_any_moment_the_same_line_ends_with_the_same_bytes(songs, tmp_
             codes.write(b"half a code")
     capsys.readouterr()
     assert embed.main(line("my_levels:levels")) == 0
-    assert "going on: 3 of 6 recordings are done" in capsys.readouterr().out
+    assert "resuming: 3 of 6 recordings are done" in capsys.readouterr().out
     assert (tmp_path / "x.codes").read_bytes() == (tmp_path / "whole.codes").read_bytes()
     assert not journal.parent.exists()
 
@@ -201,7 +201,7 @@ def test_other_codes_are_not_replaced_unasked(songs, tmp_path, capsys):
     ("nothing", "no encoder 'nothing': expected one of opensmile:"),
     ("no_module_here:f", "No module named 'no_module_here'; expected package.module:function"),
     ("my_levels:other", "my_levels has no function 'other'"),
-    ("run:models", "is no pretraining run: expected run:models/speech/"),
+    ("run:models", "is not a pretraining run: expected run:models/speech/"),
     ("run:models/speech/english/model_cpc.it_7", "model_cpc.it_7 does not exist"),
 ])  # fmt: skip
 def test_an_encoder_that_is_not_there_is_a_message(songs, capsys, text, said):

@@ -197,7 +197,7 @@ def test_what_is_finished_is_left_alone_and_what_is_yours_too(music, model, tmp_
     (mine / "summary.csv").write_text("my own")
     line[-1] = str(mine)
     assert predict.main(line) == 2
-    assert "summary.csv is not of this suite" in capsys.readouterr().err
+    assert "summary.csv is not from this suite" in capsys.readouterr().err
     (mine / "summary.csv").unlink()
     single = ["--model", model, "-i", str(music / "song.mp3"), "-o", str(mine)]
     assert predict.main(single) == 2
@@ -268,7 +268,7 @@ def test_the_same_model_by_another_path_is_the_same(music, model, tmp_path, caps
     del record["p_quadrants"]  # somebody edited it
     (out / "song.json").write_text(json.dumps(record))
     assert predict.main(["--model", model, *line]) == 2
-    assert "stands there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_an_interrupted_replacement_leaves_nothing_of_the_old_model(
@@ -335,7 +335,7 @@ def test_two_inputs_never_share_their_outputs(music, model, tmp_path, capsys):
     files = [str(music / "song.wav"), str(other / "song.wav")]
     out = tmp_path / "out"
     assert predict.main(["--model", model, "-i", *files, "-o", str(out)]) == 2
-    assert "another input has the outputs song.wav.*" in capsys.readouterr().err
+    assert "another input also writes song.wav.*" in capsys.readouterr().err
     assert json.loads((out / "song.wav.json").read_text())["file"] == files[0]
 
 
@@ -367,7 +367,7 @@ def test_bad_input_is_one_message_each(music, model, pipeline, tmp_path, capsys)
     out, song = tmp_path / "out", ["-i", str(music / "song.mp3")]
     assert predict.main(["--model", model, *song, *bad, "-o", str(out)]) == 2
     message = capsys.readouterr().err
-    assert "take the sound first: ffmpeg -i clip.mp4 clip.wav" in message
+    assert "extract the sound: ffmpeg -i clip.mp4 clip.wav" in message
     assert "empty: no sound files in this folder" in message
     assert "silent.wav: silent" in message and "none.mp3: no such file" in message
     assert message.startswith("error: 4 could not be predicted") and "Traceback" not in message
@@ -408,7 +408,7 @@ def test_a_model_of_other_features_is_not_averaged(model, tmp_path):
     record = json.loads((other / "run.json").read_text())
     record["inputs"]["features"]["hop_length"] = 256
     (other / "run.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="is of other features .hop_length: 512 there, 256"):
+    with pytest.raises(UserError, match="uses other features .hop_length: 512 there, 256"):
         Predictor.load(model, other)
 
 

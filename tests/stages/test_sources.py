@@ -89,7 +89,7 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
     assert (whole / "confusion.png").is_file()
     with pytest.raises(SystemExit):
         pretrain_cpc.main(["-s", "e", "-mod", "model_cpc_nce", *FOLDS])
-    assert "--folds goes with -m" in capsys.readouterr().err
+    assert "--folds needs -m" in capsys.readouterr().err
 
 
 @pytest.mark.slow

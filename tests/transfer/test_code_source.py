@@ -247,7 +247,7 @@ def test_codes_are_found_by_the_name_that_embed_gave_them(place, tmp_path, monke
     assert scores[0] == scores[1]
     assert transfer("-s of_a+of_c --probe") == 2
     said = capsys.readouterr().err
-    assert "of_c: no codes of that name" in said and "(there are: of_a, of_b)" in said
+    assert "of_c: no codes of that name" in said and "(found: of_a, of_b)" in said
 
 
 @pytest.mark.slow

@@ -235,7 +235,7 @@ def test_the_baseline_is_cross_validated_and_stands_in_the_table(validated, caps
 def test_folds_and_groups_go_together(capsys):
     with pytest.raises(SystemExit):
         trans_train_cpc_multi.main("-s e -m e -mod model_cpc -rel n --groups artist".split())
-    assert "--groups goes with --folds" in capsys.readouterr().err
+    assert "--groups needs --folds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

@@ -277,11 +277,11 @@ def test_nested_goes_with_folds_and_a_probe_is_by_itself(grid, capsys):
     flags = grid("heads.units=16\nheads.units=32\n")
     with pytest.raises(SystemExit):
         trans_train_cpc_multi.main(["-s", "n", "-m", "e", "-mod", "model_cpc", "-rel", "n", *flags])
-    assert "--nested goes with --folds" in capsys.readouterr().err
+    assert "--nested needs --folds" in capsys.readouterr().err
     plan = TransferPlan.from_flags("model_svm", "n", "e", release=False, folds=Folds(2))
     settings = configuration.load("model_svm")
     assert stage_scripts._with_grid(plan, Path(flags[1]), settings) == plan
-    assert "a probe is nested by itself" in capsys.readouterr().out
+    assert "a probe needs no --nested" in capsys.readouterr().out
     assert plan.name("probe", 0).nested and not plan.name("probe", 0).folds.endswith("nested")
 
 

@@ -1,1 +1,1 @@
-"""One module per package or kind of model: text behind the colon of --with -> an Encoder."""
+"""One module per package or kind of model: text after the colon of --with -> an Encoder."""

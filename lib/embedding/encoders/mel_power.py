@@ -1,4 +1,4 @@
-"""Mel power spectrograms as librosa computes them, of sound that comes in blocks."""
+"""Compute the mel power spectrograms of librosa for sound in blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 def mel_power(
     blocks: Iterable[np.ndarray], rate: int, *, n_fft: int, hop: int, n_mels: int
 ) -> Iterator[np.ndarray]:
-    """Frames : float32 (n, n_mels) at a time, those of `librosa.feature.melspectrogram`.
+    """Yield frames : float32 (n, n_mels), equal to `librosa.feature.melspectrogram`.
 
     blocks : samples, float32 (n,) each; rate : Hz; n_fft, hop : samples; n_mels : Slaney bands
     """

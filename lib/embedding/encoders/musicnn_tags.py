@@ -1,8 +1,8 @@
-"""musicnn: networks that tag music (Pons 2019), trained on MagnaTagATune (MTT) or the Million Song
-Dataset (MSD). A code is the penultimate layer, of 200 values, per patch of 3 s.
+"""musicnn: music tagging networks (Pons 2019), trained on MagnaTagATune (MTT) or the Million Song
+Dataset (MSD). A code is the penultimate layer, with 200 values per patch of 3 s.
 
-The package (ISC licence) holds checkpoints of TensorFlow 1 and asks for packages of 2019. Only its
-files are used: the part of the graph that leads to the code, as it was stored.
+The package (ISC licence) holds TensorFlow 1 checkpoints and requires packages of 2019. Only its
+files are used: the stored part of the graph that computes the code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lib.features.audio_decoding import Sound
 from lib.features.log_mel import cut
 
 MODELS = {"MTT": "MagnaTagATune", "MSD": "Million Song Dataset"}
-# of the package's configuration.py and config.json
+# from the package's configuration.py and config.json
 RATE, N_FFT, HOP, N_MELS, PATCH = 16_000, 512, 256, 96, 187
 SIZE = 8  # patches per step: a clip of 30 s has 10
 INPUT, TRAINING = "model/Placeholder:0", "model/Placeholder_2:0"
@@ -33,7 +33,7 @@ CODE = "model/batch_normalization_10/batchnorm/add_1"  # "penultimate" of the pa
 
 
 def encoder(name: str, settings: Settings) -> Encoder:
-    """name : "MTT", "MSD", or "" for the codes of both side by side; UserError for another."""
+    """name : "MTT", "MSD", or "" for the codes of both, concatenated; UserError otherwise."""
     if name and name not in MODELS:
         known = ", ".join(f"musicnn:{model}" for model in MODELS)
         raise UserError(f"musicnn has no model {name!a}: expected {known}, or musicnn for both")
@@ -51,7 +51,7 @@ def encoder(name: str, settings: Settings) -> Encoder:
 
 
 def load(models: list[str]) -> Encode:
-    """The networks, whose codes are put side by side."""
+    """Load the networks; their codes are concatenated."""
     networks = [_network(model) for model in models]
 
     def encode(sound: Sound) -> Iterator[np.ndarray]:

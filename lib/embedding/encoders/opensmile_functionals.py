@@ -1,7 +1,7 @@
 """openSMILE: functionals of low-level descriptors, one vector per recording (Eyben 2010).
 
 ComParE_2016 has 6373 values (Schuller 2016), eGeMAPSv02 88 (Eyben 2016). openSMILE corrupts memory
-in a process that has loaded TensorFlow: it runs in worker processes, which have not.
+in a process that has loaded TensorFlow, so it runs in worker processes without TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from lib.errors import UserError
 from lib.features.audio_decoding import Sound, UnusableRecording
 
 TITLES = {"ComParE_2016": "openSMILE ComParE 2016", "eGeMAPSv02": "openSMILE eGeMAPS v02"}
-RATE = 16_000  # Hz, as of the speech that both sets were made for
+RATE = 16_000  # Hz, the rate of the speech that both sets were made for
 LONGEST = 120  # s at a time [ours]: openSMILE keeps every frame of its input in memory
-# 1 as a sample would be 32768, which is beyond 16 bits: openSMILE's package would make it -32768
+# a sample of 1 would be 32768, too large for 16 bits: openSMILE's package would wrap it to -32768
 FULL_SCALE = np.float32(32767 / 32768)
 
 
 def encoder(feature_set: str, settings: Settings) -> Encoder:
-    """feature_set : "ComParE_2016" or "eGeMAPSv02"; UserError for another."""
+    """feature_set : "ComParE_2016" or "eGeMAPSv02"; UserError otherwise."""
     if feature_set not in TITLES:
         known = " or ".join(f"opensmile:{name}" for name in TITLES)
         raise UserError(f"opensmile has no feature set {feature_set!a} here: expected {known}")
@@ -45,7 +45,7 @@ def encoder(feature_set: str, settings: Settings) -> Encoder:
 
 
 def load(feature_set: str) -> Encode:
-    """The extractor of a feature set."""
+    """Load the extractor of a feature set."""
     import opensmile
 
     smile = opensmile.Smile(

@@ -1,4 +1,4 @@
-"""A function of the user's: (samples float32 (n,), rate in Hz) -> codes (m, d)."""
+"""Use a function of the user as an encoder: (samples float32 (n,), rate in Hz) -> codes (m, d)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lib.features.audio_decoding import Sound
 
 
 def encoder(text: str, settings: Settings) -> Encoder:
-    """text : "package.module:function"; modules are also looked for in the current folder.
+    """text : "package.module:function"; the current folder is also searched for modules.
 
     Raises UserError when there is no such function.
     """
@@ -52,7 +52,7 @@ def encoder(text: str, settings: Settings) -> Encoder:
 
 
 def _find(text: str) -> tuple[Callable, Path]:
-    """The function, and the file of its module."""
+    """Return the function and the file of its module."""
     module_name, _, name = text.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

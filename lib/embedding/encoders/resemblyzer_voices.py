@@ -1,8 +1,8 @@
-"""Resemblyzer: a network that tells speakers apart (Wan 2018, GE2E), trained on English speech.
+"""Resemblyzer: a speaker recognition network (Wan 2018, GE2E), trained on English speech.
 
-A code has 256 values, per 1.6 s of sound, divided as `embed_utterance` of the package does it. That
-(Apache 2.0) imports webrtcvad to leave silence out, which these codes do not: only its weights are
-used.
+A code has 256 values per 1.6 s of sound, cut as in the package's `embed_utterance`. The package
+(Apache 2.0) imports webrtcvad to remove silence. These codes keep silence: only the package's
+weights are used.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from lib.embedding.encoders.mel_power import mel_power
 from lib.features.audio_decoding import Sound
 from lib.features.log_mel import cut
 
-# of the package's hparams.py; samples, but PARTIAL and STEP: frames
+# from the package's hparams.py; in samples, except PARTIAL and STEP (frames)
 RATE, N_FFT, HOP, N_MELS, UNITS, PARTIAL = 16_000, 400, 160, 40, 256, 160
 STEP = 77  # frames between partials: 1.3 of them per second, the package's default
-COVERAGE = 0.75  # share of the last partial that must be sound, likewise
+COVERAGE = 0.75  # share of the last partial that must be sound, also the package's default
 SIZE = 32  # partials per step
 
 
@@ -42,7 +42,7 @@ def encoder(argument: str, settings: Settings) -> Encoder:
 
 
 def load() -> Encode:
-    """The network with its weights; its steps are too small for several threads."""
+    """Load the network and its weights; its steps are too small for several threads."""
     import torch
 
     torch.set_num_threads(1)
@@ -67,7 +67,7 @@ def load() -> Encode:
 
 
 def _padding(samples: int) -> np.ndarray:
-    """Zeros that fill the last partial : float32 (n,); none where too little of it is sound."""
+    """Zeros that fill the last partial : float32 (n,); none if too little of it is sound."""
     step, length = STEP * HOP, PARTIAL * HOP
     last = max(0, -(-(samples - length) // step)) * step  # where the last partial starts
     if last and samples - last < COVERAGE * length:

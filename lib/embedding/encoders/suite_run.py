@@ -1,4 +1,4 @@
-"""An encoder that this suite pretrained: a code per window, as transfer cuts them."""
+"""Use an encoder that this suite pretrained: a code per window, cut as for transfer."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ SIZE = 32  # windows per step: as fast as more (docs/benchmarks.md); a clip of 3
 
 
 def encoder(run: str, settings: Settings) -> Encoder:
-    """run : directory of a pretraining; UserError as of saved_models.load_encoder."""
+    """run : directory of a pretraining run; UserError as for saved_models.load_encoder."""
     name = RunName.parse(Path(run).resolve())
     if name is None or name.mode != "pretrain":
         raise UserError(
-            f"{run} is no pretraining run: expected run:models/speech/<language>/<model>.it_<n>"
+            f"{run} is not a pretraining run: expected run:models/speech/<language>/<model>.it_<n>"
         )
     keras_backend.import_keras()
     from lib.models import saved_models
     from lib.training.hardware import Machine
 
-    Machine(settings["training"])  # the threads that it asks for
+    Machine(settings["training"])  # sets the number of threads
     features = settings["features"]
     model, path = saved_models.load_encoder(
         Path(run),
         model=name.model,
         iteration=name.iteration,
         features=features,
-        command=f"the line that makes {name}",
+        command=f"the command that makes {name}",
     )
     length, hop = features["window_frames"], features["window_hop"]
     about = About(

@@ -1,7 +1,7 @@
-"""A model of the transformers package for sound, such as wav2vec2 or HuBERT, from a local folder.
+"""Use a sound model of the transformers package, such as wav2vec2 or HuBERT, from a local folder.
 
 A code is the mean of the last hidden state over 5 s. Nothing is downloaded and no code of the
-folder runs: weights are read from safetensors files alone.
+folder runs: weights are read only from safetensors files.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from lib.embedding.encoder import Encode, Encoder, name_from, title_from
 from lib.errors import UserError
 from lib.features.audio_decoding import Sound, UnusableRecording
 
-WINDOW = 5.0  # s [ours]: attention costs the square of it
-SHORTEST = 1.0  # s of the last window [ours]; what is left is not used
+WINDOW = 5.0  # s [ours]: the cost of attention grows with its square
+SHORTEST = 1.0  # s of the last window [ours]; a shorter rest is not used
 SIZE = 4  # windows per step [ours]
 NEEDED = ("config.json", "preprocessor_config.json", "*.safetensors")
 
 
 def encoder(folder: str, settings: Settings) -> Encoder:
-    """folder : with config.json, preprocessor_config.json and weights as *.safetensors.
+    """folder : holds config.json, preprocessor_config.json and weights as *.safetensors.
 
-    Raises UserError when it lacks one of them, or holds no model of sound that transformers knows.
+    Raises UserError when one of them is missing, or when transformers cannot load a sound model.
     """
     place = Path(folder).resolve()
     lacking = [name for name in NEEDED if not (folder and any(place.glob(name)))]
@@ -55,7 +55,7 @@ def encoder(folder: str, settings: Settings) -> Encoder:
 
 
 def _load(place: Path) -> tuple:
-    """The feature extractor and the model of a folder."""
+    """Load the feature extractor and the model of a folder."""
     import torch
     import transformers
 
@@ -69,7 +69,7 @@ def _load(place: Path) -> tuple:
         model = transformers.AutoModel.from_pretrained(
             place, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
-    except Exception as error:  # a foreign folder: what transformers raises has no common type
+    except Exception as error:  # transformers raises errors of many types for foreign folders
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
             f"{place} cannot be loaded: {reason[:300]}; expected a model that transformers knows "
@@ -102,7 +102,7 @@ def _encode(extractor, model) -> Encode:
 
 
 def _alike(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Up to SIZE blocks at a time, all of one length."""
+    """Yield up to SIZE blocks at a time, all of the same length."""
     batch: list[np.ndarray] = []
     for block in blocks:
         if batch and (len(batch) == SIZE or len(block) != len(batch[0])):
@@ -114,13 +114,13 @@ def _alike(blocks: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 
 def _hash(place: Path) -> str:
-    """Of all that decides the codes."""
+    """Hash all files that determine the codes."""
     paths = sorted(path for name in NEEDED for path in place.glob(name))
     return hashlib.sha256("".join(map(files.file_hash, paths)).encode()).hexdigest()
 
 
 def _licence(place: Path) -> str:
-    """As the model's card states it."""
+    """Return the licence that the model card states."""
     card = place / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     stated = re.search(r"(?m)\A---\n(?:.*\n)*?license: *(\S+)", text)
