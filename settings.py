@@ -158,7 +158,7 @@ training = dict(
 
 # The recipes of our own models. Values here override the sections above, and --set overrides both.
 # The stage prints which of these values it uses.
-# Measured one by one in docs/results.md.
+# Chosen on folds of 400 clips of 4Q-Emotion.
 _light = {
     "heads.units": 128,
     "heads.shared": 1,

@@ -48,7 +48,9 @@ def test_of_synthetic_sound_the_first_line_says_so_and_nothing_published_is_show
     texts, legend = written(grid(tmp_path, SYNTHETIC), monkeypatch)
     said = "This page is from synthetic sound: it shows that all stages work, but nothing about "
     assert first_line(texts["report.html"]) == f"{said}music."
-    assert "from synthetic sound: they show that all stages work" in texts["table.md"].split("##")[0]
+    assert (
+        "from synthetic sound: they show that all stages work" in texts["table.md"].split("##")[0]
+    )
     for name, text in texts.items():
         assert not re.search("published|released run|experiment [12]", text, re.IGNORECASE), name
     assert not any("published" in label for label in legend)
