@@ -1,8 +1,8 @@
-"""How to make a clip's answer of its windows' probabilities: macro F1 per clip of some ways.
+"""Compare ways to get a clip's probabilities from those of its windows, by macro F1 per clip.
 
     python3 benchmarks/bench_clips.py models_trans/*/*.it_0
 
-reads the predictions.csv of the runs that are named; "mean" is what the suite does.
+Reads the predictions.csv of the given runs. The suite uses "mean".
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What each stage costs: windows per second of finished runs, and epochs of corpora of other sizes.
+"""Report the cost of each stage: windows/s of finished runs, and minutes per epoch for a corpus.
 
     make demo && python3 benchmarks/bench_costs.py demo
     python3 benchmarks/bench_costs.py . --hours 3 30 --music-hours 7.5
 
-The median over the epochs after the first, of all runs of a stage and encoder; validation and saved
-state are in it. Epochs are those of the settings' division, with all windows.
+Takes the median over all epochs except the first, of all runs of a stage and encoder, including
+validation and saved state. Epochs have all windows, with the split shares of the settings.
 """
 
 import argparse

@@ -1,15 +1,15 @@
-"""What a data set costs: memory, disk, workers, reading, and what is left after SIGKILL.
+"""Measure the cost of a data set: memory, disk, workers, reading; and check it after SIGKILL.
 
     python3 benchmarks/bench_dataset.py              English speech below path_to_data
     python3 benchmarks/bench_dataset.py -l m
 
-Copies of the corpus by links, under other names, stand for hours that are not there. Prints
+If the corpus is too short, it is repeated as links with other names. Prints
     memory     peak resident memory of the stage for 20 min and for 30 h, 2 workers
     disk       bytes of the files / bytes of the original's layout (windows in float32)
-    workers    recordings per second with 2 workers / with 1, in turn
+    workers    recordings per second with 2 workers / with 1, alternating
     reading    time to read a split into memory / numpy.fromfile of the same bytes, both cached
     batches    windows/s of batches from a data set larger than memory / from memory
-    SIGKILL    runs killed at ten random moments that end with the bytes of an uninterrupted one
+    SIGKILL    of ten runs killed at random moments, those that end with the bytes of a whole run
 """
 
 import random
@@ -44,7 +44,7 @@ CORPUS = {"e": "LibriSpeech/x", "m": "data_aishell/wav/x"}
 
 
 def links(table, language, hours, folder):
-    """A corpus of `hours`, made of links to the recordings of `table` over and over."""
+    """A corpus of `hours`, made of repeated links to the recordings of `table`."""
     suffix = Path(table["path"][0]).suffix
     seconds, total, round_ = [audio_decoding.duration(path) for path in table["path"]], 0.0, 0
     while total < hours * 3600:
@@ -67,14 +67,14 @@ def start(data, out, language, *more):
 
 
 def finish(stage):
-    """Wait for a stage, which has to succeed; its errors otherwise."""
+    """Wait for a stage; raise RuntimeError with its errors if it fails."""
     errors = stage.stderr.read()
     if stage.wait():
         raise RuntimeError(errors.decode())
 
 
 def peak(stage):
-    """Peak resident memory in MB, summed over the processes of a stage at any one time."""
+    """Peak resident memory in MB of a stage, summed over its processes at each moment."""
     import psutil
 
     highest = 0

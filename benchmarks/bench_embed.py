@@ -1,12 +1,12 @@
-"""What embed.py costs beside the encoder itself, and how its memory grows with the length of sound.
+"""Measure the overhead of embed.py over the encoder alone, and its memory for long sound files.
 
     python3 benchmarks/bench_embed.py                 clips of 4Q-Emotion below path_to_data
     python3 benchmarks/bench_embed.py --clips 40 --rounds 3 --hours 10
 
 Prints, for the suite's CPC encoder (random weights, full width) and openSMILE's ComParE_2016:
     overhead   CPU seconds of the stage, from sound files to the codes file, / of the encoder alone
-               on the same samples, decoded before: in turn, the least of several rounds. The
-               stage's seconds for one clip, its start, are told apart and left out of both
+               on the same samples, decoded before: alternating, the minimum of several rounds. The
+               time for one clip (the start of the stage) is reported alone and left out of both
     memory     peak resident memory of embed.py for one file of `hours` / for one of 20 min
 """
 
@@ -52,7 +52,7 @@ def pretrained(folder, maps):
 
 
 def in_memory(path):
-    """A decoded recording that is not decoded again."""
+    """A recording, decoded once and kept in memory."""
     samples = audio_decoding.read_audio(path, RATE)
     spool = io.BytesIO(samples.tobytes())
     return audio_decoding.Sound(
@@ -61,7 +61,7 @@ def in_memory(path):
 
 
 def cpu_seconds(work):
-    """CPU seconds of a call, those of its worker processes too (but for their last 0.1 s)."""
+    """CPU seconds of a call, including its worker processes (except their last 0.1 s)."""
     import psutil
 
     done, seconds, watched = threading.Event(), {}, []
@@ -72,7 +72,7 @@ def cpu_seconds(work):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     times = process.cpu_times()
                     seconds.setdefault(process.pid, []).append(times.user + times.system)
-        watched.append(time.thread_time())  # of looking, which is no work of the stage
+        watched.append(time.thread_time())  # of watching, which does not belong to the stage
 
     began, watching = time.process_time(), threading.Thread(target=watch)
     watching.start()
@@ -84,7 +84,7 @@ def cpu_seconds(work):
 
 
 def alone(text, recordings, rounds):
-    """CPU seconds of the encoder for all recordings but the first, a round each."""
+    """CPU seconds of the encoder for all recordings except the first, one value per round."""
     encode = catalogue.find(text, configuration.load()).load()
     sounds = list(map(in_memory, recordings.values()))
     list(encode(sounds[0]))
@@ -96,7 +96,7 @@ def alone(text, recordings, rounds):
 
 
 def staged(text, recordings, rounds):
-    """CPU seconds of the stage for one recording, and for the others, a round each."""
+    """CPU seconds of the stage for one recording and for the others, one pair per round."""
     encoder = catalogue.find(text, configuration.load())
     first = dict(list(recordings.items())[:1])
     with tempfile.TemporaryDirectory() as folder:
@@ -114,7 +114,7 @@ def staged(text, recordings, rounds):
 
 
 def begin(way, text, recordings, rounds):
-    global _rounds  # of this process, which is one way's alone
+    global _rounds  # each process runs only one way
     _rounds = way(text, recordings, rounds)
 
 
@@ -123,7 +123,7 @@ def step():
 
 
 def overhead(text, recordings, rounds):
-    """openSMILE and TensorFlow do not bear each other: each way in a process of its own."""
+    """Print the overhead. Each way has its own process: openSMILE cannot share with TensorFlow."""
     context = multiprocessing.get_context("spawn")
     pools = [
         ProcessPoolExecutor(1, context, begin, (way, text, recordings, rounds))
@@ -146,7 +146,7 @@ def named(text):
 
 
 def tone(path, hours):
-    """A sound file of a tone that comes and goes."""
+    """Write a sound file of a tone with changing level."""
     t = np.arange(60 * RATE) / RATE
     minute = (0.5 * np.sin(2 * np.pi * 220 * t) * np.sin(2 * np.pi * t / 7)).astype(np.float32)
     path.parent.mkdir(parents=True)

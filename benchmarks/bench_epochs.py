@@ -1,11 +1,11 @@
-"""Seconds per epoch of every stage, in another checkout of the suite and in this one, in turn.
+"""Compare seconds per epoch of every stage between another checkout of the suite and this one.
 
     git worktree add ../before <commit>
     python3 benchmarks/bench_epochs.py ../before
     python3 benchmarks/bench_epochs.py ../before --epochs 4 --hours 0
 
-Corpora are those of path_to_data, English; the data sets are made anew for each checkout. Prints
-the median of the epochs after the first, validation and saved state included.
+Uses the English corpora of path_to_data; the data sets are made again for each checkout. Prints the
+median over all epochs except the first, including validation and saved state.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def run(checkout, line, where):
 def main(argv=None) -> int:
     args = parse_args(argv)
     if not (args.before / "settings.py").is_file():
-        raise UserError(f"{args.before} is no checkout of the suite")
+        raise UserError(f"{args.before} is not a checkout of the suite")
     corpora = flags.data_folder(configuration.load())
     with tempfile.TemporaryDirectory() as folder:
         sides = {args.before: Path(folder) / "before", ROOT: Path(folder) / "after"}

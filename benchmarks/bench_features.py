@@ -1,16 +1,16 @@
-"""CPU seconds per minute of audio: the original's way, this suite, and decoding alone (the floor).
+"""Measure CPU time per minute of audio: the original's way, this suite, and decoding alone (floor).
 
     python3 benchmarks/bench_features.py                      the corpora below path_to_data
     python3 benchmarks/bench_features.py --recordings 100
 
-Per corpus, in turn on the same recordings, each way in a process of its own with one thread; the
-least of several rounds of each (and each keeps freed memory, so that none pays for it by chance):
+For each corpus, the ways alternate on the same recordings, each in its own process with one thread.
+Prints the minimum of several rounds (every process keeps freed memory, for a fair comparison):
     (a) original   librosa.load, stft, melspectrogram and logarithm, a file at a time
     (b) suite      lib.features.audio_decoding.stream and the packing of the data set file
     (c) floor      soundfile.read, mean of the channels, librosa.resample
-and how far the suite's frames, as stored, are from librosa's (off by), which share of them is
-transformed again in float64, and how far frames would be off without that (alone). "44.1/2": ten
-clips of the music as stereo mp3 at 44.1 kHz, as music mostly comes.
+and the largest difference of the suite's stored frames from librosa's (off by), the share of frames
+transformed again in float64 (again), and the difference without that (alone). "44.1/2": ten clips
+of the music as stereo mp3 at 44.1 kHz, the usual format of music.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ def floor(path, f):
 
 
 def float32_alone(paths, wanted, f):
-    """The share of frames that are transformed again in float64, and the distance without that."""
+    """The share of frames transformed again in float64, and the largest difference without that."""
     level, real = log_mel.FLOAT32_LEVEL, log_mel._transform
     frames = {np.float32: 0, np.float64: 0}
 
@@ -122,7 +122,7 @@ def main(argv=None) -> int:
 
 
 def recordings(data, number, folder):
-    """Name and some paths of each corpus that is there, and of music as it is mostly sold."""
+    """Name and some paths of each available corpus, and of its music in the usual format."""
     for kind, language in catalogue.CORPORA:
         try:
             table = catalogue.read_corpus(kind, language, data)
@@ -141,7 +141,7 @@ def recordings(data, number, folder):
 
 
 def compare(name, paths, features, rounds):
-    """Print a line: the least CPU time of each way, their ratios, the suite's distance."""
+    """Print a line: the minimum CPU time of each way, their ratios, the suite's difference."""
     minutes = sum(audio_decoding.duration(path) for path in paths) / 60
     packing, ways = Packing.of(features), (original, suite, floor)
     context = multiprocessing.get_context("spawn")

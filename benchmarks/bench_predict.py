@@ -1,11 +1,11 @@
-"""How fast predict.py is, in whole processes: ratios against named floors of the same run.
+"""Measure the speed of predict.py as a whole process, as ratios to floors of the same run.
 
     python3 benchmarks/bench_predict.py FOLDER --clips 200 --minutes 60 [--musicnn]
 
-FOLDER has sound files of about 30 s. Measured are one of them, --clips of them as a folder with and
-without figures, and one file of so many minutes: each with the model of the suite by its ONNX file
-and through Keras. The floors are the import of the packages that it cannot do without, and decoding
-and resampling the same files on all cores. --musicnn adds embed.py with musicnn's graph
+FOLDER has sound files of about 30 s. The benchmark predicts one of them, a folder of --clips of
+them with and without figures, and one file of --minutes, each with the ONNX file of the suite's
+model and through Keras. The floors are the import of the necessary packages, and decoding and
+resampling the same files on all cores. --musicnn adds embed.py with musicnn's graph
 (requirements/encoders.txt).
 """
 
@@ -107,7 +107,7 @@ def long_file(path: Path, seconds: float, keras: Path, folder: Path) -> None:
 
 
 def compare(lines: dict[str, list], seconds: float) -> None:
-    """Print what each line takes, beside the first; `seconds` of sound."""
+    """Print the time of each command relative to the first; `seconds` of sound."""
     taken = {name: best(line, repeat=1) for name, line in lines.items()}
     taken = {name: min(taken[name], best(line, repeat=1)) for name, line in lines.items()}
     floor = next(iter(taken.values()))[0]
@@ -117,7 +117,7 @@ def compare(lines: dict[str, list], seconds: float) -> None:
 
 
 def best(line: list, repeat: int = 5) -> tuple[float, float]:
-    """The least seconds that a line of Python takes as a process, and its largest memory in MB."""
+    """The minimum of (seconds, peak memory in MB) of a Python command, over `repeat` processes."""
     return min(process(line) for _ in range(repeat))
 
 
@@ -136,7 +136,7 @@ def process(line: list) -> tuple[float, float]:
 
 
 def join(files: list[Path], seconds: float, path: Path) -> float:
-    """Write files end to end, over and over, as stereo; returns the seconds."""
+    """Write the files one after another, repeatedly, as stereo; returns the seconds."""
     written = 0
     with soundfile.SoundFile(str(path), "w", RATE, 2, "PCM_16") as out:
         for source in cycle(files):

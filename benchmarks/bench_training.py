@@ -1,15 +1,15 @@
-"""What training costs beside the network's own step, and what a frozen encoder saves.
+"""Measure the overhead of training over the network's bare step, and what a frozen encoder saves.
 
     python3 benchmarks/bench_training.py                    all; English below path_to_data
     python3 benchmarks/bench_training.py --only model_cpc --rounds 9
 
-Needs the data sets of `generate_dataset.py -d s -l e` and `-d m -l e`. Measured in one process and
-in turn, round by round; medians of
-    epoch, step    windows/s of an epoch of training through the stage's own code (batches, steps,
-                   callbacks, saved state; without validation, which has no such step), and of the
-                   bare step on one batch in memory; and the ratio of the two, round by round
-    heads on codes windows/s of such an epoch with the encoder frozen / of the bare step with the
-                   frozen encoder run in it
+Needs the data sets of `generate_dataset.py -d s -l e` and `-d m -l e`. Runs in one process, and
+alternates round by round. Prints medians of
+    epoch, step    windows/s of an epoch of training with the stage's own code (batches, steps,
+                   callbacks, saved state; without validation, which has no such step), windows/s of
+                   the bare step on one batch in memory, and their ratio per round
+    heads on codes windows/s of such an epoch with a frozen encoder / of the bare step that also
+                   runs the frozen encoder
     predictions    windows/s of the encoder, by windows per step and in bfloat16
 """
 
@@ -59,7 +59,7 @@ SECONDS = 2.0  # of every measurement of a bare step
 
 
 class Begin(progress.EpochSeed):
-    """The first of the callbacks: the bare step before each epoch, and the clock of its steps."""
+    """The first callback: runs the bare step before each epoch, and starts the clock."""
 
     rounds = ()  # of the last training: windows/s of an epoch, and of the bare step
 
@@ -80,7 +80,7 @@ class Begin(progress.EpochSeed):
 
 
 class End(progress.SavedStates):
-    """The last of the callbacks: adds what they took after an epoch."""
+    """The last callback: adds the time of all callbacks after an epoch."""
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
@@ -99,7 +99,7 @@ def bare_step(model, batch):
 
 
 def rate(step, windows):
-    """Windows/s of a step of so many windows: the mean of some seconds, as an epoch's."""
+    """Windows/s of a step of this number of windows: the mean over SECONDS."""
     step()
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < SECONDS:
@@ -109,7 +109,7 @@ def rate(step, windows):
 
 
 def few(windows, most):
-    """At most about so many windows, of recordings spread over all."""
+    """At most about `most` windows, of recordings spread over the data set."""
     recordings = np.unique(windows.recording)
     step = max(1, len(windows) // most)
     index = np.flatnonzero(np.isin(windows.recording, recordings[::step]))
@@ -130,7 +130,7 @@ def epochs(title, run):
 
 
 def compared(title, steps, windows):
-    """Windows/s of several steps (name -> step), measured in turn; the first is the reference."""
+    """Windows/s of several steps (name -> step), alternating; the first is the reference."""
     found = {name: [] for name in steps}
     for _ in range(args.rounds):
         for name, step in steps.items():
@@ -175,7 +175,7 @@ def measure(kind, settings):
         f"{kind}, pretraining",
         lambda: pretraining_stage.pretrain(kind, ("speech", "e"), settings, speech),
     )
-    most[0] = 10**9  # an epoch of the heads is over in two seconds as it is
+    most[0] = 10**9  # all: an epoch of the heads takes only two seconds
     heads = epochs(f"{kind}, heads on codes (-rel n)", lambda: transfer_(False))
     frozen_run = TransferPlan.from_flags(kind, "e", "e", release=False).name("feat_ext", 0)
     run = frozen_run.path(settings["paths"]["models"])
@@ -188,7 +188,7 @@ most = [args.windows]  # windows of an epoch
 
 
 def frozen(kind, model, heads, settings, music):
-    """The heads on codes against the encoder in every step, and the encoder's predictions."""
+    """Compare heads on codes with the encoder in every step, and time the encoder's predictions."""
     windows = dataset_file.read_folder(music, ("train",), settings["features"], "music", "english")[
         "train"
     ]

@@ -1,9 +1,9 @@
-"""Whether a released model gives here what Keras 2 computes: the largest difference per task.
+"""Check that a released model gives the outputs of Keras 2: prints the largest difference per task.
 
     python3 benchmarks/check_legacy.py FILE.hdf5 FILE.expected.npz
 
-The latter holds inputs x0 : (n, 1, 128, 31) and outputs y0 (quadrants), y1 (arousal), y2 (valence).
-Exit status 1 if one differs by more than 1e-4.
+FILE.expected.npz has inputs x0 : (n, 1, 128, 31) and outputs y0 (quadrants), y1 (arousal), y2
+(valence). Exit status 1 if an output differs by more than 1e-4.
 """
 
 import argparse

@@ -1,10 +1,9 @@
-"""Macro F1 per clip of runs on the same clips, and how far each is from the first.
+"""Print macro F1 per clip of runs on the same clips, and the differences from the first run.
 
     python3 benchmarks/compare_runs.py RUN OTHER [OTHER ...]
 
-RUN is the directory of a finished run or of a whole cross-validation. In brackets are 95 %
-intervals of a bootstrap over clips, for differences a paired one; each stands alone, they are not
-corrected for their number.
+RUN is the directory of a finished run or of a whole cross-validation. Brackets show 95 % intervals
+of a bootstrap over clips (paired for differences). They are not corrected for their number.
 """
 
 import argparse
