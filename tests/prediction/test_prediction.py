@@ -190,7 +190,7 @@ def test_what_is_finished_is_left_alone_and_what_is_yours_too(music, model, tmp_
     assert predict.main(line) == 0
     assert len([*out.glob("song.*")]) == 6
     assert predict.main([*line, "--hop", "2"]) == 2
-    assert "--overwrite replaces it, another --out keeps it" in capsys.readouterr().err
+    assert "replace it with --overwrite, or choose another --out" in capsys.readouterr().err
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "song.csv").write_text("my own")
@@ -392,8 +392,8 @@ def test_bad_input_is_one_message_each(music, model, pipeline, tmp_path, capsys)
     for flags, words in (
         ([], "name a folder for the results"),
         (["-o", "x", "--model", "y", "-m", "e"], "--model names the model"),
-        (["-o", "x", "-mod", "model_cpc"], "-m and -s are needed"),
-        (["-o", "x", "-m", "e"], "-m and -s are needed"),
+        (["-o", "x", "-mod", "model_cpc"], "with both -m and -s"),
+        (["-o", "x", "-m", "e"], "with both -m and -s"),
         (["-o", "x", "--hop", "0"], "is not a number from 0.01"),
     ):
         with pytest.raises(SystemExit) as caught:

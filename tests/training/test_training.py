@@ -191,7 +191,7 @@ def test_a_saved_state_of_another_version_is_refused_in_one_message(stopped, wha
         rewritten(path, OTHERS[what])
     net = model()
     before = net.get_weights()
-    with pytest.raises(UserError, match=r"checkpoint (was saved|is of).* anew with --overwrite"):
+    with pytest.raises(UserError, match=r"checkpoint (was saved|is of).* again with --overwrite"):
         fit(net, stopped)
     for a, b in zip(net.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
