@@ -92,7 +92,7 @@ def opened(page, folder, width, *flags):
 @pytest.mark.parametrize("width", [400, 1200])
 def test_a_browser_loads_every_figure_and_nothing_is_cut_off(page, tmp_path, width):
     told = opened(page, tmp_path, width)
-    assert len(told["seen"]) == 5 + 2 + 5 + 2
+    assert len(told["seen"]) == 5 + 1 + 5 + 2
     for alt, complete, natural, shown in told["seen"]:
         assert alt and complete and natural > 300 and 300 < shown <= natural, alt
     assert not told["wide"] and told["beyond"] == told["unboxed"] == 0

@@ -200,7 +200,7 @@ def test_the_demo_says_how_far_it_is_and_where_to_look(suite):
     line = [sys.executable, "demo.py"]
     (suite.folder / "fail").write_text("model_cpc.full")
     failed = subprocess.run(line, cwd=suite.folder, capture_output=True, text=True)
-    assert failed.returncode == 2 and "demo/logs/snakemake.txt says why" in failed.stderr
+    assert failed.returncode == 2 and "stopped: see demo/logs/snakemake.txt" in failed.stderr
     (suite.folder / "fail").unlink()
     done = subprocess.run(line, cwd=suite.folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
