@@ -111,8 +111,15 @@ def test_unfinished_codes_of_something_else_are_not_gone_on_with(tmp_path):
         codes_file.write(tmp_path / "x.codes", about(), RECORDINGS, stopped)
     with pytest.raises(UserError, match=r"x\.codes\.partial holds .*\(encoder_version differ"):
         write(tmp_path / "x.codes", encoder_version="2.0")
-    write(tmp_path / "x.codes", overwrite=True, encoder_version="2.0")
+    asked = []
+    write(
+        tmp_path / "x.codes",
+        order=lambda left: asked.extend(left) or left,
+        overwrite=True,
+        encoder_version="2.0",
+    )
     assert codes_file.read(tmp_path / "x.codes").about.encoder_version == "2.0"
+    assert asked == RECORDINGS  # nothing of the other version is kept
 
 
 def test_a_failure_before_the_first_recording_leaves_nothing_to_remove(tmp_path):

@@ -19,6 +19,7 @@ from lib.artefacts import files
 from lib.corpora import catalogue as corpora
 from lib.datasets import codes_file
 from lib.datasets.codes_file import About
+from lib.datasets.unfinished_codes import UnfinishedCodes
 from lib.embedding import catalogue, embedding_stage
 from lib.embedding.encoder import Encoder
 from lib.errors import UserError
@@ -195,6 +196,16 @@ def test_other_codes_are_not_replaced_unasked(songs, tmp_path, capsys):
     soundfile.write(songs / "a/song 0.wav", np.random.default_rng(1).uniform(-1, 1, RATE), RATE)
     assert embed.main([*line("my_levels:levels"), "--overwrite"]) == 0
     assert (tmp_path / "x.codes").read_bytes() != before
+
+
+def test_unfinished_codes_of_another_encoder_are_not_replaced_unasked(songs, tmp_path, capsys):
+    folder = tmp_path / "x.codes.partial"
+    other = UnfinishedCodes(folder, {"name": "other"})
+    other.add("a/song 0", np.zeros((1, 3), np.float32), np.zeros(1, np.float32))
+    assert embed.main(line("my_levels:levels")) == 2
+    assert "x.codes.partial holds unfinished codes of another encoder" in capsys.readouterr().err
+    assert embed.main([*line("my_levels:levels"), "--overwrite"]) == 0
+    assert len(codes_file.read(tmp_path / "x.codes").recordings) == 6 and not folder.exists()
 
 
 @pytest.mark.parametrize(("text", "said"), [
