@@ -54,7 +54,7 @@ FOLDS["interval"] = "[{low:.3f}, {high:.3f}]"
 def markdown(results: Results) -> str:
     """All tables as Markdown."""
     cells, (runs, packages) = results.cells, _runs(results.runs)
-    windows = cells[(cells["level"] == "window") & (cells["runs"] > 0)] if len(cells) else cells
+    published = cells.filter(regex=r"^published_\d$").notna().any(axis=1)
     grids = [
         (level, music, _text(_grid(cells, level, music, SCORES)))
         for level in LEVELS
@@ -63,7 +63,7 @@ def markdown(results: Results) -> str:
     return TEMPLATES.get_template("table.md").render(
         grids=grids,
         synthetic=results.synthetic,
-        published=_text(filled(windows, PUBLISHED)),
+        published=_text(filled(cells[published], PUBLISHED)),
         differences=_text(filled(results.differences, DIFFERENCES)),
         contrasts=_text(_contrasts(results, LEVELS)),
         folds=_text(filled(results.folds, FOLDS)),

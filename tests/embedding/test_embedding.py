@@ -235,9 +235,10 @@ def test_what_is_not_installed_is_a_message_with_the_line_to_install_it(monkeypa
 
 
 @pytest.mark.parametrize(("body", "said"), [
-    ("samples", r"a/song 0: .*returned ndarray of shape (16000,): expected an array (n, d)"),
+    ("samples", r"a/song 0: .*returned ndarray of shape (16000,), float32: expected an array"),
     ("samples[:0, None]", "returned ndarray of shape (0, 1)"),
     ("None", "returned NoneType of shape ()"),
+    ("1j * samples[:9, None]", "of shape (9, 1), complex64: expected an array (n, d) of real"),
     ("1 / 0", "a/song 0: bad_function:f failed: ZeroDivisionError: division by zero"),
     ("[[float('nan')]]", "6 of 6 recordings could not be used:\n  a/song 0: its codes are not"),
 ])  # fmt: skip

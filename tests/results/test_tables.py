@@ -127,6 +127,17 @@ def test_markdown_never_fills_a_missing_cell(models):
         assert words in text
 
 
+def test_only_rows_with_a_published_figure_stand_beside_it(models, tmp_path_factory):
+    run(models, "speech_codes_2_music_eng", "mine.probe.it_0", 0.6)
+    beside = typesetting.markdown(table2.gather(models)).partition("## Beside")[2]
+    beside = beside.partition("\n## ")[0]
+    assert "| SCAE" in beside and "mine" not in beside
+    alone = tmp_path_factory.mktemp("codes")
+    run(alone, "speech_codes_2_music_eng", "mine.probe.it_0", 0.6)
+    text = typesetting.markdown(table2.gather(alone))
+    assert "mine" in text and "Beside the published" not in text
+
+
 def test_files_and_terminal(models, capsys):
     text = results_stage.results(models, models / "results")
     lines = [" ".join(line.split()) for line in text.splitlines()]

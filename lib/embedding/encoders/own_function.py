@@ -30,15 +30,16 @@ def encoder(text: str, settings: Settings) -> Encoder:
         samples = np.concatenate(list(sound.blocks()))
         try:
             result = function(samples, rate)
-            codes = np.asarray(result, np.float32)
+            codes = np.asarray(result)
         except Exception as error:
             raise UserError(f"{text} failed: {type(error).__name__}: {error}") from error
-        if codes.ndim != 2 or 0 in codes.shape:
+        real = np.can_cast(codes.dtype, np.float32, casting="same_kind")
+        if codes.ndim != 2 or 0 in codes.shape or not real:
             raise UserError(
-                f"{text} returned {type(result).__name__} of shape {codes.shape}: expected an "
-                "array (n, d), with n = 1 for one code per recording"
+                f"{text} returned {type(result).__name__} of shape {codes.shape}, {codes.dtype}: "
+                "expected an array (n, d) of real numbers, with n = 1 for one code per recording"
             )
-        yield codes
+        yield codes.astype(np.float32)
 
     about = About(
         name=name_from(text),
