@@ -113,13 +113,13 @@ def memory_and_disk(table, language, folder):
     print(f"memory  30 h / 20 min: {peaks['30 h'] / peaks['20 min']:.3f}")
 
 
-def workers(table, folder, features, rounds=5):
+def workers(table, folder, features, rounds=5, recordings=1000):
     """Extraction alone, from the 64th recording on: the start of processes does not scale."""
     rows = [
         {"recording": f"{copy} {path}", "path": path, **extraction_shards.stamp(path)}
-        for copy in range(10)
+        for copy in range(1 + recordings // len(table))
         for path in table["path"]
-    ]
+    ][:recordings]
     rates = {1: [], 2: []}
     for round_ in range(rounds):
         for number in rates:

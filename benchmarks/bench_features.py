@@ -4,7 +4,8 @@
     python3 benchmarks/bench_features.py --recordings 100
 
 For each corpus, the ways alternate on the same recordings, each in its own process with one thread.
-Prints the minimum of several rounds (every process keeps freed memory, for a fair comparison):
+Prints the sum over the recordings of each one's minimum of several rounds (every process keeps
+freed memory, for a fair comparison):
     (a) original   librosa.load, stft, melspectrogram and logarithm, a file at a time
     (b) suite      lib.features.audio_decoding.stream and the packing of the data set file
     (c) floor      soundfile.read, mean of the channels, librosa.resample
@@ -93,10 +94,12 @@ def float32_alone(paths, wanted, f):
 
 
 def seconds(way, paths, f):
-    began = time.process_time()
+    """CPU seconds of each recording : float64 (recordings,)."""
+    times = [time.process_time()]
     for path in paths:
         way(path, f)
-    return time.process_time() - began
+        times.append(time.process_time())
+    return np.diff(times)
 
 
 def parse_args(argv=None):
@@ -141,7 +144,7 @@ def recordings(data, number, folder):
 
 
 def compare(name, paths, features, rounds):
-    """Print a line: the minimum CPU time of each way, their ratios, the suite's difference."""
+    """Print a line: the CPU time of each way, their ratios, the suite's difference."""
     minutes = sum(audio_decoding.duration(path) for path in paths) / 60
     packing, ways = Packing.of(features), (original, suite, floor)
     context = multiprocessing.get_context("spawn")
@@ -162,7 +165,7 @@ def compare(name, paths, features, rounds):
             ]
             for _ in range(rounds)
         ]
-    a, b, c = 1000 * np.min(times, axis=0) / minutes
+    a, b, c = 1000 * np.min(times, axis=0).sum(axis=1) / minutes
     ratios = f"{b / c:13.2f} {a / b:15.2f} {off:8.0e} {again:7.0%} {alone:7.0e}"
     print(f"{name:<20} {a:9.1f} {b:7.1f} {c:7.1f} {ratios}", flush=True)
 
