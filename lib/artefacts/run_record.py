@@ -40,6 +40,8 @@ NESTED = "nested.csv"  # the recipes of a nested cross-validation, with their in
 READ_LATER = ("model.keras", "encoder.keras", "history.csv", "predictions.csv", "metrics.json")
 READ_LATER += (NESTED,)
 EXPORTED = "model.onnx"  # also in run.json, but optional: predict.py --export makes it
+OPTIONAL = (EXPORTED, "curves.png", "reconstructions.png", "confusion.png", "confusion.pdf")
+OPTIONAL += ("reliability.png", "reliability.pdf")  # not in every run; never kept from an older one
 
 
 def changed_files(folder: Path, record: Mapping, names: Iterable[str]) -> list[str]:

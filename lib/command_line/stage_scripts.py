@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def _with_grid(plan: TransferPlan, path: Path | None, settings: Settings) -> Tra
         return plan
     from lib.transfer.recipes import read_grid
 
-    return plan.with_grid(read_grid(path, settings, ("training", *plan.all_sections)))
+    return replace(plan, grid=read_grid(path, settings, ("training", *plan.all_sections)))
 
 
 def _model_flags(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import sys
@@ -78,8 +77,7 @@ def progress(lines: Iterable[str], began: float) -> Iterator[str]:
 def _predict() -> None:
     """Predict the first clip with a model of the demo."""
     clip = min((ROOT / CLIPS).iterdir())
-    predict = importlib.import_module("predict")
     model, out = PREDICTED.path(DEMO), DEMO / "prediction"
-    line = ["--model", str(model), "-i", str(clip.relative_to(ROOT)), "-o", str(out), "--overwrite"]
-    if predict.main(line):
+    line = [sys.executable, "predict.py", "--model", model, "-i", clip.relative_to(ROOT)]
+    if subprocess.run([*line, "-o", out, "--overwrite"], cwd=ROOT).returncode:
         raise UserError(f"{clip} cannot be predicted with {model}")

@@ -172,8 +172,12 @@ def titles() -> dict[str, str]:
 
 
 def name_codes(name: str, title: str) -> None:
-    """Set the title of codes from a file in tables and figures; models of the suite keep theirs."""
-    _CODES[name] = title
+    """Set the title of codes from a file in tables and figures; models of the suite keep theirs.
+
+    The title of other codes or of a model gets the name behind it, so that rows can be told apart.
+    """
+    others = [known for n, known in (_CODES | titles()).items() if n != name]
+    _CODES[name] = f"{title} ({name})" if title in others else title
 
 
 def title(model: str) -> str:

@@ -124,7 +124,8 @@ def _predict(
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
-        return "", f"{name}: {error.filename}: {error.strerror}"
+        file = f"{error.filename}: " if error.filename else ""
+        return "", f"{name}: {file}{error.strerror or error}"
 
 
 def _predict_one(source: Input, predictor: Predictor, options: Options, draw: Draw | None) -> str:

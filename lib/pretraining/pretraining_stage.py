@@ -147,7 +147,7 @@ def _pretrain_once(
         anew=overwrite,
     )
     outcome, history = fit.fit(model, train_batches, val_batches, plan, run=run, machine=machine)
-    with files.whole_folder(run) as new:
+    with files.whole_folder(run, replaced=run_record.OPTIONAL) as new:
         model.save(new / "model.keras")
         encoder.save(new / "encoder.keras")
         if settings["run"]["figures"]:

@@ -75,9 +75,9 @@ def mismatches(name: str, old: str, new: str) -> list[str]:
         texts = (f"{name}, line {n}: {a!r}, the runs give {b!r}" for n, (a, b) in lines if a != b)
         return list(islice(texts, 1))
     before, again = (list(csv.reader(text.splitlines())) for text in (old, new))
-    if before[:1] != again[:1] or len(before) != len(again):
+    if before[:1] != again[:1] or [*map(len, before)] != [*map(len, again)]:
         counts = f"{len(before) - 1} rows, the runs give {len(again) - 1}"
-        return [f"{name} has {counts}, or it has other columns"]
+        return [f"{name} has {counts}, or it has other columns, or a row is cut"]
     return [
         f"{name}, {' '.join(filter(None, cells[:6]))}: {column} is {a!r}, the runs give {b!r}"
         for others, cells in zip(before[1:], again[1:], strict=True)

@@ -6,10 +6,9 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-import pandas as pd
-
 from lib.artefacts import files
 from lib.console import say
+from lib.corpora import csv_tables
 from lib.errors import UserError
 from lib.evaluation import predictions_table
 from lib.evaluation.predictions_table import PREDICTIONS
@@ -53,7 +52,9 @@ def check(models: Path, out: Path) -> str:
     for name in texts:
         if not (out / name).is_file():
             raise UserError(f"{out / name} is missing: run python3 results_table.py first")
-    runs, before = set(computed.runs["run"]), set(pd.read_csv(out / "runs.csv", dtype=str)["run"])
+    rows = csv_tables.read_csv(out / "runs.csv", strip=False)
+    csv_tables.require(rows, ["run"], out / "runs.csv")
+    runs, before = set(computed.runs["run"]), set(rows["run"])
     if runs != before:
         differ = [f"new: {run}" for run in sorted(runs - before)]
         differ += [f"gone: {run}" for run in sorted(before - runs)]

@@ -74,7 +74,7 @@ class Checkpoints:
                     raise ValueError("its state is not a JSON object")
                 return state, arrays
             except DAMAGE as error:
-                say(f"{path} is damaged ({str(error)[:60]}): using the one before it")
+                say(f"{path} is damaged ({str(error)[:60]}) and is not used")
         return None
 
     def remove(self) -> None:

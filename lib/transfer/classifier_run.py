@@ -49,7 +49,7 @@ def train(job: Job, step: Step) -> None:
             job, model.get_layer("encoder"), step.inputs["encoder"], job.machine.predict_windows
         )
     outcome, history = _fit(job, step, trained, takes)
-    with files.whole_folder(run) as new:
+    with files.whole_folder(run, replaced=run_record.OPTIONAL) as new:
         model.save(new / "model.keras")
         inner = job.part is not None and job.part.inner
         if job.settings["run"]["onnx"] and not step.coded and not inner:
@@ -89,7 +89,7 @@ def probe(job: Job, step: Step) -> None:
     predicted, penalties = clip_probe.fit_predict(features, labels, groups, sizes)
     by_window = {task: values[data["test"].recording] for task, values in predicted.items()}
     run = job.path(step.name)
-    with files.whole_folder(run) as new:
+    with files.whole_folder(run, replaced=run_record.OPTIONAL) as new:
         levels = _write(job, step, new, by_window, {"C": penalties}, began)
     _say_scores(run, {"clip": levels["clip"]})
 
@@ -189,15 +189,16 @@ def _codes(job: Job, encoder: keras.Model, identity: str, size: int) -> dict[str
     """Functions that give the codes of each split's windows, computed `size` windows at a time.
 
     In a cross-validation, the codes of the whole pool are computed for the first fold and kept for
-    the others, as long as the encoder is the same.
+    the others, as long as the encoder and its number format are the same.
     """
     frozen = FrozenEncoder(encoder, identity, job.folder, job.settings["training"], size)
     if job.pool is None:
         return {name: frozen.codes(windows, name) for name, windows in job.data.items()}
-    if identity not in job.codes:
+    key = identity, job.settings["training"]["predict_dtype"]
+    if key not in job.codes:
         job.codes.clear()  # first: two encoders' codes may not fit into memory
-        job.codes[identity] = frozen.codes(job.pool, "all clips")
-    codes = job.codes[identity]
+        job.codes[key] = frozen.codes(job.pool, "all clips")
+    codes = job.codes[key]
     rows = {name: job.pool.windows_of(clips) for name, clips in job.part.rows.items()}
     return {name: lambda batch, rows=rows[name]: codes(rows[batch]) for name in rows}
 

@@ -27,7 +27,7 @@ from lib.console import say
 from lib.features.frame_packing import digest
 
 HEADER = 128  # bytes before the values in a .npy file
-NAME = re.compile(r"(?P<partial>\.partial-\d+-)?[0-9a-f]{32}\.npy")  # of a file of codes
+NAME = re.compile(r"(?P<partial>\.partial-\d+-[0-9a-f]{8})\.npy|[0-9a-f]{32}\.npy")  # of codes
 ABANDONED = 3600  # s without a change after which an unfinished file counts as abandoned [ours]
 
 

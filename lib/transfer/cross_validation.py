@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,12 +41,14 @@ def summarise(
         common["nested"] = {"recipes": grid, "inner": recipes.INNER}
     records = [files.read_json(part / "run.json") for part in parts]
     whole = json.loads(json.dumps(common | {"folds": [record["inputs"] for record in records]}))
-    levels = _written(run, whole)
+    tables = [predictions_table.read(part / predictions_table.PREDICTIONS) for part in parts]
+    table = pd.concat(
+        [part.assign(fold=number) for number, part in enumerate(tables, 1)], ignore_index=True
+    )
+    levels = _written(run, whole, table)
     if not levels or "folds" not in levels:
-        tables = [predictions_table.read(part / predictions_table.PREDICTIONS) for part in parts]
-        table = pd.concat(
-            [part.assign(fold=number) for number, part in enumerate(tables, 1)], ignore_index=True
-        )
+        for file in run_record.OPTIONAL:  # of earlier folds
+            (run / file).unlink(missing_ok=True)
         levels = test_scores.write(table, run, name.title, figures)
         histories = [run_record.read_history(part, MEASURE) for part in parts]
         if figures and not any(history.empty for history in histories):
@@ -72,10 +75,13 @@ def _outcome(folds: Sequence[Mapping]) -> dict:
     return {"folds": folds, **({"synthetic": True} if synthetic else {})}
 
 
-def _written(run: Path, inputs: dict) -> dict | None:
-    """The measures in `run`, if they are of these inputs and no file was changed."""
+def _written(run: Path, inputs: dict, table: pd.DataFrame) -> dict | None:
+    """The measures in `run`, if of these inputs and predictions and no file was changed."""
     record = files.read_json(run / "run.json")
     if not record or record.get("inputs") != inputs:
+        return None
+    digest = hashlib.sha256(test_scores.csv_text(table).encode()).hexdigest()
+    if record.get("files", {}).get(predictions_table.PREDICTIONS) != digest:  # folds trained again
         return None
     if run_record.changed_files(run, record, run_record.READ_LATER):
         return None

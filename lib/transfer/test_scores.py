@@ -32,6 +32,11 @@ def predictions(
     return pd.DataFrame(columns)
 
 
+def csv_text(table: pd.DataFrame) -> str:
+    """The content of predictions.csv."""
+    return table.to_csv(index=False, float_format="%.9g")
+
+
 def write(table: pd.DataFrame, folder: Path, title: str, figures: bool = True) -> dict:
     """Write predictions.csv, metrics.json, report.txt and the figures; returns the measures.
 
@@ -43,7 +48,7 @@ def write(table: pd.DataFrame, folder: Path, title: str, figures: bool = True) -
     levels, folds = measures(table), None
     if "fold" in table:
         folds = metrics.over_folds([measures(part) for _, part in table.groupby("fold")])
-    files.write_text(folder / PREDICTIONS, table.to_csv(index=False, float_format="%.9g"))
+    files.write_text(folder / PREDICTIONS, csv_text(table))
     files.write_json(folder / "metrics.json", levels | ({"folds": folds} if folds else {}))
     files.write_text(folder / "report.txt", metrics.report(levels, title, folds))
     if figures:

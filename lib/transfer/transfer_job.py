@@ -27,7 +27,7 @@ class Job:
     """A plan with its data; `folder` is that of the music data set, whose sound may be synthetic.
 
     In a cross-validation, `data` is of the fold `part`, whose rows are rows of `pool`. `codes` are
-    those of the pool from the last encoder, {its identity: function that gives them}, for all
+    those of the pool from the last encoder, {(its identity, dtype): what gives them}, for all
     folds. In a nested cross-validation, `recipe` is the one that the settings have.
     """
 
@@ -41,7 +41,7 @@ class Job:
     pool: Windows | None = None
     part: Part | None = None
     recipe: Recipe | None = None
-    codes: dict[str, Take] = field(default_factory=dict)
+    codes: dict[tuple[str, str], Take] = field(default_factory=dict)
 
     def name(self, step: str, iteration: int) -> RunName:
         """The run of a step; in a fold, that of the fold.

@@ -22,14 +22,6 @@ TAUGHT = ("scratch", "full")  # steps that train an encoder, so that a teacher c
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """The pretraining that an encoder comes from: its run, and the command that makes it."""
-
-    name: RunName
-    command: str
-
-
-@dataclass(frozen=True)
 class TransferPlan:
     """What a transfer does.
 
@@ -123,10 +115,6 @@ class TransferPlan:
             fold=fold,
         )
 
-    def with_grid(self, grid: tuple[Recipe, ...]) -> TransferPlan:
-        """The same plan, nested."""
-        return replace(self, grid=grid)
-
     def with_teacher(self, paths: Sequence[Path]) -> TransferPlan:
         """The same plan, with the codes of these files as a teacher; UserError if no encoder is
         trained, or a file cannot be used."""
@@ -160,9 +148,9 @@ class TransferPlan:
         sections = [name for step in steps for name in self.sections(step)]
         return tuple(dict.fromkeys(("network", *sections)))
 
-    def pretrained(self, iteration: int, fold: int | None = None) -> Pretrained | None:
-        """The pretraining number `iteration` that the plan starts from; None: random weights, or
-        no encoder of the suite."""
+    def pretrained(self, iteration: int, fold: int | None = None) -> tuple[RunName, str] | None:
+        """The pretraining number `iteration` that the plan starts from: its run, and the command
+        that makes it. None: random weights, or no encoder of the suite."""
         if self.codes or self.speech == "n" or catalogue.spec(self.model).probe:
             return None
         command = f"python3 pretrain_{catalogue.spec(self.model).script}.py "
@@ -178,4 +166,4 @@ class TransferPlan:
             name = RunName(self.model, "pretrain", self.speech, iteration=iteration)
             command += f"-s {self.speech} -mod {self.model}"
         command += f" --iterations {iteration + 1}" if iteration else ""
-        return Pretrained(name, command)
+        return name, command

@@ -15,17 +15,19 @@ from sklearn.preprocessing import StandardScaler
 
 from lib import configuration
 from lib.artefacts import files, run_record
+from lib.artefacts.run_name import RunName
 from lib.configuration import Settings
 from lib.console import say
 from lib.datasets import dataset_file
 from lib.datasets import folds as datasets_folds
 from lib.datasets.windows import Windows, budget, pooled
+from lib.errors import UserError
 from lib.labels import LANGUAGES, TASKS
 from lib.models import catalogue, emotion_heads, saved_models
 from lib.training.hardware import Machine
 from lib.transfer import classifier_run, cross_validation, frozen_codes, recipes
 from lib.transfer.transfer_job import Job, Step
-from lib.transfer.transfer_plan import Pretrained, TransferPlan
+from lib.transfer.transfer_plan import TransferPlan
 
 
 def transfer(
@@ -75,6 +77,7 @@ def _synthetic(folder: Path) -> bool:
 
 def _walk_labelled(job: Job, iteration: int) -> list[Path]:
     """One iteration, with the labels that the settings keep in it; returns the run of each step."""
+    _check_pretraining(job, iteration, job.data["train"])
     labelled = job.with_labels(iteration)
     few = [
         f"{len(windows.table)} clips ({name})"
@@ -92,6 +95,7 @@ def _cross_validate(job: Job, iteration: int) -> list[Path]:
     began, fold_runs, choices = time.time(), [], []
     share, seed = job.settings["dataset"]["val"], job.seeds(iteration).split
     for part in datasets_folds.divide(job.pool, job.plan.folds, job.folder, share, seed):
+        _check_pretraining(job, iteration, job.pool.subset(part.rows["train"]), part.number)
         fold = job.of_fold(part, iteration)
         sizes = ", ".join(f"{len(rows)} clips ({n})" for n, rows in fold.part.rows.items())
         say(f"fold {part.number} of {job.plan.folds.count}: {sizes}")
@@ -220,24 +224,39 @@ def _probe_of_codes(job: Job, iteration: int) -> Step:
 
 def _encoder(job: Job, iteration: int) -> tuple[keras.Model, str, dict]:
     """The encoder of the plan, what identifies it, and the inputs of its pretraining."""
-    number = job.settings["transfer"]["encoder_iteration"]
-    fold = job.part.number if job.part else None
-    pretrained = job.plan.pretrained(iteration if number < 0 else number, fold)
+    pretrained = _pretrained(job, iteration, job.part.number if job.part else None)
     if pretrained is None:
         keras.utils.set_random_seed(job.seeds(iteration).weights)
         encoder = catalogue.spec(job.plan.model).build(job.settings)
         return encoder, frozen_codes.identity(encoder), {}
-    return _load(job, pretrained)
-
-
-def _load(job: Job, pretrained: Pretrained) -> tuple[keras.Model, str, dict]:
-    run, name = job.path(pretrained.name), pretrained.name
-    features = job.settings["features"]
+    name, command = pretrained
+    run = job.path(name)
     encoder, path = saved_models.load_encoder(
-        run, name.model, name.iteration, features, pretrained.command
+        run, name.model, name.iteration, job.settings["features"], command
     )
     inputs = (files.read_json(run / "run.json") or {}).get("inputs")
     return encoder, files.file_hash(path), {"pretraining": inputs}
+
+
+def _pretrained(job: Job, iteration: int, fold: int | None) -> tuple[RunName, str] | None:
+    """The pretraining that an iteration starts from, as TransferPlan.pretrained gives it."""
+    number = job.settings["transfer"]["encoder_iteration"]
+    return job.plan.pretrained(iteration if number < 0 else number, fold)
+
+
+def _check_pretraining(job: Job, iteration: int, train: Windows, fold: int | None = None) -> None:
+    """Raise UserError if an encoder was pretrained on other clips of the music than `train`: the
+    clips of the test may be among them."""
+    if job.plan.speech != "u":
+        return
+    name, command = _pretrained(job, iteration, fold)
+    record = files.read_json(job.path(name) / "run.json")
+    if record and record["inputs"]["dataset"]["train"].split(",")[0] != train.sha256:
+        raise UserError(
+            f"{job.path(name)} was pretrained on other clips than those to train on here, perhaps "
+            "on test clips: use the data set, --seed and dataset.val of its run.json, or pretrain "
+            f"again ({command} --overwrite)"
+        )
 
 
 def _classifier(encoder: keras.Model, settings: Settings) -> keras.Model:

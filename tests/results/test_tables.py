@@ -169,6 +169,12 @@ def test_codes_from_files_have_a_row_by_the_titles_in_their_record(models):
     rows = found.differences.query("speech == 'codes' and level == 'clip' and task == 'quadrants'")
     assert set(rows["model"]) == {"tagger_and_signs", "odd"}
     assert "ab" * 16 in set(found.runs["encoder"])
+    same = json.dumps({"encoder": "cd" * 16, "codes": [{"title": "tagger"}]})  # as another's title
+    for name in ("one", "two"):
+        run(models, pair, f"{name}.probe.it_0", 0.7, inputs=same)
+    text = typesetting.markdown(table2.gather(models))
+    for row in ("| tagger  ", "| tagger (two) "):
+        assert any(line.startswith(row) for line in text.splitlines()), text
 
 
 def test_iterations_that_differ_in_settings_are_not_averaged(tmp_path):
@@ -290,6 +296,10 @@ def test_the_tables_are_checked_against_the_predictions(models):
     assert "1 mismatches" in said and f"is '0.98765', the runs give '{wrong}'" in said
     assert "table.md, line 9" in mismatches(out / "table.md", lambda t: t.replace("Macro", "M", 1))
     assert "rows, the runs give" in mismatches(out / "folds.csv", lambda text: text + "a,b\n")
+    assert "a row is cut" in mismatches(out / "table.csv", lambda text: text.rpartition(",")[0])
+    assert "is empty" in mismatches(out / "runs.csv", lambda _: "")
+    said = mismatches(out / "runs.csv", lambda text: text.replace("run,", "", 1))
+    assert "lacks the columns run" in said
     said = mismatches(run / "metrics.json", lambda text: text.replace('"window"', '"windows"'))
     assert "model_cnn.it_0: metrics.json does not match its predictions.csv" in said
     right = "0.9,"

@@ -87,6 +87,8 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
         assert fold["dataset"]["test"] not in inputs(encoder)["dataset"].values()
         assert not (whole / f"fold_{number}" / "confusion.png").exists()
     assert (whole / "confusion.png").is_file()
+    assert cpc("-s u -m e -rel n", *FOLDS, "--seed", "1", "--overwrite") == 2  # other folds
+    assert "fold_1 was pretrained on other clips than those to train on" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         pretrain_cpc.main(["-s", "e", "-mod", "model_cpc_nce", *FOLDS])
     assert "--folds needs -m" in capsys.readouterr().err

@@ -195,14 +195,14 @@ def test_the_demo_says_how_far_it_is_and_where_to_look(suite):
     clip.parent.mkdir(parents=True)
     clip.touch()
     shutil.copy(ROOT / "demo.py", suite.folder)
-    predict = "def main(argv):\n    print('predicted', *argv)\n    return 0\n"
+    predict = "import sys\nprint('predicted', *sys.argv[1:])\n"
     (suite.folder / "predict.py").write_text(predict)
-    line = [sys.executable, "demo.py"]
+    line = [sys.executable, str(suite.folder / "demo.py")]  # from any folder
     (suite.folder / "fail").write_text("model_cpc.full")
-    failed = subprocess.run(line, cwd=suite.folder, capture_output=True, text=True)
+    failed = subprocess.run(line, cwd=suite.folder.parent, capture_output=True, text=True)
     assert failed.returncode == 2 and "stopped: see demo/logs/snakemake.txt" in failed.stderr
     (suite.folder / "fail").unlink()
-    done = subprocess.run(line, cwd=suite.folder, capture_output=True, text=True)
+    done = subprocess.run(line, cwd=suite.folder.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     finished = [line for line in lines if "min left" in line]

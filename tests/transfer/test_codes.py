@@ -14,6 +14,7 @@ import pytest
 
 import settings as defaults
 import trans_train_denoise_multi
+from lib.artefacts import files
 from lib.datasets.folds import Part
 from lib.transfer import classifier_run, code_cache, frozen_codes
 from lib.transfer.code_cache import Cache
@@ -120,8 +121,8 @@ def test_what_other_processes_write_and_remove_meanwhile_is_left_alone(tmp_path,
     cache, folder = Cache(tmp_path, 3.5 * size), tmp_path / "codes"
     for number in range(3):
         put(cache, {"number": number})
-    live, dead = (folder / f".partial-{n}-{n * 32}.npy" for n in "12")
-    mine = folder / "notes.npy"
+    with files.atomic(folder / f"{'a' * 32}.npy") as live:
+        dead, mine = folder / live.name.replace(live.stem[-8:], "0" * 8), folder / "notes.npy"
     for path in (live, dead, mine):
         path.write_bytes(b"x" * size)
     for path in (*folder.glob("[0-9a-f]*.npy"), dead):
@@ -224,7 +225,7 @@ def test_all_folds_share_what_one_encoder_made(tmp_path, windows, encoder, monke
             for name, take in takes.items():
                 own = windows.windows_of(part.rows[name])
                 np.testing.assert_array_equal(take(np.arange(len(own))), everything[own])
-        assert len(asked) == number and list(job.codes) == [identity]
+        assert len(asked) == number and [key[0] for key in job.codes] == [identity]
 
 
 # of full width: its codes take more room than the frames

@@ -378,3 +378,9 @@ def test_what_folds_give_is_written_again_where_it_was_changed(tmp_path):
         (run / name).write_text((run / name).read_text()[:500])
         assert summarise() == levels
         assert (run / "predictions.csv").read_bytes() == whole
+    assert (run / "confusion.png").exists()
+    job.settings["run"]["figures"] = False
+    predictions(0.3, 1).to_csv(parts[1] / "predictions.csv", index=False)  # trained again
+    assert summarise() != levels
+    assert (run / "predictions.csv").read_bytes() != whole
+    assert not (run / "confusion.png").exists()  # it is of the earlier folds

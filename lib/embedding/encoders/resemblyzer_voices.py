@@ -19,6 +19,7 @@ from lib.configuration import Settings
 from lib.datasets.codes_file import About
 from lib.embedding.encoder import Encode, Encoder
 from lib.embedding.encoders.mel_power import mel_power
+from lib.errors import UserError
 from lib.features.audio_decoding import Sound
 from lib.features.log_mel import cut
 
@@ -30,6 +31,8 @@ SIZE = 32  # partials per step
 
 
 def encoder(argument: str, settings: Settings) -> Encoder:
+    if argument:
+        raise UserError(f"resemblyzer has one network: expected no :{argument} after its name")
     about = About(
         name="resemblyzer",
         title="Resemblyzer (English speech, GE2E)",
