@@ -29,7 +29,7 @@ dataset = dict(
     val=0.15,  # share of the rest (music) or of all (speech) for validation [paper]
     max_lost=0.05,  # share of unusable recordings above which the stage fails [ours]
     max_cut=0.02,  # share of the length promised by a file's header that may be missing [ours]
-    workers=0,  # threads for extraction; 0: one per core
+    workers=0,  # processes for extraction and embed.py; 0: one per core
 )
 
 run = dict(
@@ -156,7 +156,7 @@ training = dict(
     codes_gb=4.0,  # GB of frozen encoders' codes kept next to a data set [ours]; 0: none
 )
 
-# The recipes of our own models. Values here override the sections above, and --set overrides both.
+# The settings of our own models. Values here override the sections above, and --set overrides both.
 # The stage prints which of these values it uses.
 # Chosen on folds of 400 clips of 4Q-Emotion.
 _light = {

@@ -1,4 +1,4 @@
-"""Does pretraining pay, and with how many labelled clips? Runs the whole study, one run at a time.
+"""Does pretraining help, and with how many labelled clips? Runs the whole study, one by one.
 
     python3 study.py                     all runs that are not finished; you may stop and restart it
     python3 study.py --hours 2           start no new run after two hours
@@ -27,7 +27,7 @@ from lib.errors import guard
 
 def parse_args(argv=None):
     p = flags.plain_parser(__doc__)
-    p.add_argument("--seeds", type=flags.at_least(1), default=3, metavar="N", help="(3)")
+    p.add_argument("--seeds", type=flags.at_least(1), default=3, metavar="N", help="default: 3")
     p.add_argument(
         "--hours", type=flags.number(0, 10_000), metavar="H", help="start no run after H"
     )

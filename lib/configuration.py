@@ -38,7 +38,8 @@ def _one_of(*values: str) -> Legal:
 
 
 TAG = r"(?!it_|folds_|artist_folds_|feat_ext|full|probe)[a-z]\w*"
-_TAG = "a small letter, then letters, digits or _, and no name of a step (feat_ext, folds_…)"
+_TAG = "a lower-case letter, then letters, digits or _, not beginning as other parts of a run's "
+_TAG += "name do (it_, folds_, artist_folds_, feat_ext, full, probe)"
 LEGAL_VALUES = {  # legal values: the settings that have them
     _whole(-1): "transfer.encoder_iteration",
     _whole(0): "run.first augment.windows_per_epoch",
@@ -90,8 +91,8 @@ LEGAL_VALUES = {  # legal values: the settings that have them
 }
 LEGAL = {name: legal for legal, names in LEGAL_VALUES.items() for name in names.split()}
 
-# What the suite did before a setting existed, or does now that it is removed: inputs of a run or a
-# data set without the setting count as having this value.
+# Values of settings that a run or data set does not record, because it is older than the setting or
+# the setting was removed.
 BEFORE = {
     "augment.windows_per_epoch": 0,
     "augment.equalise": 0.0,
@@ -156,7 +157,7 @@ def _apply_recipe(settings: Settings, recipes: object, model: str | None) -> Non
     for name, recipe in recipes.items():
         for key, value in recipe.items():
             if key not in LEGAL:
-                raise UserError(f"{shape}; {name} has {key!r}, which is no setting")
+                raise UserError(f"{shape}; {name} has {key!r}, which is not a setting")
             _check(key, value)
             if name == model:
                 section, short = key.split(".")
@@ -194,8 +195,8 @@ def check(settings: Settings) -> None:
     first, iterations = settings["run"]["first"], settings["run"]["iterations"]
     if first >= iterations:
         raise UserError(
-            f"run.first is {first} of {iterations} iterations: --iterations {first + 1} or more "
-            f"does it_{first} and what follows"
+            f"run.first is {first}, but the last iteration is {iterations - 1}: use --iterations "
+            f"{first + 1} or more"
         )
 
 

@@ -175,7 +175,7 @@ def _differences(recorded: Mapping, asked: Mapping, prefix: str) -> list[str]:
         if all(isinstance(section, Mapping) for section in sections):
             lines += _differences(*sections, f"{name}.")
         else:
-            lines.append(f"{name}: {_short(a)} there, {_short(b)} asked")
+            lines.append(f"{name}: {_short(a)} instead of {_short(b)}")
     return lines
 
 

@@ -10,6 +10,8 @@ from lib.command_line import flags
 from lib.models import catalogue
 from lib.transfer.transfer_plan import TransferPlan
 
+_HOP = "seconds between the starts of windows (default: the length of a window)"
+_JOBS = "files at a time (default: one per core)"
 _EXPORT = "only convert MODEL (any value of --model) to FILE.onnx, without predicting"
 
 
@@ -27,11 +29,11 @@ def parse(docstring: str, argv: list[str] | None) -> argparse.Namespace:
     add("--iteration", type=flags.at_least(0), metavar="N", help="which run (default: 0)")
     add("--model", type=Path, metavar="PATH", help="a run directory, .onnx, .keras or .hdf5 file")
     add("--ensemble", action="store_true", help="average all iterations (or folds) of the model")
-    add("--hop", type=flags.number(0.01, 3600), metavar="S", help="seconds between windows (1)")
+    add("--hop", type=flags.number(0.01, 3600), metavar="S", help=_HOP)
     add("--json", action="store_true", help="print a line of JSON per file, with its windows")
     add("--overwrite", action="store_true", help="replace existing results")
     add("--no-figures", action="store_true", help="do not write <name>.png")
-    add("--jobs", type=flags.at_least(1), metavar="N", help="files at a time (one per core)")
+    add("--jobs", type=flags.at_least(1), metavar="N", help=_JOBS)
     add("--export", nargs=2, type=Path, metavar=("MODEL", "FILE"), help=_EXPORT)
     args = p.parse_args(argv)
     if args.export:

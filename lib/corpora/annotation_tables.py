@@ -8,8 +8,8 @@ Names of columns may be in upper or lower case. Ratings may have a decimal comma
 not separated by commas. A table that cannot be understood is an error; it is never ignored.
 
 A song's rating is the mean over its annotators, its quadrant the signs of arousal and valence:
-Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+. A rating of exactly 0 counts as positive (our choice: half of a
-scale that includes 0 on one side); the reader prints how often this occurs.
+Q1 = ++, Q2 = +-, Q3 = --, Q4 = -+. A rating of exactly 0 counts as positive (our choice); the
+reader prints how many there are.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def check_centred(means: pd.DataFrame, table: Path) -> None:
 
 
 def read_labels(folder: Path, needed: bool) -> pd.DataFrame | None:
-    """The authors' table in a folder, a row per row number: recording, group, quadrant, arousal,
-    valence. Does not look for sound files. None if there is no table and none is needed.
+    """The authors' table in a folder, indexed by row number from 0: recording, group, quadrant,
+    arousal, valence. Does not look for sound files. None if there is no table and none is needed.
     """
     table = find_table(folder)
     if table is None:

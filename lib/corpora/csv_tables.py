@@ -125,7 +125,7 @@ def _text(path: Path) -> tuple[str, str]:
         # Excel's first line, "sep=;", is not needed: the header shows the delimiter
         return re.sub(r"\Asep=[,;\t](?=[\r\n])", "", text, flags=re.IGNORECASE), name
     raise UserError(
-        f"{path} is not a table in CSV: its bytes are no text in UTF-8, in UTF-16 with a "
+        f"{path} is not a table in CSV: its bytes are not text in UTF-8, in UTF-16 with a "
         "byte-order mark or in Windows-1252; save it as CSV (UTF-8)"
     )
 

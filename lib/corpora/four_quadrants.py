@@ -14,7 +14,7 @@ from lib.corpora.recordings import music_table, own_table, sounds_by_name
 
 
 def read_four_quadrants(folder: Path) -> pd.DataFrame:
-    """The annotations count, even if a song is in the folder of another quadrant."""
+    """A song in the folder of another quadrant has the quadrant of its annotation."""
     table = own_table(folder, "panda_dataset_taffc_annotations.csv")
     frame = read_named(table, ["Song", "Quadrant"])
     frame = frame.rename(columns={"Song": "song", "Quadrant": "quadrant"})
@@ -32,7 +32,7 @@ def read_four_quadrants(folder: Path) -> pd.DataFrame:
     ]
     moved = sum(p.parent.name != q for p, q in zip(frame["path"], quadrants, strict=True))
     if moved:
-        print(f"{moved} songs lie in the folder of another quadrant: the annotations count")
+        print(f"{moved} songs lie in the folder of another quadrant: their annotation is used")
     frame["arousal"] = frame["valence"] = np.nan
     frame = music_table(frame, table, folder)
     tell(table, ["Song", "Quadrant"], len(frame))

@@ -159,7 +159,7 @@ def read(path: Path) -> Codes:
         raise UserError(f"{path} {fault}: make it again (docs/encoders.md)") from fault
     except DAMAGE as error:
         raise UserError(
-            f"{path} is cut short, damaged or no codes file ({str(error)[:160]}): make it again "
+            f"{path} is cut short, damaged or not a codes file ({str(error)[:160]}): make it again "
             "(docs/encoders.md)"
         ) from error
 
@@ -216,7 +216,7 @@ def _write_whole(path: Path, about: About, recordings: list[str], parts: Unfinis
 def _read(file: h5py.File) -> Codes:
     """The content of an open file, checked."""
     if _text(file, "format") != FORMAT or file.attrs.get("version") != VERSION:
-        raise _Unfit(f"is no codes file of format {FORMAT!r}, version {VERSION}")
+        raise _Unfit(f"is not a codes file of format {FORMAT!r}, version {VERSION}")
     try:
         about = About(**{field.name: _text(file, field.name) for field in fields(About)})
         recordings = file["recording_id"].asstr()[()].tolist()
@@ -259,7 +259,7 @@ def _check_ids(recordings: Sequence[str]) -> None:
     known = set()
     for recording in recordings:
         if not isinstance(recording, str) or not recording or recording in known:
-            what = "occurs twice" if recording in known else "is no name"
+            what = "occurs twice" if recording in known else "is not a name"
             raise UserError(f"recording_id {recording!a} {what}: expected each recording once")
         known.add(recording)
 

@@ -215,7 +215,7 @@ def _with_groups_of(folder: Path, recordings: pd.DataFrame, overwrite: bool) -> 
     inputs = record.get("inputs")
     if not isinstance(inputs, dict) or inputs.get("recordings") != _fingerprint(spelt):
         return recordings
-    say(f"{folder} has a group per spelling, and keeps them; --overwrite makes it with artists")
+    say(f"{folder} keeps a group per spelling of an artist; --overwrite joins the spellings")
     return spelt
 
 

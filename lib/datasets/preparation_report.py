@@ -58,26 +58,26 @@ def report_division(request: Request, table: pd.DataFrame) -> None:
     copies = table[table["same_as"] != ""]
     if len(copies):
         pairs = _join_first(list(copies["recording"] + " = " + copies["same_as"]))
-        kept = ", kept on one side" if request.given is None else ""
-        say(f"{len(copies)} recordings have the samples of another{kept}: {pairs}")
+        kept = ", kept in the same split" if request.given is None else ""
+        say(f"{len(copies)} recordings have the same sound as another{kept}: {pairs}")
         torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
         if torn:
-            say(f"  {torn} of these sounds have more than one quadrant: correct that")
+            say(f"  {torn} of these sounds have more than one quadrant: correct the annotations")
     if request.given is not None:
         groups, sounds = (
             (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()
             for column in ("group", "digest")
         )
         say(
-            f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are on more "
-            "than one side"
+            f"split as given; {groups} groups (artist, speaker) and {sounds} sounds are in more "
+            "than one split"
         )
     elif request.groups:
         known = table.loc[table["group"] != "", "group"]
         alone = len(table) - len(known)
         say(
-            f"{known.nunique()} {request.groups}s, each on one side"
-            + (f"; for {alone} recordings it is not known, each goes alone" if alone else "")
+            f"{known.nunique()} {request.groups}s, each in one split"
+            + (f"; {alone} recordings without a known {request.groups}" if alone else "")
         )
     drawn = {} if request.given is not None else {"split": request.shares}
     if request.folds:
@@ -109,7 +109,7 @@ def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) ->
         )
     hours = table["length"].sum() * seconds / 3600
     if drawn and abs(hours - drawn) > 0.05 * drawn:
-        say(f"these are {hours:.2f} h, but the headers of the files drawn promised {drawn:.2f} h")
+        say(f"these are {hours:.2f} h, but the headers of the drawn files state {drawn:.2f} h")
     skipped = len(entries) - len(table)
     say(f"{folder}: {len(table)} recordings written, {skipped} skipped (skipped.csv)")
 

@@ -13,7 +13,7 @@ from lib.datasets.request import Request
 def divide(request: Request, table: pd.DataFrame, same: pd.Series) -> pd.DataFrame:
     """The columns split and, if requested, fold for the recordings of `table`.
 
-    same : equal values for recordings with the same samples
+    same : equal values for recordings with the same frames
     """
     classes = table[request.stratify]
     together = splits.kept_together(table, "group" if request.groups else None, same)

@@ -109,7 +109,7 @@ def kept_together(table: pd.DataFrame, by: str | None, same: Sequence[str]) -> p
     """Names of the sets that must not be divided : str (n,).
 
     by : column of the groups (artist, speaker), where an empty value is a recording on its own;
-    None: no groups; same : per row, equal values for recordings with the same samples
+    None: no groups; same : per row, equal values for recordings with the same frames
     """
     groups = _groups(table, by)
     # sets that share samples are one set: follow each name to the first name of its set

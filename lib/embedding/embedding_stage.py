@@ -145,7 +145,8 @@ def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
             "replace it with --overwrite"
         )
     missing = sorted(set(recordings) - set(stored.recordings))
-    refuse(missing, f"{target} is finished without recordings that could not be used", "fix them")
+    fault = f"{target} lacks recordings that could not be used when it was made"
+    refuse(missing, fault, "correct these files, then run again with --overwrite")
     say(f"{target} is finished already; --overwrite makes it again")
     return True
 

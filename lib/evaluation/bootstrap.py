@@ -6,9 +6,10 @@ replacement (Efron 1979), the same for all runs, so that the difficulty of a cli
 of a clip stay together, since they are not independent. Iterations of a run are averaged, not
 drawn: their standard deviation is reported elsewhere.
 
-Several differences are corrected for their number by the largest studentised deviation among them
-in each draw (Westfall & Young 1993; Romano & Wolf 2005): with 95 % probability all simultaneous
-intervals hold at once, and correlated comparisons cost little.
+Several differences are corrected for their number by the distribution, over draws, of the largest
+studentised deviation among them (Westfall & Young 1993; Romano & Wolf 2005): with 95 % probability
+all corrected intervals contain their true values. Correlated comparisons widen them less than
+independent ones.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ ENDS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Macro F1 of confusion matrices : (…, k, k); (…). A class without items or guesses has 0."""
+    """Macro F1 of confusion matrices : (…, k, k); (…). A class that is neither true nor
+    predicted has F1 0."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     total = confusion.sum(axis=-1) + confusion.sum(axis=-2)
     f1 = np.divide(2 * right, total, out=np.zeros(total.shape), where=total > 0)
@@ -64,8 +66,8 @@ def simultaneous(values: Sequence[float], samples: Sequence[np.ndarray]) -> list
     values : the differences
     samples : the draws of each : (n,), in the same order for all
 
-    Returns for each: low, high (95 %, alone), all_low, all_high (95 %, all at once) and p, of no
-    difference, corrected in the same way.
+    Returns for each: low, high (95 %, uncorrected), all_low, all_high (95 %, corrected) and the
+    corrected p-value of no difference.
     """
     if not len(values):
         return []

@@ -1,4 +1,4 @@
-"""Run the study: does pretraining pay, and with how many labelled clips?
+"""Run the study: does pretraining help, and with how many labelled clips?
 
 A cell is an encoder (random weights, SCAE, masked, CPC, CPC-NCE), its pretraining data (English,
 Mandarin, both, the music without its labels, none), frozen or released, and the share of the
@@ -206,7 +206,7 @@ def run(
 
 
 def _alone(seed: int) -> list[str]:
-    """Flags for this one iteration: the table may have rows of runs that are elsewhere."""
+    """Flags for this iteration alone: earlier ones may be in the table but not on this machine."""
     return ["--iterations", str(seed + 1), f"--set=run.first={seed}"]
 
 

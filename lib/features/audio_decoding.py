@@ -28,7 +28,9 @@ SILENCE = 1e-4  # range of all samples below one step of 14 bits, our choice: si
 BLOCK = libsndfile_decoding.BLOCK
 SPOOL_BYTES = 32 << 20  # of samples kept in memory (8 min at 16 kHz), more go to a file
 PADDING = 0.3  # s that decoders remove from the ends of MP3 and Opus at most [ours]
-CANCELLED = 0.01  # peak of the channels' mean by their own [ours]: below, they cancel each other
+# peak of the channels' mean divided by that of the channels [ours]; below this the channels cancel
+# each other, and the first one is used
+CANCELLED = 0.01
 
 
 class UnusableRecording(UserError):
@@ -156,8 +158,7 @@ def _decode(path: str | Path, sample_rate: int, max_cut: float, spool: BinaryIO)
     missing = promised - mono.seconds
     if missing > max_cut * promised:
         raise UnusableRecording(
-            f"cut short: holds {mono.seconds:.1f} s of the {promised:.1f} s that its header "
-            "promises"
+            f"cut short: {mono.seconds:.1f} s of the {promised:.1f} s in its header can be decoded"
         )
     if mono.high - mono.low < SILENCE:
         raise UnusableRecording("silent")
@@ -248,5 +249,5 @@ def _reason(path: str | Path, error: Exception) -> str:
         return "empty file"
     detail = str(getattr(error, "error_string", error))
     if detail.startswith("Format not recognised"):
-        detail = "no sound file, or damaged"
+        detail = "not a sound file, or damaged"
     return f"cannot be decoded ({detail})"

@@ -52,8 +52,8 @@ def load(path: Path, features: Mapping) -> Classifier:
     path     : run directory, .keras or .onnx file, or a released model of the authors (.hdf5)
     features : feature settings of a .keras file that has no run.json next to it
 
-    Raises UserError when it is missing, unfinished or damaged, holds code or is not a classifier of
-    this suite.
+    Raises UserError when it is missing, unfinished or damaged, could run a program or is not a
+    classifier of this suite.
     """
     if path.suffix == onnx_files.SUFFIX:
         network = onnx_files.read(path)

@@ -1,10 +1,11 @@
-"""A light encoder that keeps time: a latent every other frame, pooled over a window at the end.
+"""A light encoder that keeps the time axis: a latent per two frames, averaged at the end.
 
 For `model_cpc_nce` and `model_over_mask`, and the same network from scratch. Three strided
 convolutions cover mel and a few frames; then all mel bands of a frame form one latent. Layer norm
-(Ba 2016) works on the maps of one frame, so that neither the rest of a batch nor a later frame
-leaks into a latent (van den Oord 2018 uses no norm; Rivière 2020 finds that batch norm leaks). A
-code is the mean over time of a window's rectified latents, not flattened, so that heads stay small.
+(Ba 2016) works on the maps at one mel position and frame, so that it carries nothing from other
+windows or later frames into a latent (van den Oord 2018 uses no norm; Rivière 2020 finds that batch
+norm leaks). A code is the mean over time of a window's rectified latents, not flattened, so that
+heads stay small.
 
 Input : float32 (batch, n_mels, frames, 1), natural-log magnitude, of any number of frames.
 """

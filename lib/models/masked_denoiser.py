@@ -1,8 +1,8 @@
 """A denoiser that restores hidden parts of a window (`model_over_mask`).
 
 Patches of the spectrogram are hidden (He 2022; for audio Huang 2022). The network restores them
-from the rest, through latents of every other frame: a tighter code than that of `model_over`, which
-can copy its input.
+from the rest, through one latent per two frames: with the default settings 4096 values per window,
+against 7936 of `model_over`.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def load_classifier(path: Path, features: Mapping) -> keras.Model:
     """Load the network of a classifier: a .keras file, or a released model of the authors (.hdf5).
 
     Returns it: (batch, n_mels, window_frames, 1) float32 -> {task: (batch, classes)}. Raises
-    UserError when the file is missing, damaged, holds code or is not a classifier of this suite.
+    UserError when the file is missing, damaged, could run a program or is not a classifier of this
+    suite.
     """
     if path.suffix in released_models.SUFFIXES:
         return keras2_files.load(path, classifier=True)

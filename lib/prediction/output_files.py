@@ -85,7 +85,7 @@ def in_words(summary: Mapping) -> str:
     """Return a summary as text for printing."""
     share, seconds = summary["p_quadrants"][summary["quadrant"]], summary["seconds"]
     promised = summary.get("promised_seconds", seconds)  # earlier versions did not write it
-    cut = f", from {seconds:.1f} s of the {promised:.1f} s promised" if promised > seconds else ""
+    cut = f", cut short: {seconds:.1f} s of {promised:.1f} s" if promised > seconds else ""
     return (
         f"{summary['quadrant']} ({share:.2f}), arousal {summary['arousal']:+.2f}, "
         f"valence {summary['valence']:+.2f}{cut}"

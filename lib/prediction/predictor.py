@@ -95,7 +95,7 @@ class Predictor:
         paths = [Path(model) for model in models] or [classifiers.SHIPPED]
         loaded = tuple(classifiers.load(path, features) for path in paths)
         for classifier in loaded[1:]:
-            if differ := run_record.differences(loaded[0].features, classifier.features):
+            if differ := run_record.differences(classifier.features, loaded[0].features):
                 raise UserError(f"{classifier.path} uses other features ({'; '.join(differ)})")
         predictor = cls(loaded, hop=loaded[0].features["window_frames"])
         if hop is None:

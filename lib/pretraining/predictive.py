@@ -1,4 +1,4 @@
-"""The CPC objective of the paper: do these windows follow those?"""
+"""The CPC objective of the paper: classify whether windows follow the windows before them."""
 
 from __future__ import annotations
 

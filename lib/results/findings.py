@@ -53,9 +53,9 @@ def _against_scratch(transfers: pd.DataFrame, kind: str = "") -> Iterator[tuple[
         largest = part.loc[part["difference"].abs().idxmax()]
         yield (
             f"{MUSIC[music]}{kind}",
-            f"of {_counted(len(part), 'transfer')}, {_do(better)} better than training from "
-            f"scratch and {_do(worse)} worse by a margin that is significant after correction; the "
-            f"largest difference is {_estimate(largest)}, of {named(tuple(largest[KEYS]))}.",
+            f"of {_counted(len(part), 'transfer')}, {_do(better)} significantly better than from "
+            f"scratch and {_do(worse)} significantly worse, after correction; the largest "
+            f"difference is {_estimate(largest)}, of {named(tuple(largest[KEYS]))}.",
         )
 
 

@@ -50,7 +50,8 @@ class Batches(keras.utils.PyDataset):
 
     @property
     def served(self) -> float:
-        """Items served per item: a mean over batches is too small by this factor (weights of 0)."""
+        """Items in all batches / items of an epoch. Items that only fill up the last batch have the
+        weight 0, so Keras's mean loss is too small by this factor."""
         return len(self) * self.size / self.items
 
     def __getitem__(self, batch: int):

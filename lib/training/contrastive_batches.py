@@ -14,7 +14,7 @@ from lib.training.batches import Batches
 
 
 class Stretches(Batches):
-    """CPC-NCE: stretches of sound, which of their latents are of the same sound, the true futures.
+    """CPC-NCE: stretches of frames, numbers that are equal for equal latents, and true futures.
 
     A recording is cut into consecutive stretches. In training, each is moved within the recording
     by up to half its length, by a new draw in every epoch. Shorter recordings are left out.
@@ -70,8 +70,8 @@ class Sequences(Batches):
     A recording is cut into consecutive sequences; a remainder that is too short is not used. Every
     other sequence becomes a negative (in training, the halves swap from epoch to epoch): "order"
     reorders its future windows, "elsewhere" takes the future of another sequence. A negative that
-    would equal its positive (silence, repetition) takes its future from elsewhere; if all futures
-    are the same, it stays a positive.
+    would equal its positive (silence, repetition) takes its future from elsewhere; if none of the
+    futures that are tried differs, it stays a positive.
 
     section : section `cpc` of the settings: windows of past and future, kind of negatives
     """

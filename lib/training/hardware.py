@@ -1,7 +1,7 @@
 """Set up how this machine computes networks: threads, device, XLA, windows per prediction.
 
-The settings decide all of it. Nothing depends on measured speed, so a result never depends on how
-busy a machine was.
+Only the settings and the hardware decide these. Nothing depends on measured speed, so a result does
+not depend on the load of the machine.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def for_prediction(model: keras.Model, dtype: str) -> keras.Model:
 def _tensorflow(threads: int, deterministic: bool) -> str:
     import tensorflow as tf
 
-    # 0 means all processors of the machine, even those that a cluster gave to other jobs
+    # TensorFlow returns 0 for all processors of the machine; a cluster may have given some of them
+    # to other jobs
     if (tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()) != threads:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -1,7 +1,7 @@
 """Support vector machines per clip: on log-mel statistics, or on the codes of an encoder.
 
 They are cheap and hard to beat with few clips: every network here is compared with them. Each task
-has one machine with a radial basis function, on standardised features, with balanced classes. Its C
+has one machine with an RBF kernel, on standardised features, with balanced classes. Its C
 is chosen by a cross-validation within the clips that it learns from, with groups kept together.
 """
 

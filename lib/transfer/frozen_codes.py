@@ -33,8 +33,8 @@ class FrozenEncoder:
     size: int
 
     def codes(self, windows: Windows, name: str) -> batches.Take:
-        """A function that gives the codes of windows, float32 (n, d), without dropout and with
-        fixed statistics; `name` stands for the windows in messages.
+        """A function that gives the codes of windows, float32 (n, d), of the encoder in inference
+        mode; `name` stands for the windows in messages.
 
         Codes are kept next to the data set, else in memory; if they fit in neither, they are
         computed when they are needed.
@@ -52,7 +52,7 @@ class FrozenEncoder:
         if kept is None and cache.put(key, _blocks(encoder, windows, self.size), shape):
             kept = cache.get(key, shape)
         if kept is None and 4 * shape[0] * shape[1] <= budget(self.training["memory_gb"]):
-            # from the first window on: a disk that failed late has used some blocks already
+            # all of them again: put may have failed after it had used some blocks
             kept = np.concatenate(list(_blocks(encoder, windows, self.size)))
         if kept is None:
             say(f"codes of {name} are computed in every epoch: too many for memory and codes_gb")

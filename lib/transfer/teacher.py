@@ -1,7 +1,7 @@
 """A teacher: codes of another encoder that a classifier learns to predict, in addition to labels.
 
-A classifier that is trained on few labelled clips learns from the teacher what else is in the sound
-(distillation: Hinton 2015; of representations: FitNets, Romero 2015). For each window it predicts
+With few labelled clips, the codes are further targets (distillation: Hinton 2015; of
+representations: FitNets, Romero 2015). For each window the classifier predicts
 the teacher's code at the middle of the window, reduced to its principal components over the
 training clips. The layer that predicts the code is not saved.
 """
@@ -27,7 +27,8 @@ APART = 1e6  # s, longer than any recording
 def lessons(
     codes: CodeSource, data: Mapping[str, Windows], features: Mapping, dimensions: int
 ) -> dict[str, np.ndarray]:
-    """Targets of windows, by split : {split: float32 (n_windows, k)}, variance 1 in all.
+    """Targets of windows, by split : {split: float32 (n_windows, k)}, divided by one number so that
+    all values of the training codes together have variance 1.
 
     data : "train", whose clips decide the components, and other splits
     dimensions : k, or fewer if the codes have fewer dimensions or the clips fewer rows

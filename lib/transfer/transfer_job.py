@@ -24,11 +24,15 @@ from lib.transfer.transfer_plan import TAUGHT, TransferPlan
 
 @dataclass(frozen=True)
 class Job:
-    """A plan with its data; `folder` is that of the music data set, whose sound may be synthetic.
+    """A plan with its data.
 
-    In a cross-validation, `data` is of the fold `part`, whose rows are rows of `pool`. `codes` are
-    those of the pool from the last encoder, {(its identity, dtype): what gives them}, for all
-    folds. In a nested cross-validation, `recipe` is the one that the settings have.
+    folder    : of the music data set
+    data      : {split: windows}; in a cross-validation, those of the fold `part`
+    synthetic : whether the sound of the data set is synthetic
+    pool      : in a cross-validation, the windows of all clips; `part` has rows of its table
+    recipe    : in a nested cross-validation, the recipe that the settings have
+    codes     : {(identity of the last encoder, dtype): function that gives the codes of the pool},
+                shared by all folds
     """
 
     plan: TransferPlan

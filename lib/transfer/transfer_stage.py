@@ -172,10 +172,11 @@ def _feat_ext(job: Job, iteration: int) -> Step:
     encoder, identity, parents = _encoder(job, iteration)
     name = job.name("feat_ext", iteration)
     inputs = job.inputs("feat_ext", iteration) | {"encoder": identity}
-    if job.plan.steps[-1] == "full":  # then --epochs applies to the released step only
+    # before "full", a finished frozen run is used even if it was trained with other --epochs
+    if job.plan.steps[-1] == "full":
         same = inputs | {"transfer": inputs["transfer"] | _epochs(job.path(name))}
         if run_record.finished(job.path(name), same, job.overwrite, keep_same=True):
-            inputs = same  # else it is trained, with the requested epochs
+            inputs = same
     return Step(name, inputs, parents, partial(_classifier, encoder, job.settings))
 
 

@@ -148,7 +148,7 @@ def test_finished_runs(tmp_path):
     assert run_record.finished(tmp_path, INPUTS, overwrite=True, keep_same=True)
     other = {"seed": 1, "heads": {"units": 256}}
     with pytest.raises(
-        UserError, match=r"heads.units: 512 there, 256 asked; seed: 0 there.*--over"
+        UserError, match=r"heads.units: 512 instead of 256; seed: 0 instead.*--over"
     ):
         run_record.finished(tmp_path, other, overwrite=False)
     assert not run_record.finished(tmp_path, other, overwrite=True, keep_same=True)
@@ -331,7 +331,7 @@ def test_a_file_of_a_run_that_was_changed_is_named(written, name):
 @pytest.mark.parametrize("content", ["{}", '{"inputs": []}', '{"inputs": {"seed": 0}, "x": 1}'])
 def test_a_record_that_lacks_inputs_is_refused_and_can_be_replaced(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(UserError, match="heads: none there|units: none there"):
+    with pytest.raises(UserError, match="heads.units: none instead of 512"):
         run_record.finished(tmp_path, INPUTS, overwrite=False)
     assert not run_record.finished(tmp_path, INPUTS, overwrite=True, keep_same=True)
 
@@ -381,7 +381,7 @@ def test_a_missing_setting_counts_as_its_value_of_then(tmp_path, names):
     other["labels"] = 0.5
     for there, asked in ((without(now, names), other), (other, without(now, names))):
         (tmp_path / "run.json").write_text(json.dumps({"inputs": there}))
-        with pytest.raises(UserError, match="labels: (1.0 there, 0.5|0.5 there, 1.0) asked"):
+        with pytest.raises(UserError, match="labels: (1.0 instead of 0.5|0.5 instead of 1.0)"):
             run_record.finished(tmp_path, asked, overwrite=False)
         assert not run_record.same_inputs(json.dumps(there), json.dumps(asked))
     assert not run_record.same_inputs("{}", "[]") and run_record.same_inputs("a", "a")
@@ -407,14 +407,14 @@ def test_schedule_and_keep_were_of_training_once(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"inputs": then}))
     assert run_record.finished(tmp_path, now, overwrite=False)
     now["release"]["keep"] = "best"
-    with pytest.raises(UserError, match="release.keep: last there, best asked"):
+    with pytest.raises(UserError, match="release.keep: last instead of best"):
         run_record.finished(tmp_path, now, overwrite=False)
 
 
 def test_nothing_and_zero_differ():
-    assert run_record.differences({"seed": 0}, {}) == ["seed: 0 there, none asked"]
+    assert run_record.differences({"seed": 0}, {}) == ["seed: 0 instead of none"]
     assert run_record.differences({"a": {}}, {"a": None}) == []
-    assert run_record.differences({"a": {"b": 1}}, {"a": 1}) == ["a: {'b': 1} there, 1 asked"]
+    assert run_record.differences({"a": {"b": 1}}, {"a": 1}) == ["a: {'b': 1} instead of 1"]
 
 
 @pytest.mark.parametrize("content", [

@@ -64,7 +64,10 @@ BAD = [
     ("pretrain_denoise.py -s q -mod model_over", "invalid choice: 'q'"),
     ("pretrain_denoise.py -s e -mod model_cpc", "choose from"),
     ("pretrain_cpc.py -s e -mod model_cpc --iterations 0", "whole number of at least 1"),
-    ("pretrain_cpc.py -s e -mod model_cpc --set run.first=1", "--iterations 2 or more does it_1"),
+    (
+        "pretrain_cpc.py -s e -mod model_cpc --set run.first=1",
+        "the last iteration is 0: use --iterations 2 or more",
+    ),
     ("pretrain_cpc.py -s e -mod model_cpc --epochs two", "whole number of at least 1"),
     ("pretrain_cpc.py -s e -mod model_cpc --set cpc.pasta=4", "cpc.past=4"),
     ("pretrain_cpc.py -s e -mod model_cpc --set cpc.past=four", "it must be a whole number"),

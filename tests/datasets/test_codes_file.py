@@ -201,8 +201,8 @@ NAN[2, 1] = np.nan
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (attribute("format", "mer-frames"), "is no codes file of format 'codes', version 1"),
-        (attribute("version", 2), "is no codes file of format 'codes', version 1"),
+        (attribute("format", "mer-frames"), "is not a codes file of format 'codes', version 1"),
+        (attribute("version", 2), "is not a codes file of format 'codes', version 1"),
         (lambda file: file.attrs.__delitem__("licence"), "the licence of the codes is ''"),
         (attribute("name", "../x"), "the name of the codes is '../x'"),
         (attribute("per", "frame"), "per 'frame'"),
@@ -212,13 +212,13 @@ NAN[2, 1] = np.nan
         (replaced("codes", NAN.astype("f8")), "holds codes as float64, not float32"),
         (replaced("codes", NAN[:, 0]), r"shape \(6,\), not \(n, d\)"),
         (replaced("recording_id", ["a", "b", "a"]), "'a' occurs twice"),
-        (replaced("recording_id", ["a", "", "b"]), "'' is no name"),
+        (replaced("recording_id", ["a", "", "b"]), "'' is not a name"),
         (replaced("recording_id", ["a", "b"]), "6 codes per window of 2 recordings"),
         (replaced("offsets", np.array([0, 3, 3, 6])), "that do not divide them"),
         (replaced("offsets", np.array([0, 1, 3, 7])), "that do not divide them"),
         (replaced("offsets", np.zeros(0, np.int64)), "that do not divide them"),
         (replaced("start_seconds", np.zeros(5, np.float32)), "that do not divide them"),
-        (lambda file: file.__delitem__("codes"), "is cut short, damaged or no codes file"),
+        (lambda file: file.__delitem__("codes"), "is cut short, damaged or not a codes file"),
         (lambda file: file.__setitem__("x", h5py.SoftLink("/codes")), "link to another place"),
     ],
 )
@@ -236,5 +236,5 @@ def test_a_lost_or_cut_file_has_its_message(tmp_path):
         codes_file.read(tmp_path / "x.codes")
     path = write(tmp_path / "x.codes")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="is cut short, damaged or no codes file"):
+    with pytest.raises(UserError, match="is cut short, damaged or not a codes file"):
         codes_file.read(path)

@@ -83,7 +83,7 @@ def test_what_stands_there_is_kept_refused_or_replaced(corpus, capsys):
     assert generate_dataset.main(MUSIC) == 0
     assert "is finished already" in capsys.readouterr().out
     assert generate_dataset.main([*MUSIC, "--seed", "1"]) == 2
-    assert "seed: 0 there, 1 asked" in capsys.readouterr().err
+    assert "seed: 0 instead of 1" in capsys.readouterr().err
     assert (folder(corpus) / "train_dataset.h5").stat().st_mtime_ns == before
     assert generate_dataset.main([*MUSIC, "--seed", "1", "--overwrite"]) == 0
     assert (folder(corpus) / "train_dataset.h5").stat().st_mtime_ns != before
@@ -456,7 +456,10 @@ def test_a_changed_corpus_is_noticed(corpus, capsys):
     shutil.copy(songs(corpus)[1], song)
     assert generate_dataset.main(MUSIC) == 2
     assert generate_dataset.main([*MUSIC, "--overwrite"]) == 0
-    assert "1 recordings have the samples of another, kept on one side" in capsys.readouterr().out
+    assert (
+        "1 recordings have the same sound as another, kept in the same split"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_mended_recording_is_extracted_again(corpus, capsys):
@@ -526,7 +529,7 @@ def test_artists_stay_on_one_side(corpus, capsys):
     assert split.groupby("group")[["split", "fold"]].nunique().to_numpy().max() == 1
     assert pd.crosstab(split["quadrant"], split["split"]).to_numpy().min() >= 1
     said = capsys.readouterr().out
-    assert "11 artists, each on one side" in said
+    assert "11 artists, each in one split" in said
     assert re.search(r"splits: off their shares by at most \d\.\d of 32 recordings", said)
     with h5py.File(folder(corpus) / "train_dataset.h5") as file:
         there = set(file["recordings/group"].asstr()[()])
@@ -554,8 +557,8 @@ def test_copies_are_found_whatever_their_names_and_stay_together(corpus, capsys)
         file.writelines(rows)
     assert generate_dataset.main(MUSIC) == 0
     said = capsys.readouterr().out
-    assert "6 recordings have the samples of another, kept on one side" in said
-    assert "1 of these sounds have more than one quadrant: correct that" in said
+    assert "6 recordings have the same sound as another, kept in the same split" in said
+    assert "1 of these sounds have more than one quadrant: correct the annotations" in said
     split = pd.read_csv(folder(corpus) / "split.csv", keep_default_na=False).set_index("recording")
     copies = split[split["same_as"] != ""]
     assert len(copies) == 6
@@ -575,7 +578,7 @@ def test_speech_by_speaker_and_the_draw_covers_speakers(long_corpus, tmp_path, c
         each = draws[hours].groupby("group")["length"].sum()
         assert len(each) == 6 and each.max() - each.min() <= 1 + 15 * 16000 // 512
     assert set(draws["0.05"]["recording"]) < set(draws["0.1"]["recording"])
-    assert "6 speakers, each on one side" in capsys.readouterr().out
+    assert "6 speakers, each in one split" in capsys.readouterr().out
 
 
 def test_agreement_is_reported_and_drops_songs(paths, demo, capsys):
@@ -716,7 +719,7 @@ def test_a_data_set_of_before_is_finished(corpus, capsys):
     assert generate_dataset.main(MUSIC) == 0
     assert "is finished already" in capsys.readouterr().out
     assert generate_dataset.main([*MUSIC, "--folds", "2"]) == 2
-    assert "folds: 0 there, 2 asked" in capsys.readouterr().err
+    assert "folds: 0 instead of 2" in capsys.readouterr().err
 
 
 def test_a_mount_point_is_told_before_the_extraction(corpus, tmp_path, monkeypatch, capsys):
@@ -841,11 +844,11 @@ def test_spellings_of_an_artist_are_not_torn(corpus, tmp_path, capsys):
     assert generate_dataset.main(line) == 0
     said = capsys.readouterr().out
     assert "artists with several credits, each one group: 2 (ELLA feat. Joe = Ella = Ella &" in said
-    assert "has a group per spelling, and keeps them" in said and "is finished already" in said
+    assert "keeps a group per spelling of an artist" in said and "is finished already" in said
     assert path.read_bytes() == before
     assert set(spellings) <= set(pd.read_csv(path)["group"])
     assert generate_dataset.main([*line, "--overwrite"]) == 0
-    assert "11 artists, each on one side" in capsys.readouterr().out
+    assert "11 artists, each in one split" in capsys.readouterr().out
     split = pd.read_csv(path)
     by_artist = dict(zip(table["Song"], table["Artist"], strict=True))
     spelt = split["recording"].map(lambda name: by_artist[name.split("/")[1]])

@@ -176,7 +176,7 @@ def test_what_cannot_be_used_is_named_at_the_end_and_the_rest_is_done(songs, tmp
     codes = codes_file.read(tmp_path / "x.codes")
     assert len(codes.recordings) == 4 and "a/song 2" not in codes.recordings
     assert embed.main(line("my_levels:levels")) == 2
-    assert "finished without recordings that could not be used" in capsys.readouterr().err
+    assert "lacks recordings that could not be used when it was made" in capsys.readouterr().err
     for path in songs.rglob("*.wav"):
         path.write_text("no sound")
     assert embed.main(line("my_levels:levels", out="none.codes")) == 2

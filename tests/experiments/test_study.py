@@ -291,11 +291,11 @@ def test_rows_are_known_by_what_decides_them_not_by_the_text_of_a_line(tmp_path)
     assert missing(("--set dataset.val=0.05 --tag", "--set=dataset.val=0.050 --tag")) == []
     assert missing(("--folds 3 --groups artist", "--groups artist --folds=3")) == []
     assert missing((" --tag labels_", " --tag another_"), ("-rel y", "--release y")) == []
-    with pytest.raises(UserError, match=r"x.csv has a run of .*heads.units: 64 there, 128 asked"):
+    with pytest.raises(UserError, match=r"x.csv has a run of .*heads.units: 64 instead of 128"):
         missing(("heads.units=128", "heads.units=64"))
-    with pytest.raises(UserError, match=r"transfer.keep: best there, last asked"):
+    with pytest.raises(UserError, match=r"transfer.keep: best instead of last"):
         missing((" --set=transfer.keep=last", ""))
-    with pytest.raises(UserError, match=r"--folds: 5 there, 3 asked"):
+    with pytest.raises(UserError, match=r"--folds: 5 instead of 3"):
         missing(("--folds 3", "--folds 5"))
 
 

@@ -174,7 +174,7 @@ def unusable(tmp_path):
     return tmp_path
 
 
-CUT = r"cut short: holds [12]\.\d s of the 4\.[0-2] s that its header promises"
+CUT = r"cut short: [12]\.\d s of the 4\.[0-2] s in its header can be decoded"
 UNUSABLE = {
     "silent.wav": "silent",
     "DC only.wav": "silent",
@@ -191,7 +191,7 @@ UNUSABLE = {
     "nan at 44100.wav": "not finite",
     "inf at 44100.wav": "not finite",
     "huge.wav": "not finite",
-    "text.mp3": r"cannot be decoded \(no sound file, or damaged",
+    "text.mp3": r"cannot be decoded \(not a sound file, or damaged",
     "empty.mp3": "empty file",
     "folder.wav": "a folder",
     "dangling.wav": "a link to a file that is not there",

@@ -70,7 +70,7 @@ def test_only_what_is_missing_or_changed_is_extracted(recordings, features, tmp_
 def test_work_for_something_else_is_refused(tmp_path):
     with work(tmp_path):
         pass
-    with pytest.raises(UserError, match="seed: 0 there, 1 asked.*finish it with the command"):
+    with pytest.raises(UserError, match="seed: 0 instead of 1.*finish it with the command"):
         work(tmp_path, seed=1)
     extraction.Work(tmp_path / "work", {"seed": 1}, 128, overwrite=True)
     assert json.loads((tmp_path / "work" / "inputs.json").read_text()) == {"seed": 1}

@@ -362,7 +362,7 @@ def test_authors_files_are_used_where_their_archives_put_them(
     line[line.index("n")] = "y"
     assert predict.main(line) == 2
     assert "model_over.multitask.spec.it_0.lr_0.001.hdf5" in capsys.readouterr().err
-    with pytest.raises(UserError, match="on other features .*window_hop: 15 there, 10 asked"):
+    with pytest.raises(UserError, match="on other features .*window_hop: 15 instead of 10"):
         features = dict(defaults.features) | {"window_hop": 10}
         run = RunName("model_cpc", "pretrain", "m").path(tmp_path)
         saved_models.load_encoder(run, "model_cpc", 0, features, "")

@@ -32,7 +32,7 @@ def test_a_missing_encoder_names_the_command(tmp_path, features):
     (run / "run.json").write_text(json.dumps({"inputs": {"features": features}}))
     with pytest.raises(UserError, match="is missing or damaged"):
         encoder_of(tmp_path, features)
-    with pytest.raises(UserError, match="other features .hop_length: 512 there, 256 asked"):
+    with pytest.raises(UserError, match="other features .hop_length: 512 instead of 256"):
         encoder_of(tmp_path, features | {"hop_length": 256})
     scae.build()[0].save(run / "encoder.keras")
     with pytest.raises(UserError, match="an encoder maps .* to .None, d"):

@@ -408,7 +408,7 @@ def test_a_model_of_other_features_is_not_averaged(model, tmp_path):
     record = json.loads((other / "run.json").read_text())
     record["inputs"]["features"]["hop_length"] = 256
     (other / "run.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="uses other features .hop_length: 512 there, 256"):
+    with pytest.raises(UserError, match="uses other features .hop_length: 256 instead of 512"):
         Predictor.load(model, other)
 
 

@@ -122,12 +122,12 @@ def sentences(differences, contrasts):
 
 @pytest.mark.parametrize("rows, said", [
     ([("eng", 0.12, 0.034, 0.206), ("man", -0.2, -0.31, -0.09), ("mix", 0.1, 0.01, 0.19)],
-     "of 3 transfers, 2 do better than training from scratch and 1 does worse by a margin that "
-     "is significant after correction; the largest difference is −0.200 [−0.310, −0.090], of "
+     "of 3 transfers, 2 do significantly better than from scratch and 1 does significantly "
+     "worse, after correction; the largest difference is −0.200 [−0.310, −0.090], of "
      "CPC Full man → eng."),
     ([("eng", 0.12, -0.01, 0.25), ("none", 0.5, 0.4, 0.6)],
-     "of 1 transfer, none does better than training from scratch and none does worse by a margin "
-     "that is significant after correction; the largest difference is +0.120 [−0.010, +0.250], "
+     "of 1 transfer, none does significantly better than from scratch and none does significantly "
+     "worse, after correction; the largest difference is +0.120 [−0.010, +0.250], "
      "of CPC Full eng → eng."),
 ])  # fmt: skip
 def test_a_sentence_says_how_transfers_do_against_training_from_scratch(rows, said):
@@ -137,8 +137,8 @@ def test_a_sentence_says_how_transfers_do_against_training_from_scratch(rows, sa
 def test_codes_from_files_have_a_sentence_of_their_own():
     rows = [("eng", 0.12, -0.01, 0.25), ("codes", 0.2, 0.1, 0.3), ("codes", 0.1, -0.1, 0.3)]
     first, second = sentences(differences(*rows), contrasts())
-    assert first.startswith("English music: of 1 transfer, none does better")
-    assert second.startswith("English music, codes from files: of 2 transfers, 1 does better")
+    assert first.startswith("English music: of 1 transfer, none does significantly better")
+    assert second.startswith("English music, codes from files: of 2 transfers, 1 does significantly better")
     assert second.endswith(
         "the largest difference is +0.200 [+0.100, +0.300], of CPC Full codes → eng."
     )

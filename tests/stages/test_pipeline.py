@@ -146,7 +146,7 @@ def test_a_finished_run_is_left_alone_and_others_are_refused(pipeline, capsys):
     assert main(trans_train_denoise_multi, line) == 0
     assert "is finished already" in capsys.readouterr().out
     assert main(trans_train_denoise_multi, f"{line} --set transfer.learning_rate=0.1") == 2
-    assert "transfer.learning_rate: 0.001 there, 0.1 asked" in capsys.readouterr().err
+    assert "transfer.learning_rate: 0.001 instead of 0.1" in capsys.readouterr().err
     assert (pipeline.models / TRANSFERS[0] / "run.json").read_text() == before
 
 
@@ -174,7 +174,7 @@ def test_epochs_of_the_released_step_leave_the_frozen_one_alone(pipeline, capsys
     assert trans_train_denoise_multi.main(line) == 2  # the released run has other epochs
     captured = capsys.readouterr()
     assert "model_over.feat_ext.it_0 is finished already" in captured.out
-    assert "release.epochs: 2 there, 3 asked" in captured.err
+    assert "release.epochs: 2 instead of 3" in captured.err
 
 
 def test_data_of_other_features_is_refused(pipeline, capsys):

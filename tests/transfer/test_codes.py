@@ -121,8 +121,9 @@ def test_what_other_processes_write_and_remove_meanwhile_is_left_alone(tmp_path,
     cache, folder = Cache(tmp_path, 3.5 * size), tmp_path / "codes"
     for number in range(3):
         put(cache, {"number": number})
-    with files.atomic(folder / f"{'a' * 32}.npy") as live:
-        dead, mine = folder / live.name.replace(live.stem[-8:], "0" * 8), folder / "notes.npy"
+    with pytest.raises(KeyboardInterrupt), files.atomic(folder / f"{'a' * 32}.npy") as live:
+        raise KeyboardInterrupt
+    dead, mine = live.with_stem(live.stem[:-8] + "0" * 8), folder / "notes.npy"
     for path in (live, dead, mine):
         path.write_bytes(b"x" * size)
     for path in (*folder.glob("[0-9a-f]*.npy"), dead):

@@ -67,7 +67,7 @@ def test_the_record_of_the_frozen_step_says_what_was_trained(job):
     transfer_stage._walk(job(2, overwrite=True), 0)
     assert job.trained[1:] == [("full", 1), ("full", 2)] and epochs_of(frozen) == [3, 2]
     # one with other inputs is refused, and epochs are not why
-    with pytest.raises(UserError, match=r"other inputs .* \(heads.units: 512 there, 64 asked\)"):
+    with pytest.raises(UserError, match=r"other inputs .* \(heads.units: 512 instead of 64\)"):
         transfer_stage._walk(job(1, units=64), 0)
     # or trained again, with the epochs of this line, which its record says
     transfer_stage._walk(job(1, overwrite=True, units=64), 0)

@@ -4,8 +4,9 @@ The place and some scatter give the cues; the cues and more scatter give notes. 
 literature: Juslin & Laukka 2003 table 11 and 2004 (tempo, level, articulation, attack,
 high-frequency energy), Gabrielsson & Lindström 2010 (mode, register, consonance), Eerola, Friberg &
 Bresin 2013 (cues add up almost linearly). Their directions are cited; the slopes and scatter are
-our choice, so that neighbouring quadrants overlap in each single cue. Every cue shows within 1 s
-and survives division by the peak: loudness is also tilt, drive, crest factor and percussion.
+our choice, so that neighbouring quadrants overlap in each single cue. Every cue can be
+heard within 1 s. Recordings are divided by their peak, so loudness is also expressed by spectral
+tilt, distortion (drive), crest factor and percussion.
 
 Pitches are MIDI numbers (69 = 440 Hz), times are beats unless they are called seconds.
 """

@@ -1,7 +1,7 @@
 """Use a sound model of the transformers package, such as wav2vec2 or HuBERT, from a local folder.
 
-A code is the mean of the last hidden state over 5 s. Nothing is downloaded and no code of the
-folder runs: weights are read only from safetensors files.
+A code is the mean of the last hidden state over 5 s. Nothing is downloaded, and no program
+in the folder runs: weights are read only from safetensors files.
 """
 
 from __future__ import annotations
