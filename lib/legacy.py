@@ -34,7 +34,7 @@ def convert(path: Path, out: Path) -> None:
         "sha256": files.file_hash(path),
         "features": released_models.FEATURES,
     }
-    with files.whole_folder(out) as new:
+    with files.locked(out), files.whole_folder(out) as new:
         model.save(new / name)
         run_record.write_run(new, inputs, {}, execution={}, began=began)
     console.say(f"{out}: {name}, run.json")

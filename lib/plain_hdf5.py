@@ -23,7 +23,8 @@ DEFLATED = 2000  # promised bytes per stored byte; HDF5's own compression, defla
 
 def open_plain(path: Path, expansion: int = DEFLATED) -> h5py.File:
     """Open a file for reading. Raises h5py's own errors, and UserError as `check_plain` does."""
-    file = h5py.File(path, "r")
+    with open(path, "rb"):  # an OSError of Python names the file, one of h5py does not
+        file = h5py.File(path, "r")
     try:
         check_plain(file, path, expansion)
     except BaseException:

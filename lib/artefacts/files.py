@@ -64,7 +64,8 @@ def read_json(path: Path, advice: str = "") -> dict | None:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, replaced: Collection[str] = ()) -> Iterator[Path]:
-    """A new folder next to `folder`; it replaces `folder` if the block succeeds.
+    """A new folder next to `folder`; it replaces `folder` if the block succeeds. The caller has
+    locked `folder`, so that no other process works on it.
 
     If the block fails, nothing changes. The old folder is removed only after the new one is in its
     place; files that are not from this suite (your notes) are moved to the new folder. A killed
@@ -164,10 +165,10 @@ def make_folder(folder: Path) -> None:
 
 def _recover(folder: Path) -> None:
     """Clean up what killed processes left of `whole_folder(folder)`."""
-    hidden = re.compile(rf"\.(new|old)-(\d+)-{re.escape(folder.name)}")
+    hidden = re.compile(rf"\.(new|old)-\d+-{re.escape(folder.name)}")
     for path in sorted(folder.parent.iterdir()):  # new before old
         name = hidden.fullmatch(path.name)
-        if name is None or Path(f"/proc/{name[2]}").exists():
+        if name is None:
             continue
         if name[1] == "new":
             shutil.rmtree(path, ignore_errors=True)

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -244,7 +245,7 @@ def write_run(
     """
     now = time.time()
     record = {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "finished": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now)),
         "seconds": round(now - began, 1),
         "outcome": dict(outcome),

@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from unicodedata import category, normalize
 
+from scipy.cluster.hierarchy import DisjointSet
+
 # separates the artists of a credit; a comma may also be inside a name ('Cash, Johnny')
 _BETWEEN = re.compile(
     r"[&+/;]|[\s(\[,]+(?:feat|ft|featuring|with|and|vs|versus)\b\.?", re.IGNORECASE
@@ -32,20 +34,14 @@ def artist_groups(credits: Sequence[str]) -> list[str]:
     """
     names = {credit: _names(credit) for credit in dict.fromkeys(credits) if credit.strip()}
     known = {name for sure, _ in names.values() for name in sure}
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            name = parent[name]
-        return name
-
+    artists = DisjointSet(known)
     for sure, unsure in names.values():
         for name in [*sure, *(name for name in unsure if name in known)]:
-            parent[root(name)] = root(sure[0])
+            artists.merge(name, sure[0])
     titles: dict[str, str] = {}
     for credit in sorted(names, key=lambda credit: (len(credit), credit)):
-        titles.setdefault(root(names[credit][0][0]), credit)
-    return [titles[root(names[credit][0][0])] if credit in names else "" for credit in credits]
+        titles.setdefault(artists[names[credit][0][0]], credit)
+    return [titles[artists[names[credit][0][0]]] if credit in names else "" for credit in credits]
 
 
 def _names(credit: str) -> tuple[list[str], list[str]]:

@@ -17,12 +17,14 @@ def sound_files_below(folder: Path, report: Callable) -> tuple[list[Path], list[
     """
     files, errors, seen = [], [], set()
     for where, folders, names in os.walk(folder, onerror=errors.append, followlinks=True):
-        seen.add(os.path.realpath(where))
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if name[0] != "." and os.path.realpath(Path(where, name)) not in seen
-        ]
+        place = os.path.realpath(where)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        shown = [name for name in folders if name[0] != "."]
+        # links last, so that files are named by their real folder
+        folders[:] = sorted(shown, key=lambda name: (Path(where, name).is_symlink(), name))
         files += [Path(where, name) for name in names if name[0] != "."]
     failed = [f"{one_line(error.filename)}: {error.strerror}" for error in errors]
     sound = sorted(path for path in files if path.suffix.lower() in SOUND)

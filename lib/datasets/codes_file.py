@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -139,7 +140,7 @@ def write(
             raise UserError(f"no codes were made of any of {len(recordings)} recordings")
         with files.atomic(path) as partial:
             _write_whole(partial, about, kept, parts)
-        parts.remove()
+        shutil.rmtree(folder)
 
 
 def read(path: Path) -> Codes:

@@ -29,6 +29,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from lib.artefacts import run_record
 from lib.datasets import authors_files
 from lib.datasets.windows import OnDisk, Windows, offsets, positions
 from lib.errors import UserError
@@ -193,12 +194,7 @@ def _check(attributes: Mapping, features: Mapping, expected: Mapping) -> None:
         raise _Unfit(
             f"holds {' '.join(content)}, not {' '.join(expected.values())} (name the right folder)"
         )
-    stored = json.loads(attributes["features"])
-    differences = [
-        f"{key}: {stored.get(key)} in the file, {features.get(key)} in the settings"
-        for key in sorted({*stored, *features})
-        if stored.get(key) != features.get(key)
-    ]
+    differences = run_record.differences(json.loads(attributes["features"]), features)
     if differences:
         raise _Unfit(f"was made with other feature settings ({'; '.join(differences)})")
 

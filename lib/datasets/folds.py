@@ -72,10 +72,11 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
         fold = splits.assign(table["quadrant"], together, shares, seed)
     torn = fold.groupby(together).nunique() > 1
     if torn.any():
-        torn_sets = f"{torn.sum()} {folds.groups or 'set of equal recordings'}s"
+        kind = f"{folds.groups}s" if folds.groups else "sets of equal recordings"
+        leave = "leave out --groups, " if folds.groups else ""
         raise UserError(
-            f"the folds in {folder / 'split.csv'} divide {torn_sets}: leave out --groups, ask for "
-            "another number of folds, or make the data set again with --groups"
+            f"the folds in {folder / 'split.csv'} divide {torn.sum()} {kind}: {leave}ask for "
+            "another number of folds, or make the data set again"
         )
     for number in shares:
         yield Part(number, _rows(table, fold == number, together, val, seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,7 +47,9 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
         recordings = _with_groups_of(folder, recordings, request.overwrite)
         with_recordings = inputs | {"recordings": _fingerprint(recordings)}
         if _stands(folder, with_recordings, recordings, request.overwrite):
-            shutil.rmtree(work_folder, ignore_errors=True)  # of a process killed at the very end
+            work = artefacts_files.read_json(work_folder / "inputs.json")
+            if work == json.loads(json.dumps(inputs)):
+                shutil.rmtree(work_folder)  # of a process killed at the very end
             return folder
         artefacts_files.check_replaceable(folder)
         # refuse recordings that cannot be divided before the extraction
@@ -68,10 +71,10 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
                 record = _record(with_recordings, hashes, data)
                 artefacts_files.write_json(new / "dataset.json", record)
                 preparation_report.report_division(request, table)
-            work.remove()
+            shutil.rmtree(work_folder)
         listing.unlink(missing_ok=True)  # from a failed attempt
         drawn = recordings["seconds"].sum() / 3600 if request.total_hours else 0.0
-        preparation_report.report(folder, entries, settings["features"], drawn)
+        preparation_report.report(folder, table, entries, settings["features"], drawn)
     return folder
 
 

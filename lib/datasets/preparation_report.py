@@ -90,9 +90,10 @@ def report_division(request: Request, table: pd.DataFrame) -> None:
         )
 
 
-def report(folder: Path, entries: pd.DataFrame, features: dict, drawn: float) -> None:
+def report(
+    folder: Path, table: pd.DataFrame, entries: pd.DataFrame, features: dict, drawn: float
+) -> None:
     """Print what a new data set holds; drawn : hours that the headers of its files state, or 0."""
-    table = pd.read_csv(folder / "split.csv", keep_default_na=False)
     seconds = features["hop_length"] / features["sample_rate"]
     length, hop = features["window_frames"], features["window_hop"]
     for name in splits.SPLITS:

@@ -35,15 +35,15 @@ class UnfinishedCodes:
 
     def __init__(self, folder: Path, about: Mapping, overwrite: bool = False):
         stored = files.read_json(folder / ABOUT)
-        if stored not in (None, about):
+        if stored != about:
             lines = folder / LINES
-            if not overwrite and lines.is_file() and lines.stat().st_size:
+            if stored and not overwrite and lines.is_file() and lines.stat().st_size:
                 differ = sorted(key for key in about if stored.get(key) != about[key])
                 raise UserError(
                     f"{folder} holds unfinished codes of another encoder or version "
                     f"({', '.join(differ)} differ): remove it, or write to another file"
                 )
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         self.folder, self.rows, self.width, self.end = folder, {}, None, 0
         files.make_folder(folder)
         for name in (LINES, CODES, STARTS):
@@ -71,10 +71,6 @@ class UnfinishedCodes:
     def start_seconds(self) -> np.ndarray:
         """float32 (rows,)."""
         return np.fromfile(self.folder / STARTS, np.float32)
-
-    def remove(self) -> None:
-        """Remove the folder: its codes are now in the codes file."""
-        shutil.rmtree(self.folder)
 
     def _count(self, line: Mapping) -> None:
         self.rows[line["recording"]] = (self.end, self.end + line["rows"])

@@ -153,9 +153,8 @@ class Windows:
         first, length = self.first[number], self.table["length"].iloc[number]
         if self.on_disk:
             place = int(np.searchsorted(self.frames.offsets, first, "right")) - 1
-            return self.frames.load(place)[
-                :length
-            ]  # recordings without frames share a place with the next
+            # recordings without frames share a place with the next
+            return self.frames.load(place)[:length]
         return self.frames[first : first + length]
 
     def windows_of(self, numbers: np.ndarray) -> np.ndarray:

@@ -108,10 +108,6 @@ class Work(contextlib.ExitStack):
         intact = filter(self._is_intact, extraction_shards.entries(folder))
         self.entries = {entry["recording"]: entry for entry in intact}
 
-    def remove(self) -> None:
-        """Remove the folder: its content is now in the data set."""
-        shutil.rmtree(self.folder)
-
     def has(self, row: Mapping) -> bool:
         """Whether exactly this file is done."""
         entry = self.entries.get(row["recording"])

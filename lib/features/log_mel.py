@@ -28,17 +28,6 @@ FLOAT32_LEVEL = 5e-5
 LINEAR, BREAK, STEP = 200 / 3, 1000.0, np.log(6.4) / 27
 
 
-def log_mel(samples: np.ndarray, features: Mapping) -> np.ndarray:
-    """Log-mel frames of a signal.
-
-    samples : float32 (n,), at `features["sample_rate"]` Hz
-    features : the section `features` of the settings
-
-    Returns frames : float32 (1 + n // hop_length, n_mels), natural-log magnitude.
-    """
-    return np.concatenate(list(log_mel_frames([samples], features)))
-
-
 def level_range(features: Mapping) -> tuple[float, float]:
     """The lowest and the highest log-mel value that samples in [-1, 1] can have."""
     bank = _bank(features)
@@ -57,19 +46,30 @@ def window_seconds(start_frame: np.ndarray, features: Mapping) -> np.ndarray:
 
 
 def log_mel_frames(blocks: Iterable[np.ndarray], features: Mapping) -> Iterator[np.ndarray]:
-    """Log-mel frames of a signal given in blocks of samples : float32 (n,)."""
-    n_fft, hop = features["n_fft"], features["hop_length"]
-    edge = np.zeros(n_fft // 2, np.float32)  # centres each frame on its time
-    rest = np.zeros(0, np.float32)
-    for block in itertools.chain([edge], blocks, [edge]):
-        rest = np.concatenate([rest, block])
-        if len(rest) < n_fft:
-            continue
-        framed = np.lib.stride_tricks.sliding_window_view(rest, n_fft)[::hop]
+    """Log-mel frames of a signal in blocks.
+
+    blocks : samples, float32 (n,) each, at `features["sample_rate"]` Hz
+    features : the section `features` of the settings
+
+    Returns frames : float32 (n, n_mels), natural-log magnitude; 1 + samples // hop_length in all.
+    """
+    for framed in frames_of_samples(blocks, features["n_fft"], features["hop_length"]):
         for start in range(0, len(framed), BATCH):
             mel = _mel(framed[start : start + BATCH], features)
             yield np.log(mel + np.float32(LOG_FLOOR))
-        rest = rest[len(framed) * hop :]
+
+
+def frames_of_samples(blocks: Iterable[np.ndarray], n_fft: int, hop: int) -> Iterator[np.ndarray]:
+    """Frames of samples : float32 (n, n_fft), `hop` apart, each centred on its time."""
+    edge = np.zeros(n_fft // 2, np.float32)
+    rest, start = edge[:0], 0  # samples still needed, and where the next frame starts in them
+    for block in itertools.chain([edge], blocks, [edge]):
+        rest = np.concatenate([rest, block])
+        if start + n_fft <= len(rest):
+            framed = np.lib.stride_tricks.sliding_window_view(rest, n_fft)[start::hop]
+            yield framed
+            start += len(framed) * hop
+            rest, start = rest[start:], max(0, start - len(rest))
 
 
 def cut(frames: Iterable[np.ndarray], length: int, hop: int, size: int) -> Iterator[np.ndarray]:

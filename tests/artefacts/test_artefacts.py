@@ -120,11 +120,13 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 
 
 def test_leavings_of_killed_processes_are_cleared(tmp_path):
-    dead = tmp_path / ".new-99999999-run"
-    dead.mkdir()
+    """Also one that had this number: in a container every process has the number 1."""
+    dead = [tmp_path / f".{kind}-{os.getpid()}-run" for kind in ("new", "old")]
+    for folder in (*dead, tmp_path / ".new-99999999-run"):
+        folder.mkdir()
     with files.whole_folder(tmp_path / "run"):
         pass
-    assert not dead.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

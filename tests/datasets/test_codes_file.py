@@ -120,6 +120,12 @@ def test_unfinished_codes_of_something_else_are_not_gone_on_with(tmp_path):
     )
     assert codes_file.read(tmp_path / "x.codes").about.encoder_version == "2.0"
     assert asked == RECORDINGS  # nothing of the other version is kept
+    with pytest.raises(KeyboardInterrupt):
+        codes_file.write(tmp_path / "y.codes", about(), RECORDINGS, stopped)
+    (tmp_path / "y.codes.partial" / "about.json").unlink()  # killed while it removed the folder
+    asked.clear()
+    write(tmp_path / "y.codes", order=lambda left: asked.extend(left) or left)
+    assert asked == RECORDINGS
 
 
 def test_a_failure_before_the_first_recording_leaves_nothing_to_remove(tmp_path):

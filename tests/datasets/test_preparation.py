@@ -350,6 +350,10 @@ def test_unfinished_work_of_other_settings_is_refused_or_begun_anew(long_corpus,
         assert result.returncode == 2 and "unfinished work of other settings" in result.stderr
     result = run(*line, "--seed", "1", "--overwrite")
     assert result.returncode == 0 and "extracted already" not in result.stdout
+    other = ["--set", "features.hop_length=256", "--overwrite"]
+    assert run(*line, *other, preexec_fn=limit).returncode == 2
+    assert "is finished already" in run(*line, "--seed", "1").stdout
+    assert "extracted already" in run(*line, *other).stdout  # the unfinished work was kept
 
 
 @pytest.mark.slow

@@ -46,11 +46,17 @@ def test_mel_filters_and_window_are_those_of_librosa_bit_for_bit(rate, n_fft, n_
         np.testing.assert_array_equal(log_mel.hann(length), window)
 
 
+def frames_of(samples, features, size=None):
+    """All frames of a signal, in one block or in blocks of `size` samples."""
+    blocks = np.split(samples, range(size, len(samples), size)) if size else [samples]
+    return np.concatenate(list(log_mel.log_mel_frames(blocks, features)))
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_log_mel_equals_librosa(name, features):
     t = np.arange(3 * 16000 + 123) / 16000
     samples = SIGNALS[name](t, np.random.default_rng(1)).astype(np.float32)
-    found = log_mel.log_mel(samples, features)
+    found = frames_of(samples, features)
     assert found.dtype == np.float32
     assert found.shape == (1 + len(samples) // 512, 128)
     np.testing.assert_allclose(found, reference(samples, features), atol=1e-3)
@@ -132,15 +138,26 @@ def test_a_long_recording_goes_through_a_file_with_the_same_result(
     assert max(map(len, audio_decoding.stream(path, features))) <= log_mel.BATCH
 
 
+@pytest.mark.parametrize("hop", [1, 512, 513, 1000, 1700])
+def test_frames_are_the_same_in_blocks_of_any_size(features, hop):
+    """Also where samples between two frames are in none."""
+    samples = np.random.default_rng(1).uniform(-1, 1, 4001).astype(np.float32)
+    features = features | {"n_fft": 512, "win_length": 512, "hop_length": hop}
+    expected = frames_of(samples, features)
+    assert len(expected) == 1 + len(samples) // hop
+    for size in (100, 1500):
+        np.testing.assert_allclose(frames_of(samples, features, size), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_what_float32_cannot_tell_is_told_by_float64(name, features, monkeypatch):
     t = np.arange(3 * 16000) / 16000
     samples = SIGNALS[name](t, np.random.default_rng(1)).astype(np.float32)
     exact = reference(samples, features)
-    np.testing.assert_allclose(log_mel.log_mel(samples, features), exact, rtol=0, atol=5e-4)
+    np.testing.assert_allclose(frames_of(samples, features), exact, rtol=0, atol=5e-4)
     if name == "tone":  # without the second look it would be wrong
         monkeypatch.setattr(log_mel, "FLOAT32_LEVEL", 0.0)
-        assert np.abs(log_mel.log_mel(samples, features) - exact).max() > 1e-2
+        assert np.abs(frames_of(samples, features) - exact).max() > 1e-2
 
 
 def unusable(tmp_path):

@@ -53,6 +53,13 @@ READERS = {
 }
 
 
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    """An OSError of h5py has no name of a file, which the message of every stage needs."""
+    with pytest.raises(OSError) as failed:
+        open_plain(tmp_path)
+    assert failed.value.filename == str(tmp_path)
+
+
 @pytest.mark.parametrize("make", KINDS)
 @pytest.mark.parametrize("reader", READERS)
 def test_bytes_of_other_files_are_not_read_as_their_own(tmp_path, make, reader):

@@ -138,7 +138,9 @@ def test_codes_from_files_have_a_sentence_of_their_own():
     rows = [("eng", 0.12, -0.01, 0.25), ("codes", 0.2, 0.1, 0.3), ("codes", 0.1, -0.1, 0.3)]
     first, second = sentences(differences(*rows), contrasts())
     assert first.startswith("English music: of 1 transfer, none does significantly better")
-    assert second.startswith("English music, codes from files: of 2 transfers, 1 does significantly better")
+    assert second.startswith(
+        "English music, codes from files: of 2 transfers, 1 does significantly better"
+    )
     assert second.endswith(
         "the largest difference is +0.200 [+0.100, +0.300], of CPC Full codes → eng."
     )

@@ -168,6 +168,7 @@ def test_a_folder_is_searched_whole_and_what_is_left_out_is_told(tmp_path, capsy
     for name in ("1.m4a", "2.aifc", "3.wave", "4.mp2", "cover.jpg", "notes.txt", "README"):
         (folder / name).touch()
     (folder / "album").symlink_to(elsewhere)
+    (folder / "Album").symlink_to(folder / "a")  # a link beside the folder itself
     (elsewhere / "back").symlink_to(folder)
     stems, told = names_in(folder, capsys)
     assert stems == ["1", "2", "3", "4", "a/x", "album/x"]

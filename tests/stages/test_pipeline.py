@@ -180,7 +180,7 @@ def test_epochs_of_the_released_step_leave_the_frozen_one_alone(pipeline, capsys
 def test_data_of_other_features_is_refused(pipeline, capsys):
     line = "-s e -mod model_over --set features.window_hop=10"
     assert main(pretrain_denoise, line) == 2
-    assert "window_hop: 15 in the file, 10 in the settings" in capsys.readouterr().err
+    assert "window_hop: 15 instead of 10" in capsys.readouterr().err
 
 
 def test_the_table_shows_what_the_runs_measured(pipeline, capsys, tmp_path):

@@ -7,10 +7,7 @@ target and renamed when complete, so an interrupted call leaves the old demo or 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +17,7 @@ import pandas as pd
 import soundfile
 from numpy.random import default_rng
 
+from lib.artefacts import files
 from lib.corpora.synthetic import RECORD, SAMPLE_RATE, music, speech
 from lib.errors import UserError
 from lib.labels import PLANE
@@ -59,25 +57,10 @@ def make_demo(out: Path, sizes: Sizes, overwrite: bool = False) -> tuple[list[di
         return record["corpora"], False
     if record:
         _require_unchanged(out, record)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
-        partial.mkdir(parents=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(
-            f"no folder can be made in {out.parent}: a part of that path is a file"
-        ) from error
-    try:
-        corpora = [write(partial, sizes) for write in (_english, _mandarin, _western, _chinese)]
-        content = {"arguments": arguments, "corpora": corpora, "files": _digests(partial)}
-        (partial / RECORD).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        if record:
-            retired = out.with_name(f".{out.name}.retired-{os.getpid()}")
-            out.rename(retired)
-        partial.rename(out)  # replaces an empty folder
-        if record:
-            shutil.rmtree(retired)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with files.locked(out), files.whole_folder(out) as new:
+        corpora = [write(new, sizes) for write in (_english, _mandarin, _western, _chinese)]
+        content = {"arguments": arguments, "corpora": corpora, "files": _digests(new)}
+        files.write_json(new / RECORD, content)
     return corpora, True
 
 
@@ -141,7 +124,7 @@ def _digests(folder: Path) -> dict[str, str]:
     digests = {}
     for path in sorted(folder.rglob("*")):
         if path != folder / RECORD and (path.is_symlink() or not path.is_dir()):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            digest = files.file_hash(path) if path.is_file() else ""
             digests[path.relative_to(folder).as_posix()] = digest
     return digests
 

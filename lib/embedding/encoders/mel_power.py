@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+
+from lib.features.log_mel import frames_of_samples, hann, mel_filters
 
 
 def mel_power(
@@ -15,16 +16,8 @@ def mel_power(
 
     blocks : samples, float32 (n,) each; rate : Hz; n_fft, hop : samples; n_mels : Slaney bands
     """
-    import librosa
-
-    mel = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels).T
-    window = librosa.filters.get_window("hann", n_fft).astype(np.float32)
-    edge, rest = np.zeros(n_fft // 2, np.float32), np.zeros(0, np.float32)
-    for block in itertools.chain([edge], blocks, [edge]):
-        rest = np.concatenate([rest, block])
-        if len(rest) < n_fft:
-            continue
-        framed = np.lib.stride_tricks.sliding_window_view(rest, n_fft)[::hop]
+    mel = mel_filters(sample_rate=rate, n_fft=n_fft, n_mels=n_mels).T
+    window = hann(n_fft).astype(np.float32)
+    for framed in frames_of_samples(blocks, n_fft, hop):
         spectrum = np.abs(np.fft.rfft(framed * window, axis=1)).astype(np.float32)
         yield spectrum**2 @ mel
-        rest = rest[len(framed) * hop :]
