@@ -25,7 +25,7 @@ from snakemake.utils import min_version
 
 from lib import configuration as suite
 from lib.artefacts import run_record
-from lib.artefacts.run_name import PRETRAINING, TRANSFER, RunName
+from lib.artefacts.run_name import LETTERS, PRETRAINING, TRANSFER, RunName
 from lib.command_line.flags import data_folder
 from lib.errors import UserError
 from lib.labels import LANGUAGES, SHORT
@@ -37,7 +37,6 @@ HOURS = config.get("hours", 0)  # of speech per language; 0: those of settings.p
 ITERATIONS = int(config.get("iterations", SETTINGS["run"]["iterations"]))
 EPOCHS = f"--epochs {config['epochs']}" if "epochs" in config else ""
 CORES = int(config.get("cores", os.cpu_count()))
-LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFE
 
 from lib.command_line import flags
 from lib.errors import guard
-from lib.labels import CODES, LANGUAGES
-
-KINDS = {"m": "music", "s": "speech"}
+from lib.labels import CODES, KINDS, LANGUAGES
 
 
 def parse_args(argv=None):
@@ -52,16 +50,15 @@ def main(argv=None) -> int:
 
     from lib.embedding import catalogue, embedding_stage
 
-    target = args.out
     if args.input:
         recordings = embedding_stage.recordings_of_folder(args.input)
-        encoder = catalogue.find(args.encoder, settings)
     else:
         data, kind = flags.data_folder(settings), KINDS[args.dataset]
         recordings = embedding_stage.recordings_of_corpus(kind, LANGUAGES[args.language], data)
-        encoder = catalogue.find(args.encoder, settings)
-        folder = flags.codes_folder(settings, kind, args.language)
-        target = target or folder / f"{encoder.about.name}{CODES}"
+    encoder, target = catalogue.find(args.encoder, settings), args.out
+    if target is None:
+        folder = flags.codes_folder(settings, KINDS[args.dataset], args.language)
+        target = folder / f"{encoder.about.name}{CODES}"
     embedding_stage.embed(
         encoder,
         recordings,

@@ -20,9 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFE
 
 from lib.command_line import flags
 from lib.errors import guard
-from lib.labels import LANGUAGES
+from lib.labels import KINDS, LANGUAGES
 
-KINDS = {"m": "music", "s": "speech"}
 GROUPS = ("artist", "speaker")
 
 

@@ -9,40 +9,29 @@ A complete demo is left as it is. --overwrite makes it again, and replaces only 
 command has made. The same arguments give the same samples.
 """
 
-from __future__ import annotations
-
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # also with PYTHONSAFEPATH
 
+from lib.command_line import flags
 from lib.errors import guard
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the demo")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random draws (default 0)")
-    parser.add_argument(
-        "--speech-minutes", type=float, default=1.5, help="minutes per language (default 1.5)"
-    )
-    parser.add_argument(
-        "--clips-per-quadrant", type=int, default=20, help="clips per music corpus (default 20)"
-    )
-    parser.add_argument(
-        "--clip-seconds", type=float, default=5.0, help="seconds of a clip (default 5)"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace a demo made by this command"
-    )
-    return parser.parse_args(argv)
+def parse_args(argv=None):
+    p = flags.plain_parser(__doc__)
+    add = p.add_argument
+    add("--out", type=Path, required=True, help="folder of the demo")
+    add("--seed", type=int, default=0, help="seed of all random draws (default: 0)")
+    add("--speech-minutes", type=float, default=1.5, help="minutes per language (default: 1.5)")
+    add("--clips-per-quadrant", type=int, default=20, help="clips per music corpus (default: 20)")
+    add("--clip-seconds", type=float, default=5.0, help="seconds of a clip (default: 5)")
+    add("--overwrite", action="store_true", help="replace a demo made by this command")
+    return p.parse_args(argv)
 
 
 @guard
-def main(argv: list[str] | None = None) -> int:
+def main(argv=None) -> int:
     args = parse_args(argv)
     from lib.corpora.synthetic.corpora import Sizes, make_demo
 

@@ -197,9 +197,9 @@ def killed(folder, language, times=10):
 
 def parse_args(argv=None):
     p = flags.parser(__doc__)
-    flags.language_flag(p, "-l", "--language", legal="em", of="the speech")
+    flags.language_flag(p, "-l", "--language", legal="em", of="the speech", required=False)
     p.set_defaults(language="e")
-    return p.parse_args(argv if argv is not None else sys.argv[1:] or ["-l", "e"])
+    return p.parse_args(argv)
 
 
 @guard

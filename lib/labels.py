@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LANGUAGES = {"e": "english", "m": "mandarin", "x": "mix"}
+KINDS = {"m": "music", "s": "speech"}  # of data sets, by the letters of -d
 # what an encoder can be pretrained on; n: it is not pretrained
 SOURCES = LANGUAGES | {"u": "the music itself without its labels", "n": "none, random weights"}
 # their names in run directories; c: codes from a file instead of an encoder of the suite

@@ -39,7 +39,7 @@ _PATTERNS = [
     re.compile("(?:.*/)?" + template.replace(".", r"\.").format(**_NAMED))
     for template in (PRETRAINING, TRANSFER)
 ]
-_LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
+LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class RunName:
         if kind:
             parts |= {"mode": "pretrain", kind: parts.pop("language")}
         for key in ("speech", "music"):
-            parts[key] = _LETTERS.get(parts.get(key), "")
+            parts[key] = LETTERS.get(parts.get(key), "")
         parts["mode"] = parts["mode"] or "scratch"
         number = int(parts.pop("iteration"))
         fold, inner = (int(text) if text else None for text in (fold, inner))

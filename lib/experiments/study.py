@@ -30,7 +30,7 @@ from lib.artefacts.run_name import RunName, folds_of
 from lib.configuration import Settings
 from lib.console import say
 from lib.errors import UserError
-from lib.evaluation import metrics, predictions_table
+from lib.evaluation import predictions_table
 from lib.experiments import study_results
 from lib.experiments.study_results import CODES
 from lib.models import catalogue
@@ -38,7 +38,6 @@ from lib.models.catalogue import PROBE
 
 FOLDS = 3
 SHARES = (0.05, 0.1, 0.25, 1.0)  # of the labelled clips
-SEEDS = 3
 MUSIC = "e"
 # the last epoch's weights are kept, so validation needs only a few clips
 PROTOCOL = f"--folds {FOLDS} --groups artist --set dataset.val=0.05"
@@ -272,16 +271,13 @@ def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
     record = files.read_json(run / "run.json") or {}
     run_record.check_files(run, record, [predictions_table.PREDICTIONS])
     table = predictions_table.read(run / predictions_table.PREDICTIONS)
-    table = table.sort_values("recording", kind="stable")
     measures = predictions_table.measures(table)
     f1 = {task: result["macro_f1"] for task, result in measures["clip"].items()}
-    _, first, clip = np.unique(table["recording"], return_index=True, return_inverse=True)
-    probabilities = predictions_table.probabilities_of(table)["quadrants"]
-    predicted = metrics.mean_by(probabilities, clip, len(first)).argmax(axis=1)
+    clips = predictions_table.confusions(table)["clip"]["quadrants"]  # one prediction each
     folds = [files.read_json(fold / "run.json") for fold in folds_of(run)]
     row = asdict(cell) | {
         "iteration": seed,
-        "labelled": round(cell.labels * len(first) * (1 - 1 / FOLDS)),
+        "labelled": round(cell.labels * len(clips) * (1 - 1 / FOLDS)),
         "window_f1": measures["window"]["quadrants"]["macro_f1"],
         "clip_f1": f1["quadrants"],
         "arousal_f1": f1["arousal"],
@@ -289,8 +285,8 @@ def _row(cell: Cell, seed: int, run: Path) -> pd.DataFrame:
         "seconds": sum(fold["seconds"] for fold in folds),
         "run_sha256": files.file_hash(run / "run.json"),
         "command": shlex.join(cell.line),
-        "true": _digits(predictions_table.labels_of(table)["quadrants"][first]),
-        "predicted": _digits(predicted),
+        "true": _digits(clips.sum(axis=2).argmax(axis=1)),
+        "predicted": _digits(clips.sum(axis=1).argmax(axis=1)),
     }
     return pd.DataFrame([row])
 

@@ -19,6 +19,7 @@ from lib.errors import UserError
 from lib.evaluation import bootstrap
 from lib.figures import study
 from lib.models.catalogue import PROBE, titles
+from lib.seeds import BOOTSTRAP
 
 RUNS = "study_runs.csv"
 CODES = "c"  # source of codes made by embed.py; their name is the model
@@ -145,7 +146,7 @@ def _estimates(runs: pd.DataFrame) -> dict[tuple, np.ndarray]:
     """{cell: macro F1 per clip (mean over seeds), then its draws : float64 (1 + draws,)}."""
     if runs["true"].nunique() > 1:
         raise UserError("the runs of the study were tested on different clips: start it again")
-    weights, estimates = bootstrap.draws(len(runs["true"].iloc[0]), 0), {}
+    weights, estimates = bootstrap.draws(len(runs["true"].iloc[0]), BOOTSTRAP), {}
     for cell, part in _cells(runs):
         counts = list(map(_counts, part["true"], part["predicted"]))
         value, draws = bootstrap.resampled(counts, weights)

@@ -15,7 +15,7 @@ from lib.seeds import Seeds
 from lib.training.contrastive_batches import Stretches
 
 
-def _stretches(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[Stretches]:
+def _stretches(settings: Settings, windows: Windows, seeds: Seeds, shuffle: bool) -> Stretches:
     section = settings["nce"]
     length = -(-section["stretch"] // STRIDE)
     if section["steps"] >= length:
@@ -23,23 +23,15 @@ def _stretches(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -
             f"nce.steps is {section['steps']}, and a stretch of {section['stretch']} frames has "
             f"{length} latents: lower nce.steps, or raise nce.stretch"
         )
-    windows = settings["pretrain"]["batch_windows"] * settings["features"]["window_frames"]
-    stretches = [
-        Stretches(
-            part,
-            section,
-            size=max(2, windows // section["stretch"]),
-            seeds=seeds,
-            shuffle=part is train,
+    frames = settings["pretrain"]["batch_windows"] * settings["features"]["window_frames"]
+    size = max(2, frames // section["stretch"])
+    stretches = Stretches(windows, section, size, seeds=seeds, shuffle=shuffle)
+    if stretches.items < 2:
+        raise UserError(
+            f"{stretches.items} stretches of nce.stretch={section['stretch']} frames in the "
+            f"{'training' if shuffle else 'validation'} data, 2 are needed: lower nce.stretch, or "
+            "use longer recordings"
         )
-        for part in (train, val)
-    ]
-    for name, served in zip(("training", "validation"), stretches, strict=True):
-        if served.items < 2:
-            raise UserError(
-                f"{served.items} stretches of nce.stretch={section['stretch']} frames in the "
-                f"{name} data, 2 are needed: lower nce.stretch, or use longer recordings"
-            )
     return stretches
 
 

@@ -16,20 +16,14 @@ from lib.seeds import Seeds
 from lib.training.denoising_batches import DenoisingPairs, MaskedPairs
 
 
-def _noisy(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[DenoisingPairs]:
-    section, size = settings["scae"], settings["pretrain"]["batch_windows"]
-    return [
-        DenoisingPairs(part, section, size, seeds=seeds, shuffle=part is train)
-        for part in (train, val)
-    ]
+def _noisy(settings: Settings, windows: Windows, seeds: Seeds, shuffle: bool) -> DenoisingPairs:
+    size = settings["pretrain"]["batch_windows"]
+    return DenoisingPairs(windows, settings["scae"], size, seeds=seeds, shuffle=shuffle)
 
 
-def _hidden(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[MaskedPairs]:
-    section, size = settings["mask"], settings["pretrain"]["batch_windows"]
-    return [
-        MaskedPairs(part, section, size, seeds=seeds, shuffle=part is train)
-        for part in (train, val)
-    ]
+def _hidden(settings: Settings, windows: Windows, seeds: Seeds, shuffle: bool) -> MaskedPairs:
+    size = settings["pretrain"]["batch_windows"]
+    return MaskedPairs(windows, settings["mask"], size, seeds=seeds, shuffle=shuffle)
 
 
 def _draw(

@@ -12,7 +12,7 @@ import keras
 class Objective:
     """How encoders of one kind are pretrained; lib.models.catalogue says which model has which.
 
-    batches : (settings, train, val, seeds) -> batches to train with and to validate with
+    batches : (settings, windows, seeds, shuffle) -> batches; shuffled to train, not to validate
     loss    : as for keras.Model.compile
     measure : makes a metric that is shown next to the loss
     draw    : (model, validation batches, folder, title), draws a figure of its own

@@ -14,18 +14,16 @@ from lib.seeds import Seeds
 from lib.training.contrastive_batches import Sequences
 
 
-def _sequences(settings: Settings, train: Windows, val: Windows, seeds: Seeds) -> list[Sequences]:
+def _sequences(settings: Settings, windows: Windows, seeds: Seeds, shuffle: bool) -> Sequences:
     section = settings["cpc"]
-    size = max(1, settings["pretrain"]["batch_windows"] // (section["past"] + section["future"]))
-    sequences = [
-        Sequences(part, section, size, seeds=seeds, shuffle=part is train) for part in (train, val)
-    ]
-    for name, served in zip(("training", "validation"), sequences, strict=True):
-        if not served.items:
-            raise UserError(
-                f"no recording of the {name} data has {section['past'] + section['future']} windows"
-                " for a sequence of cpc.past + cpc.future: lower them, or use longer recordings"
-            )
+    length = section["past"] + section["future"]
+    size = max(1, settings["pretrain"]["batch_windows"] // length)
+    sequences = Sequences(windows, section, size, seeds=seeds, shuffle=shuffle)
+    if not sequences.items:
+        raise UserError(
+            f"no recording of the {'training' if shuffle else 'validation'} data has {length} "
+            "windows for a sequence of cpc.past + cpc.future: lower them, or use longer recordings"
+        )
     return sequences
 
 

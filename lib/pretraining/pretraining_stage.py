@@ -133,7 +133,10 @@ def _pretrain_once(
     seeds = Seeds(settings["run"]["seed"], name.iteration)
     keras.utils.set_random_seed(seeds.weights)
     objective = OBJECTIVES[spec.objective]
-    train_batches, val_batches = objective.batches(settings, part.train, part.val, seeds)
+    train_batches, val_batches = (
+        objective.batches(settings, windows, seeds=seeds, shuffle=shuffle)
+        for windows, shuffle in ((part.train, True), (part.val, False))
+    )
     model, encoder = spec.pretraining(settings, part.train.mean_and_deviation)
     metric = objective.measure() if objective.measure else None
     measure = metric.name if metric else None

@@ -21,6 +21,7 @@ from lib.evaluation import bootstrap, metrics, predictions_table
 from lib.labels import SHORT, TASKS
 from lib.models.catalogue import name_codes, title, titles
 from lib.results import provenance
+from lib.seeds import BOOTSTRAP
 
 LEVELS = ("window", "clip")
 NESTED = " (nested)"  # inner folds choose the recipe (for an SVM: C)
@@ -197,7 +198,7 @@ def _folds(name: RunName, table: pd.DataFrame) -> list[dict]:
         [predictions_table.measures(part) for _, part in table.groupby("fold")]
     )
     rows, counts = [], predictions_table.confusions(table)
-    weights = bootstrap.draws(table["recording"].nunique(), 0)
+    weights = bootstrap.draws(table["recording"].nunique(), BOOTSTRAP)
     for level, tasks in levels.items():
         for task, measures in tasks.items():
             f1 = measures["macro_f1"]

@@ -39,9 +39,10 @@ class Cache:
 
     def get(self, of: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
         """The codes that `of` describes, `shape` (n_windows, d), memory-mapped, or None."""
-        path = self._path(of)
-        record = _read(path.with_suffix(".json")) if self.limit else None
-        if record is None:
+        path, record = self._path(of), None
+        with contextlib.suppress(OSError, ValueError):
+            record = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        if record is None or not self.limit:
             return None
         try:
             codes = np.load(path, mmap_mode="r")
@@ -119,11 +120,3 @@ def _write(path: Path, blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> 
             content.update(codes.data)
             file.write(codes.data)
     return content.hexdigest()
-
-
-def _read(path: Path) -> dict | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
