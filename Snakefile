@@ -28,7 +28,7 @@ from lib.artefacts import run_record
 from lib.artefacts.run_name import LETTERS, PRETRAINING, TRANSFER, RunName
 from lib.command_line.flags import data_folder
 from lib.errors import UserError
-from lib.labels import LANGUAGES, SHORT
+from lib.labels import LANGUAGES, SHORT_NAMES
 from lib.models import catalogue
 
 min_version("8.0")
@@ -92,14 +92,14 @@ wildcard_constraints:
     root="|".join(map(re.escape, EXPERIMENTS)),
     data="|".join(re.escape(e.data) for e in EXPERIMENTS.values()),
     language="|".join(LANGUAGES.values()),
-    speech="|".join(SHORT[letter] for letter in "emx"),
-    music="|".join(SHORT[letter] for letter in "em"),
+    speech="|".join(SHORT_NAMES[letter] for letter in "emx"),
+    music="|".join(SHORT_NAMES[letter] for letter in "em"),
     hours=r"(_[\d.]+h)?",
     model=r"\w+",
     n=r"\d+",
 
 
-def decisive(*sections: str):
+def deciding_settings(*sections: str):
     """The settings that decide what a training gives: where they change, it runs again."""
 
     def of(w) -> dict:
@@ -108,7 +108,7 @@ def decisive(*sections: str):
             *catalogue.spec(w.model).sections,
         )
         found = {name: settings[name] for name in ("features", "network", *own)}
-        training = run_record.decisive(settings["training"])
+        training = run_record.deciding_settings(settings["training"])
         return found | {"training": training, "seed": settings["run"]["seed"]}
 
     return of
@@ -183,7 +183,7 @@ def transfer_params(release: str, *sections: str) -> dict:
         "speech": lambda w: LETTERS[getattr(w, "speech", "none")],
         "music": lambda w: LETTERS[w.music],
         "folder": lambda w, input: os.path.dirname(input.music),
-        "settings": decisive(*sections),
+        "settings": deciding_settings(*sections),
         "script": script,
     }
 
@@ -261,7 +261,7 @@ rule pretrain:
         flags=lambda w: flags(w, "pretrain"),
         letter=lambda w: LETTERS[w.language],
         folder=lambda w, input: os.path.dirname(input[0]),
-        settings=decisive(),
+        settings=deciding_settings(),
         script=script,
     shell:
         f"{PYTHON} pretrain_{{params.script}}.py -s {{params.letter}} -mod {{wildcards.model}} "

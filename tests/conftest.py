@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import settings as defaults
 from lib import keras_backend
-from lib.labels import PLANE, TASKS, columns_of
+from lib.labels import QUADRANT_SIGNS, TASKS, columns_of
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes of the tests
 
@@ -179,13 +179,13 @@ def windows(features):
 def predictions(right, seed=0, clips=40):
     """Windows of `clips` clips, three each, of which the share `right` is told rightly."""
     rng = np.random.default_rng(seed)
-    quadrant = np.array(list(PLANE))[np.repeat(np.arange(clips) % 4, 3)]
+    quadrant = np.array(list(QUADRANT_SIGNS))[np.repeat(np.arange(clips) % 4, 3)]
     columns = {"recording": np.repeat([f"s{i:02d}" for i in range(clips)], 3)}
     columns["start_seconds"] = np.tile([0.0, 0.48, 0.96], clips)
     hit = rng.random(3 * clips) < right
     for task, classes in TASKS.items():
         axis = {"arousal": 0, "valence": 1}.get(task)
-        true = quadrant if axis is None else [classes[PLANE[q][axis]] for q in quadrant]
+        true = quadrant if axis is None else [classes[QUADRANT_SIGNS[q][axis]] for q in quadrant]
         index = np.array([classes.index(name) for name in true])
         guess = np.where(hit, index, (index + 1) % len(classes))
         columns[task] = true

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.configuration import TAG
-from lib.labels import LANGUAGES, SHORT
+from lib.labels import LANGUAGES, SHORT_NAMES
 
 PRETRAINING = "models/{kind}/{language}/{model}{folds}.it_{iteration}"
 TRANSFER = "models_trans/speech_{speech}_2_music_{music}/{model}{mode}{tag}{folds}.it_{iteration}"
@@ -30,7 +30,7 @@ _NAMED = {
     r"(?:(?:/inner_(?P<inner>[1-9]\d*))?/recipe_(?P<recipe>[0-9a-f]{8}))?)?",
     "kind": "(?P<kind>speech|music)",
     "language": f"(?P<language>{'|'.join(LANGUAGES.values())})",
-    "speech": f"(?P<speech>{'|'.join(SHORT.values())})",
+    "speech": f"(?P<speech>{'|'.join(SHORT_NAMES.values())})",
     "music": "(?P<music>eng|man)",
     "mode": r"(?:\.(?P<mode>feat_ext|full|probe))?",
     "tag": rf"(?:\.(?P<tag>{TAG}))?",
@@ -39,7 +39,7 @@ _PATTERNS = [
     re.compile("(?:.*/)?" + template.replace(".", r"\.").format(**_NAMED))
     for template in (PRETRAINING, TRANSFER)
 ]
-LETTERS = {name: letter for names in (LANGUAGES, SHORT) for letter, name in names.items()}
+LETTERS = {name: letter for names in (LANGUAGES, SHORT_NAMES) for letter, name in names.items()}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RunName:
 
     model     : name of the encoder, or of codes from a file
     mode      : "pretrain"; of a transfer "feat_ext", "full", "scratch" or "probe"
-    speech    : data that the encoder was trained on, a letter of lib.labels.SHORT; "": music
+    speech    : data that the encoder was trained on, a letter of lib.labels.SHORT_NAMES; "": music
     music     : letter of the music; "": a pretraining on speech
     iteration : from 0
     tag       : of a transfer, setting run.tag
@@ -80,7 +80,7 @@ class RunName:
         else:
             mode = "" if self.mode == "scratch" else f".{self.mode}"
             tag = f".{self.tag}" if self.tag else ""
-            pair = {"speech": SHORT[self.speech], "music": SHORT[self.music]}
+            pair = {"speech": SHORT_NAMES[self.speech], "music": SHORT_NAMES[self.music]}
             name = TRANSFER.format(**pair, mode=mode, tag=tag, **names)
         parts = {"fold": self.fold, "inner": self.inner, "recipe": self.recipe}
         return "/".join([name, *(f"{part}_{value}" for part, value in parts.items() if value)])

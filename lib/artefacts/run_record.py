@@ -222,7 +222,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 24 else text[:10] + "…"
 
 
-def decisive(training: Mapping) -> dict:
+def deciding_settings(training: Mapping) -> dict:
     """The settings of `training` that change a result; the others only change its cost."""
     changing = ("amsgrad", "epsilon", "plateau_epochs", "plateau_factor", "stop_epochs")
     changing += ("weight_decay", "predict_dtype")

@@ -24,7 +24,7 @@ import pandas as pd
 from lib.corpora.csv_tables import has_columns, read_csv, read_header, read_named, refuse, tables
 from lib.corpora.recording_names import Files
 from lib.errors import UserError
-from lib.labels import PLANE, QUADRANTS, SOUND
+from lib.labels import QUADRANT_SIGNS, QUADRANTS, SOUND
 
 AXES = ("arousal", "valence")
 # the columns that a table of either kind needs, and those that it may have
@@ -36,7 +36,7 @@ LOOKED_AT = 20  # number of first lines searched for a header that is not unders
 
 def quadrant_of(arousal: np.ndarray, valence: np.ndarray) -> np.ndarray:
     """Quadrant names : str (n,) by the signs of arousal and valence : float (n,); 0 is positive."""
-    names = {signs: name for name, signs in PLANE.items()}
+    names = {signs: name for name, signs in QUADRANT_SIGNS.items()}
     pairs = zip(np.asarray(arousal) >= 0, np.asarray(valence) >= 0, strict=True)
     return np.array([names[int(a), int(v)] for a, v in pairs], dtype=object)
 

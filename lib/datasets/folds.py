@@ -70,12 +70,12 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
     fold = _given(folder, table, folds.count)
     if fold is None:
         fold = splits.assign(table["quadrant"], together, shares, seed)
-    torn = fold.groupby(together).nunique() > 1
-    if torn.any():
+    divided = fold.groupby(together).nunique() > 1
+    if divided.any():
         kind = f"{folds.groups}s" if folds.groups else "sets of equal recordings"
         leave = "leave out --groups, " if folds.groups else ""
         raise UserError(
-            f"the folds in {folder / 'split.csv'} divide {torn.sum()} {kind}: {leave}ask for "
+            f"the folds in {folder / 'split.csv'} divide {divided.sum()} {kind}: {leave}ask for "
             "another number of folds, or make the data set again"
         )
     for number in shares:

@@ -46,7 +46,7 @@ def prepare(request: Request, data: Path, folder: Path) -> Path:
     with artefacts_files.locked(folder):
         recordings = _with_groups_of(folder, recordings, request.overwrite)
         with_recordings = inputs | {"recordings": _fingerprint(recordings)}
-        if _stands(folder, with_recordings, recordings, request.overwrite):
+        if _is_finished(folder, with_recordings, recordings, request.overwrite):
             work = artefacts_files.read_json(work_folder / "inputs.json")
             if work == json.loads(json.dumps(inputs)):
                 shutil.rmtree(work_folder)  # of a process killed at the very end
@@ -222,7 +222,7 @@ def _with_groups_of(folder: Path, recordings: pd.DataFrame, overwrite: bool) -> 
     return spelt
 
 
-def _stands(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
+def _is_finished(folder: Path, inputs: dict, recordings: pd.DataFrame, overwrite: bool) -> bool:
     """Whether the data set already exists; UserError if another one is in its place."""
     if not folder.exists() or not any(folder.iterdir()):
         return False

@@ -60,9 +60,9 @@ def report_division(request: Request, table: pd.DataFrame) -> None:
         pairs = _join_first(list(copies["recording"] + " = " + copies["same_as"]))
         kept = ", kept in the same split" if request.given is None else ""
         say(f"{len(copies)} recordings have the same sound as another{kept}: {pairs}")
-        torn = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
-        if torn:
-            say(f"  {torn} of these sounds have more than one quadrant: correct the annotations")
+        divided = (table.groupby("digest")["quadrant"].nunique() > 1).sum()
+        if divided:
+            say(f"  {divided} of these sounds have more than one quadrant: correct the annotations")
     if request.given is not None:
         groups, sounds = (
             (table[table[column] != ""].groupby(column)["split"].nunique() > 1).sum()

@@ -27,10 +27,10 @@ def divide(request: Request, table: pd.DataFrame, same: pd.Series) -> pd.DataFra
             columns["fold"] = rows["fold"].to_numpy()
         if request.groups:
             sides = columns["split"].groupby(together).transform("nunique")
-            torn = table.loc[sides > 1, "group"].unique()
+            divided = table.loc[sides > 1, "group"].unique()
             refuse(
-                list(torn),
-                f"the split that was given divides {len(torn)} {request.groups}s",
+                list(divided),
+                f"the split that was given divides {len(divided)} {request.groups}s",
                 "leave out --groups, or correct it",
             )
         splits.check_classes(classes, columns["split"], list(request.shares))

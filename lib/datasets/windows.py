@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib.features.frame_packing import Packing
 from lib.features.log_mel import window_seconds
-from lib.labels import PLANE, QUADRANTS
+from lib.labels import QUADRANT_SIGNS, QUADRANTS
 
 
 class OnDisk:
@@ -119,7 +119,7 @@ class Windows:
     def labels_by_clip(self) -> dict[str, np.ndarray]:
         """Class index per recording and task : int64 (n_recordings,)."""
         quadrants = self.table["quadrant"]
-        signs = np.array([PLANE[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
+        signs = np.array([QUADRANT_SIGNS[q] for q in quadrants], dtype=np.int64).reshape(-1, 2)
         numbers = np.array([QUADRANTS.index(q) for q in quadrants], dtype=np.int64)
         return {"quadrants": numbers, "arousal": signs[:, 0], "valence": signs[:, 1]}
 
@@ -243,7 +243,7 @@ def positions(counts: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray]:
     return recording, (np.arange(len(recording)) - offsets(counts)[recording]) * hop
 
 
-def budget(memory_gb: float) -> float:
+def memory_limit(memory_gb: float) -> float:
     """Bytes of frames to hold per split: `memory_gb`, or a quarter of the machine's memory if 0."""
     if memory_gb:
         return memory_gb * 1e9

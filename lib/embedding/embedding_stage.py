@@ -79,7 +79,7 @@ def embed(
     be used, after the codes of all others are written.
     """
     about = replace(encoder.about, description=_description(encoder, recordings))
-    if not overwrite and _stands(target, about, recordings):
+    if not overwrite and _is_finished(target, about, recordings):
         return
     files.make_folder(target.parent)
     lost: dict[str, str] = {}
@@ -133,7 +133,7 @@ def _description(encoder: Encoder, recordings: Mapping[str, Path]) -> str:
     )
 
 
-def _stands(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
+def _is_finished(target: Path, about: About, recordings: Mapping[str, Path]) -> bool:
     """Whether these codes exist already; UserError if other codes do, or if some are missing."""
     if not target.exists():
         return False

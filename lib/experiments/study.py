@@ -223,7 +223,9 @@ def _missing(
         if command is None:
             missing.append((seed, cell))
             continue
-        differ = run_record.differences(decisive(command), decisive(shlex.join(cell.line)))
+        differ = run_record.differences(
+            deciding_settings(command), deciding_settings(shlex.join(cell.line))
+        )
         if differ:
             raise UserError(
                 f"{path} has a run of {cell.model}, {cell.mode}, of {cell.tag}, seed {seed}, with "
@@ -233,7 +235,7 @@ def _missing(
     return missing
 
 
-def decisive(command: str) -> dict:
+def deciding_settings(command: str) -> dict:
     """The values that decide the result of a command, except cell and seed, by name: folds, epochs
     and settings, in any order and spelling."""
     words, values = re.sub(r"(--[a-z]+)=", r"\1 ", command).split(), {}

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lib.figures.saving import panels, save_figure
-from lib.labels import SHORT
+from lib.labels import SHORT_NAMES
 
 MARKERS = {"feat_ext": "sD", "full": "oP", "scratch": "^v", "probe": "*X"}  # of modes in `table`
 CAPTION = "points: mean of the runs; bars and band: 95 % interval over test clips"
@@ -27,7 +27,7 @@ def table(cells: pd.DataFrame, modes: Mapping, titles: Mapping, path: Path, base
     is_line = cells["model"].isin([baseline, "chance"])
     shown = cells if is_line.all() else cells[~is_line]
     pairs = list(dict.fromkeys(zip(shown["speech"], shown["music"], strict=True)))
-    pairs.sort(key=lambda pair: (pair[1], list(SHORT.values()).index(pair[0])))
+    pairs.sort(key=lambda pair: (pair[1], list(SHORT_NAMES.values()).index(pair[0])))
     levels = cells["level"].unique()
     width = max(8, 4 + 0.9 * len(pairs) * len(levels))
     figure, axes = panels(1, len(levels), figsize=(width, 4.4), sharey=True, squeeze=False)

@@ -17,7 +17,7 @@ from lib.console import say
 from lib.datasets import dataset_file
 from lib.datasets import folds as datasets_folds
 from lib.datasets.folds import Folds
-from lib.datasets.windows import Windows, budget, pooled
+from lib.datasets.windows import Windows, memory_limit, pooled
 from lib.figures import learning_curves
 from lib.labels import LANGUAGES
 from lib.models import catalogue
@@ -96,7 +96,7 @@ def _parts(
 ) -> Iterator[Part]:
     """The recordings to train and validate with, of each fold."""
     kind, language = source
-    memory = budget(settings["training"]["memory_gb"])
+    memory = memory_limit(settings["training"]["memory_gb"])
     data = dataset_file.read_folder(
         folder,
         ("train", "val", "test") if folds else ("train", "val"),
@@ -123,7 +123,7 @@ def _pretrain_once(
         "iteration": name.iteration,
         "dataset": {"train": part.train.identity, "val": part.val.identity},
         **{n: settings[n] for n in ("features", *spec.sections, "network", "pretrain")},
-        "training": run_record.decisive(settings["training"]),
+        "training": run_record.deciding_settings(settings["training"]),
     }
     if run_record.finished(run, inputs, overwrite):
         say(f"{run} is finished already")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from lib.configuration import ROOT
 from lib.evaluation import bootstrap
-from lib.labels import SHORT, TASKS
+from lib.labels import SHORT_NAMES, TASKS
 from lib.models.catalogue import BASELINE, title
 from lib.results.finished_runs import KEYS, LEVELS, MODES, Cell, named
 from lib.seeds import BOOTSTRAP
@@ -77,7 +77,7 @@ def contrasts(cells: Sequence[Cell]) -> tuple[pd.DataFrame, list[str]]:
             samples = []
             for about, sides in compared:
                 # the draws differ between kinds of music; the cells of one music share theirs
-                seed = SEED + list(SHORT.values()).index(about["music"])
+                seed = SEED + list(SHORT_NAMES.values()).index(about["music"])
                 plus, minus = (_macro_f1(side, level, "quadrants", seed) for side in sides)
                 samples.append((about | {"level": level}, plus - minus))
             if len(samples) > 1:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from lib.labels import LANGUAGES, SHORT
+from lib.labels import LANGUAGES, SHORT_NAMES
 from lib.models.catalogue import title
 from lib.results.finished_runs import KEYS, MODES, named
 from lib.results.table2 import Results
 
-MUSIC = {SHORT[letter]: f"{name.capitalize()} music" for letter, name in LANGUAGES.items()}
+MUSIC = {SHORT_NAMES[letter]: f"{name.capitalize()} music" for letter, name in LANGUAGES.items()}
 
 
 def clips_and_runs(runs: pd.DataFrame) -> list[str]:
@@ -37,8 +37,8 @@ def findings(results: Results) -> list[tuple[str, str]]:
     tables = (results.differences, results.contrasts)
     differences, contrasts = (table[table["level"] == "clip"] for table in tables)
     differences = differences[differences["task"] == "quadrants"]
-    codes = differences["speech"] == SHORT["c"]
-    transfers = differences[~codes & (differences["speech"] != SHORT["n"])]
+    codes = differences["speech"] == SHORT_NAMES["c"]
+    transfers = differences[~codes & (differences["speech"] != SHORT_NAMES["n"])]
     return [
         *_against_scratch(transfers),
         *_against_scratch(differences[codes], ", codes from files"),
@@ -64,11 +64,11 @@ def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str]]:
     for question, part in contrasts.groupby("question", sort=False):
         row, single = part.iloc[-1], part[part["model"] != "all"]
         verdict = "no significant difference"
-        if _stands(row):
+        if _is_significant(row):
             verdict = "better" if row["difference"] > 0 else "worse"
         where = MUSIC.get(row["music"])  # None: the mean over all music
         if where is None:
-            count = sum(_stands(contrast) for _, contrast in single.iterrows())
+            count = sum(_is_significant(contrast) for _, contrast in single.iterrows())
             where = f"the mean of {len(single)} contrasts, of which {count or 'none'} "
             where += "is significant" if count < 2 else "are significant"
         else:
@@ -77,7 +77,7 @@ def _contrasts(contrasts: pd.DataFrame) -> Iterator[tuple[str, str]]:
         yield topic, f"{verdict}, {_estimate(row)}, {where}."
 
 
-def _stands(row: pd.Series) -> bool:
+def _is_significant(row: pd.Series) -> bool:
     return row["all_low"] > 0 or row["all_high"] < 0
 
 

@@ -18,7 +18,7 @@ from lib.artefacts import files, run_record
 from lib.artefacts.run_name import RunName, only_prepares, transfers
 from lib.errors import UserError
 from lib.evaluation import bootstrap, metrics, predictions_table
-from lib.labels import SHORT, TASKS
+from lib.labels import SHORT_NAMES, TASKS
 from lib.models.catalogue import name_codes, title, titles
 from lib.results import provenance
 from lib.seeds import BOOTSTRAP
@@ -141,7 +141,7 @@ def _together(
 def key_of(name: RunName) -> Key:
     """The cell of a run: model with its tag, mode, speech and music, spelled as in its path."""
     model = f"{name.model}.{name.tag}" if name.tag else name.model
-    return model, name.mode, SHORT[name.speech], SHORT[name.music]
+    return model, name.mode, SHORT_NAMES[name.speech], SHORT_NAMES[name.music]
 
 
 def named(key: Key) -> str:
@@ -176,7 +176,7 @@ def _read(path: Path, name: RunName | None) -> _Run:
     _name_codes(name.model, record)
     row = provenance.row(_below(path), record, files.file_hash(predictions))
     shared = "" if name.folds else _shared(record, table)
-    tested = (SHORT[name.music], bool(name.folds), table["recording"].nunique())
+    tested = (SHORT_NAMES[name.music], bool(name.folds), table["recording"].nunique())
     outcome = record.get("outcome")
     synthetic = isinstance(outcome, dict) and outcome.get("synthetic") is True
     return _Run(table, shared, row, tested, synthetic)

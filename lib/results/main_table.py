@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lib.labels import SHORT
+from lib.labels import SHORT_NAMES
 from lib.results.findings import MUSIC
 from lib.results.typesetting import ENCODER, filled, musics
 
@@ -37,7 +37,7 @@ def main_table(cells: pd.DataFrame) -> MainTable | None:
     heads, columns = [], []
     for music in musics(part):
         there = set(part.loc[part["music"] == music, "speech"])
-        pairs = [(music, speech) for speech in SHORT.values() if speech in there]
+        pairs = [(music, speech) for speech in SHORT_NAMES.values() if speech in there]
         columns += pairs
         heads.append((MUSIC[music], [_pair(*pair) for pair in pairs]))
     rows = []

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from lib.labels import SHORT
+from lib.labels import SHORT_NAMES
 from lib.models.catalogue import title
 from lib.results.finished_runs import LEVELS, MODES, NESTED
 from lib.results.table2 import Results
@@ -145,14 +145,16 @@ def _pair(speech: str | None, music: str) -> str:
 
 
 def musics(cells: pd.DataFrame) -> list[str]:
-    return [music for music in SHORT.values() if len(cells) and music in set(cells["music"])]
+    return [music for music in SHORT_NAMES.values() if len(cells) and music in set(cells["music"])]
 
 
 def _grid(cells: pd.DataFrame, level: str, music: str, cell: str) -> pd.DataFrame:
     """One level and music: a row per encoder, mode and task, a column per language pair."""
     part = cells[(cells["level"] == level) & (cells["music"] == music)]
     texts = filled(part, ENCODER | TASK | PAIR | {"cell": cell}).set_index([*ENCODER, *TASK])
-    pairs = [_pair(speech, music) for speech in SHORT.values() if speech in set(part["speech"])]
+    pairs = [
+        _pair(speech, music) for speech in SHORT_NAMES.values() if speech in set(part["speech"])
+    ]
     grid = texts.pivot(columns=[*PAIR], values="cell").reindex(texts.index.unique())[pairs]
     return grid.rename_axis(columns=None).fillna(NONE).reset_index()
 

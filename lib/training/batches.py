@@ -49,7 +49,7 @@ class Batches(keras.utils.PyDataset):
         return -(-self.items // self.size)
 
     @property
-    def served(self) -> float:
+    def fill_factor(self) -> float:
         """Items in all batches / items of an epoch. Items that only fill up the last batch have the
         weight 0, so Keras's mean loss is too small by this factor."""
         return len(self) * self.size / self.items

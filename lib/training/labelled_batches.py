@@ -35,7 +35,7 @@ class Labelled(Batches):
         self.source, self.take = windows, take
         self.labels, self.weights = windows.labels(), weights
         self.change = None
-        self.lessons: tuple[str, np.ndarray, float] | None = None
+        self.targets: tuple[str, np.ndarray, float] | None = None
 
     def augment(self, section: Mapping) -> None:
         """Apply section `augment` of the settings: change the items, or serve fewer per epoch."""
@@ -45,9 +45,9 @@ class Labelled(Batches):
             self.items, self.size = number, min(self.size, number)
             self.order = partial(self.source.draw, number)
 
-    def teach(self, name: str, lessons: np.ndarray, weight: float) -> None:
-        """Add the target `name`, `lessons`: float32 (n_windows, k), and its weight in the loss."""
-        self.lessons = name, lessons, weight
+    def add_targets(self, name: str, targets: np.ndarray, weight: float) -> None:
+        """Add the target `name`, `targets`: float32 (n_windows, k), and its weight in the loss."""
+        self.targets = name, targets, weight
 
     def load(self, index, counts, rng):
         x = self.take(index)
@@ -58,9 +58,9 @@ class Labelled(Batches):
         if self.change:
             x, y = self.change(x, y, rng)
         weights = {task: values @ self.weights[task] * counts for task, values in y.items()}
-        if self.lessons:
-            name, lessons, weight = self.lessons
-            y[name], weights[name] = lessons[index], weight * counts
+        if self.targets:
+            name, targets, weight = self.targets
+            y[name], weights[name] = targets[index], weight * counts
         return x, y, weights
 
 

@@ -135,8 +135,8 @@ class History(Duty):
         course, optimiser = self.course, self.model.optimizer
         row = {"epoch": epoch + 1}
         for name, value in logs.items():  # losses are means over all served items
-            served = (course.valid if name.startswith("val_") else course.train).served
-            row[name] = value * (served if name.endswith("loss") else 1.0)
+            fill_factor = (course.valid if name.startswith("val_") else course.train).fill_factor
+            row[name] = value * (fill_factor if name.endswith("loss") else 1.0)
         # the optimiser has counted the last step already
         share = optimiser.share(keras.ops.cast(optimiser.iterations, "float32") - 1.0)
         row["learning_rate"] = float(optimiser.learning_rate) * float(share)

@@ -144,7 +144,7 @@ def _fit(
     train, val = _batches(job, step, takes, settings[section]["batch_windows"])
     loss = dict.fromkeys(TASKS, "categorical_crossentropy")
     if job.plan.teacher and step.name.mode in TAUGHT:
-        model = _taught(job, model, train, val)
+        model = _with_teacher(job, model, train, val)
         loss[teacher.NAME] = "mse"
     # the weights of the batches balance the classes, in the loss and here
     accuracy = partial(keras.metrics.CategoricalAccuracy, name="balanced_accuracy")
@@ -161,15 +161,15 @@ def _fit(
     return fit.fit(model, train, val, plan, run=job.path(step.name), machine=job.machine)
 
 
-def _taught(job: Job, model: keras.Model, train: Labelled, val: Labelled) -> keras.Model:
+def _with_teacher(job: Job, model: keras.Model, train: Labelled, val: Labelled) -> keras.Model:
     """The model with an output for the teacher; the batches get targets for it."""
     section = job.settings["teacher"]
     data = {name: job.data[name] for name in ("train", "val")}
     codes, features = job.plan.teacher, job.settings["features"]
-    given = teacher.lessons(codes, data, features, section["dimensions"])
+    given = teacher.targets(codes, data, features, section["dimensions"])
     for name, batch in (("train", train), ("val", val)):
-        batch.teach(teacher.NAME, given[name], section["weight"])
-    return teacher.pupil(model, given["train"].shape[1])
+        batch.add_targets(teacher.NAME, given[name], section["weight"])
+    return teacher.student(model, given["train"].shape[1])
 
 
 def _batches(

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from lib.console import say
-from lib.datasets.windows import Windows, budget
+from lib.datasets.windows import Windows, memory_limit
 from lib.features.frame_packing import digest
 from lib.training import batches, hardware
 from lib.transfer.code_cache import Cache
@@ -51,7 +51,7 @@ class FrozenEncoder:
         kept = cache.get(key, shape)
         if kept is None and cache.put(key, _blocks(encoder, windows, self.size), shape):
             kept = cache.get(key, shape)
-        if kept is None and 4 * shape[0] * shape[1] <= budget(self.training["memory_gb"]):
+        if kept is None and 4 * shape[0] * shape[1] <= memory_limit(self.training["memory_gb"]):
             # all of them again: put may have failed after it had used some blocks
             kept = np.concatenate(list(_blocks(encoder, windows, self.size)))
         if kept is None:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from lib import configuration
-from lib.artefacts.run_record import decisive
+from lib.artefacts.run_record import deciding_settings
 from lib.configuration import Settings
 from lib.errors import UserError
 
@@ -71,7 +71,7 @@ def read_grid(path: Path, settings: Settings, sections: Collection[str]) -> tupl
     except (OSError, ValueError) as error:
         raise UserError(f"--nested {path} cannot be read: {error}") from error
     names = {f"{section}.{key}" for section in sections for key in settings[section]} - FOREIGN
-    costs = settings["training"].keys() - decisive(settings["training"])
+    costs = settings["training"].keys() - deciding_settings(settings["training"])
     names -= {f"training.{key}" for key in costs}
     recipes: dict[str, Recipe] = {}
     for number, line in enumerate(lines, 1):

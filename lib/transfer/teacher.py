@@ -24,7 +24,7 @@ NAME = "teacher"  # of the output that predicts the code
 APART = 1e6  # s, longer than any recording
 
 
-def lessons(
+def targets(
     codes: CodeSource, data: Mapping[str, Windows], features: Mapping, dimensions: int
 ) -> dict[str, np.ndarray]:
     """Targets of windows, by split : {split: float32 (n_windows, k)}, divided by one number so that
@@ -55,7 +55,7 @@ def _at_middle(rows: CodeRows, windows: Windows, features: Mapping) -> np.ndarra
     return order[np.maximum(place, first)]
 
 
-def pupil(model: keras.Model, dimensions: int) -> keras.Model:
+def student(model: keras.Model, dimensions: int) -> keras.Model:
     """A classifier (emotion_heads.classifier) with one more output; it shares the layers.
 
     Returns (batch, n_mels, frames, 1) -> {task: probabilities, NAME: (batch, dimensions)}.

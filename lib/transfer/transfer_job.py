@@ -89,7 +89,7 @@ class Job:
 
     def _labelled(self, windows: Windows, rows: Mapping, iteration: int) -> dict:
         share = self.settings["transfer"]["labels"]
-        return few_labels(windows, rows, share, self.seeds(iteration))
+        return select_labelled(windows, rows, share, self.seeds(iteration))
 
     def seeds(self, iteration: int) -> Seeds:
         """The random draws of an iteration."""
@@ -106,7 +106,7 @@ class Job:
             "labels": self.settings["transfer"]["labels"],
             "dataset": {name: windows.identity for name, windows in self.data.items()},
             **{name: self.settings[name] for name in names},
-            "training": run_record.decisive(self.settings["training"]),
+            "training": run_record.deciding_settings(self.settings["training"]),
             **({"taught_by": taught.digests} if taught else {}),
         }
 
@@ -128,7 +128,7 @@ class Step:
     coded: bool = False
 
 
-def few_labels(
+def select_labelled(
     windows: Windows, rows: Mapping[str, np.ndarray], share: float, seeds: Seeds
 ) -> dict[str, np.ndarray]:
     """The rows of a share of every quadrant in each split, at least one clip; all test rows.

@@ -20,7 +20,7 @@ from lib.configuration import Settings
 from lib.console import say
 from lib.datasets import dataset_file
 from lib.datasets import folds as datasets_folds
-from lib.datasets.windows import Windows, budget, pooled
+from lib.datasets.windows import Windows, memory_limit, pooled
 from lib.errors import UserError
 from lib.labels import LANGUAGES, TASKS
 from lib.models import catalogue, emotion_heads, saved_models
@@ -43,7 +43,7 @@ def transfer(
     Returns the run directories of the last step.
     """
     # with codes from files, only the table of the data set is needed
-    memory = 0 if plan.codes else budget(settings["training"]["memory_gb"])
+    memory = 0 if plan.codes else memory_limit(settings["training"]["memory_gb"])
     data = dataset_file.read_folder(
         folder,
         ("train", "val", "test"),
@@ -65,7 +65,7 @@ def transfer(
     machine = Machine(settings["training"])
     synthetic = _synthetic(folder)
     job = Job(plan, settings, folder, data, machine, overwrite, synthetic=synthetic, pool=pool)
-    walk = _cross_validate if plan.folds else _walk_labelled
+    walk = _cross_validate if plan.folds else _train_labelled
     return [walk(job, iteration)[-1] for iteration in configuration.iterations(settings)]
 
 
@@ -75,7 +75,7 @@ def _synthetic(folder: Path) -> bool:
     return record.get("synthetic") is True
 
 
-def _walk_labelled(job: Job, iteration: int) -> list[Path]:
+def _train_labelled(job: Job, iteration: int) -> list[Path]:
     """One iteration, with the labels that the settings keep in it; returns the run of each step."""
     _check_pretraining(job, iteration, job.data["train"])
     labelled = job.with_labels(iteration)
@@ -86,7 +86,7 @@ def _walk_labelled(job: Job, iteration: int) -> list[Path]:
     ]
     if few:
         say(f"labels used: of {', '.join(few)}")
-    return _walk(labelled, iteration)
+    return _train_steps(labelled, iteration)
 
 
 def _cross_validate(job: Job, iteration: int) -> list[Path]:
@@ -102,7 +102,7 @@ def _cross_validate(job: Job, iteration: int) -> list[Path]:
         if job.plan.grid:
             fold, choice = _choose(fold, iteration)
             choices.append(choice)
-        fold_runs.append(_walk(fold, iteration))
+        fold_runs.append(_train_steps(fold, iteration))
     runs, table = [], pd.concat(choices) if choices else None
     steps = job.plan.steps[-1:] if choices else job.plan.steps
     for number, step in enumerate(steps, len(job.plan.steps) - len(steps)):
@@ -121,7 +121,7 @@ def _choose(fold: Job, iteration: int) -> tuple[Job, pd.DataFrame]:
     parts = datasets_folds.divide_inner(fold.pool, fold.part, folds, share, seed)
     inner, scores = [fold.at(part) for part in parts], []
     for recipe in fold.plan.grid:
-        runs = [_walk(job.with_recipe(recipe), iteration)[-1] for job in inner]
+        runs = [_train_steps(job.with_recipe(recipe), iteration)[-1] for job in inner]
         scores.append([_inner_score(run) for run in runs])
         values = ", ".join(f"{score:.3f}" for score in scores[-1])
         say(f"fold {fold.part.number}, inner folds, quadrants per clip: {values} with {recipe}")
@@ -137,7 +137,7 @@ def _inner_score(run: Path) -> float:
     return files.read_json(run / "metrics.json")["clip"]["quadrants"]["macro_f1"]
 
 
-def _walk(job: Job, iteration: int) -> list[Path]:
+def _train_steps(job: Job, iteration: int) -> list[Path]:
     """Train the steps of the plan that are not finished; returns the run of each step."""
     prepare = {"scratch": _scratch, "feat_ext": _feat_ext, "full": _full, "probe": _probe}
     if job.plan.codes:

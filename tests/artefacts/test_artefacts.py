@@ -350,7 +350,7 @@ def of_today():
     sections = ("features", "network", "heads", "transfer", "release", "augment")
     inputs = {"model": "model_cpc", "seed": 0, "iteration": 0, "labels": 1.0}
     inputs |= {name: dict(settings[name]) for name in sections}
-    return inputs | {"training": run_record.decisive(settings["training"])}
+    return inputs | {"training": run_record.deciding_settings(settings["training"])}
 
 
 OLD = {  # what a run of then lacks

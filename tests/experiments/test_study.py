@@ -19,7 +19,7 @@ from lib.datasets import codes_file
 from lib.datasets.codes_file import About, CodesOf
 from lib.errors import UserError
 from lib.experiments import study, study_results
-from lib.labels import PLANE, QUADRANTS
+from lib.labels import QUADRANT_SIGNS, QUADRANTS
 from lib.models.catalogue import PROBE
 from lib.transfer import test_scores
 
@@ -137,10 +137,15 @@ def finished_run(run, right, clips=40, seed=0):
         signs = ["negative", "positive"]
         for start in (0.0, 0.5):
             row = {"recording": f"c{number:02d}", "start_seconds": start, "quadrants": quadrant}
-            row |= {t: signs[PLANE[quadrant][i]] for i, t in enumerate(("arousal", "valence"))}
+            row |= {
+                t: signs[QUADRANT_SIGNS[quadrant][i]] for i, t in enumerate(("arousal", "valence"))
+            }
             row |= {f"p_quadrants_{q}": 0.7 if q == guess else 0.1 for q in QUADRANTS}
             for i, task in enumerate(("arousal", "valence")):
-                row |= {f"p_{task}_{s}": float(PLANE[guess][i] == k) for k, s in enumerate(signs)}
+                row |= {
+                    f"p_{task}_{s}": float(QUADRANT_SIGNS[guess][i] == k)
+                    for k, s in enumerate(signs)
+                }
             rows.append(row | {"fold": number % 3 + 1})
     table = pd.DataFrame(rows).iloc[rng.permutation(len(rows))]
     run.mkdir(parents=True)

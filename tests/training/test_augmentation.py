@@ -63,7 +63,7 @@ def test_a_smaller_share_of_labels_lies_inside_a_larger_one(seed):
     rows = {"train": np.arange(40), "test": np.arange(2)}
     before = set(range(40))
     for share, each in ((1.0, 10), (0.27, 3), (0.01, 1)):  # to the nearest, at least one
-        kept = transfer_job.few_labels(pool, rows, share, Seeds(seed))
+        kept = transfer_job.select_labelled(pool, rows, share, Seeds(seed))
         assert kept["test"].tolist() == [0, 1]
         counts = pool.table["quadrant"][kept["train"]].value_counts()
         assert counts.to_dict() == dict.fromkeys(["Q1", "Q2", "Q3", "Q4"], each)

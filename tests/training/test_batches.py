@@ -69,7 +69,7 @@ def test_all_batches_have_one_shape_and_every_item_counts_once(windows, size):
         # of windows with a weight per value, the mean of those
         weights = [w.reshape(len(w), -1).mean(axis=1) for w in weights]
         assert sum(w.sum() for w in weights) == pytest.approx(data.items, rel=0.01)
-        assert data.served == sum(len(w) for w in weights) / data.items
+        assert data.fill_factor == sum(len(w) for w in weights) / data.items
         filled = int((weights[-1] == 0).sum())
         if filled:  # with the first items of the epoch
             first, last = (keras.tree.map_structure(np.asarray, all_[i]) for i in (0, -1))
@@ -229,9 +229,9 @@ def test_latents_of_the_same_frames_are_the_same_sound(windows):
 def test_a_lesson_is_of_the_same_windows_and_has_its_weight(windows):
     ones = {task: np.ones(len(classes), np.float32) for task, classes in TASKS.items()}
     data = labelled_batches.Labelled(windows, windows.take, ones, 4)
-    lessons = np.arange(2 * len(windows), dtype=np.float32).reshape(-1, 2)
-    data.teach("lesson", lessons, 3.0)
+    targets = np.arange(2 * len(windows), dtype=np.float32).reshape(-1, 2)
+    data.add_targets("lesson", targets, 3.0)
     index, counts = np.array([5, 2, 2]), np.array([1, 1, 0], np.float32)  # the last one fills up
     _, y, weights = data.load(index, counts, None)
-    np.testing.assert_array_equal(y["lesson"], lessons[[5, 2, 2]])
+    np.testing.assert_array_equal(y["lesson"], targets[[5, 2, 2]])
     assert weights["lesson"].tolist() == [3, 3, 0] and weights["arousal"].tolist() == [1, 1, 0]

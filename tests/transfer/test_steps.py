@@ -60,22 +60,22 @@ def epochs_of(job):
 
 def test_the_record_of_the_frozen_step_says_what_was_trained(job):
     frozen = job(3, release=False)
-    transfer_stage._walk(frozen, 0)
+    transfer_stage._train_steps(frozen, 0)
     assert job.trained == [("feat_ext", 3)] and epochs_of(frozen) == [3, None]
     # a finished one with the same inputs but for epochs is kept, also by --overwrite
-    transfer_stage._walk(job(1), 0)
-    transfer_stage._walk(job(2, overwrite=True), 0)
+    transfer_stage._train_steps(job(1), 0)
+    transfer_stage._train_steps(job(2, overwrite=True), 0)
     assert job.trained[1:] == [("full", 1), ("full", 2)] and epochs_of(frozen) == [3, 2]
     # one with other inputs is refused, and epochs are not why
     with pytest.raises(UserError, match=r"other inputs .* \(heads.units: 512 instead of 64\)"):
-        transfer_stage._walk(job(1, units=64), 0)
+        transfer_stage._train_steps(job(1, units=64), 0)
     # or trained again, with the epochs of this line, which its record says
-    transfer_stage._walk(job(1, overwrite=True, units=64), 0)
+    transfer_stage._train_steps(job(1, overwrite=True, units=64), 0)
     assert job.trained[3:] == [("feat_ext", 1), ("full", 1)] and epochs_of(frozen) == [1, 1]
 
 
 def test_a_released_step_goes_on_from_the_frozen_one(job, monkeypatch):
-    transfer_stage._walk(job(3, release=False), 0)
+    transfer_stage._train_steps(job(3, release=False), 0)
     released = job(1)
     path = released.path(released.name("feat_ext", 0)) / "model.keras"
     monkeypatch.setattr(saved_models, "load_model", lambda path, advice: path)
@@ -85,11 +85,11 @@ def test_a_released_step_goes_on_from_the_frozen_one(job, monkeypatch):
 
 def test_a_frozen_step_whose_model_was_changed_is_refused_or_trained_again(job):
     frozen = job(3, release=False)
-    transfer_stage._walk(frozen, 0)
+    transfer_stage._train_steps(frozen, 0)
     (frozen.path(frozen.name("feat_ext", 0)) / "model.keras").write_text("cut")
     with pytest.raises(UserError, match="model.keras: cut, changed or gone"):
-        transfer_stage._walk(job(1), 0)
-    transfer_stage._walk(job(1, overwrite=True), 0)
+        transfer_stage._train_steps(job(1), 0)
+    transfer_stage._train_steps(job(1, overwrite=True), 0)
     assert job.trained == [("feat_ext", 3), ("feat_ext", 1), ("full", 1)]
     assert epochs_of(frozen) == [1, 1]
 
@@ -101,7 +101,7 @@ def test_a_record_without_epochs_is_no_traceback(job):
     for inputs in ({}, {"transfer": {}}, {"transfer": 1}, []):
         (run / "run.json").write_text(json.dumps({"inputs": inputs}))
         with pytest.raises(UserError, match="is finished, with other inputs"):
-            transfer_stage._walk(frozen, 0)
+            transfer_stage._train_steps(frozen, 0)
 
 
 @pytest.mark.parametrize("step", ["feat_ext", "full"])
@@ -109,7 +109,7 @@ def test_a_run_that_another_process_works_on_is_not_trained(job, step):
     whole = job(1)
     with files.locked(whole.path(whole.name(step, 0))):
         with pytest.raises(UserError, match=f"another process is working on .*{step}.it_0"):
-            transfer_stage._walk(whole, 0)
+            transfer_stage._train_steps(whole, 0)
     assert ("full", 1) not in job.trained
 
 

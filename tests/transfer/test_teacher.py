@@ -47,16 +47,16 @@ def counted(recordings, rows, apart):
     }
 
 
-def lessons(path, windows, features, dimensions=1, split=None):
+def targets_of(path, windows, features, dimensions=1, split=None):
     source = code_source.read([path], per_recording=False)
-    return teacher.lessons(source, split or {"train": windows}, features, dimensions)["train"]
+    return teacher.targets(source, split or {"train": windows}, features, dimensions)["train"]
 
 
 def test_a_window_foretells_the_code_of_its_middle(tmp_path, windows, features):
     """A code each 0.7 s; a window's middle lies 0.496 s behind its start. Past the last code, and
     before the first, the nearest counts."""
     names = windows.table["recording"].tolist()
-    given = lessons(write(tmp_path / "t.codes", counted(names, 4, 0.7)), windows, features)
+    given = targets_of(write(tmp_path / "t.codes", counted(names, 4, 0.7)), windows, features)
     middle = windows.start_seconds(features) + 15.5 * 512 / 16000
     row = np.clip(np.floor(middle / 0.7), 0, 3)
     assert given.shape == (len(windows), 1) and given.dtype == np.float32
@@ -69,7 +69,7 @@ def test_a_window_foretells_the_code_of_its_middle(tmp_path, windows, features):
 
 def test_codes_per_recording_are_those_of_all_its_windows(tmp_path, windows, features):
     names = windows.table["recording"].tolist()
-    given = lessons(write(tmp_path / "t.codes", counted(names, 1, 0)), windows, features, 64)
+    given = targets_of(write(tmp_path / "t.codes", counted(names, 1, 0)), windows, features, 64)
     assert given.shape == (len(windows), 2)  # no more than the codes have
     for number in range(len(names)):
         assert len(np.unique(given[windows.recording == number], axis=0)) == 1
@@ -79,10 +79,10 @@ def test_the_clips_of_the_training_alone_decide_the_components(tmp_path, windows
     names = windows.table["recording"].tolist()
     codes = counted(names, 4, 0.7)
     data = {"train": windows.subset(np.arange(6)), "val": windows.subset(np.array([6, 7]))}
-    before = lessons(write(tmp_path / "a.codes", codes), windows, features, split=data)
+    before = targets_of(write(tmp_path / "a.codes", codes), windows, features, split=data)
     for name in names[6:]:
         codes[name] = (codes[name][0] * -50.0, codes[name][1])
-    after = lessons(write(tmp_path / "b.codes", codes), windows, features, split=data)
+    after = targets_of(write(tmp_path / "b.codes", codes), windows, features, split=data)
     np.testing.assert_array_equal(before, after)
 
 
@@ -93,7 +93,7 @@ def test_a_pupil_shares_the_classifiers_layers(features):
         inputs, keras.layers.Dense(8)(keras.layers.GlobalAveragePooling2D()(inputs))
     )
     model = emotion_heads.classifier(encoder, heads)
-    taught = teacher.pupil(model, 3)
+    taught = teacher.student(model, 3)
     x = np.random.default_rng(0).normal(size=(2, 128, 31, 1)).astype(np.float32)
     own, both = model(x), taught(x)
     assert set(both) == {*TASKS, teacher.NAME} and both[teacher.NAME].shape == (2, 3)

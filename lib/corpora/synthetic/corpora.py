@@ -20,7 +20,7 @@ from numpy.random import default_rng
 from lib.artefacts import files
 from lib.corpora.synthetic import RECORD, SAMPLE_RATE, music, speech
 from lib.errors import UserError
-from lib.labels import PLANE
+from lib.labels import QUADRANT_SIGNS
 
 VERSION = 2  # of the sounds; demos of different versions differ
 SPEAKERS = 6  # three men, three women per language (our choice)
@@ -222,7 +222,7 @@ def _chinese(root: Path, sizes: Sizes) -> dict:
 
 def _clips(corpus: _Corpus, style: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Quadrant, place (arousal and valence, each in [-1, 1]) and samples of every clip."""
-    for quadrant in list(PLANE) * corpus.sizes.clips_per_quadrant:
-        place = (2 * np.array(PLANE[quadrant]) - 1) * corpus.rng.uniform(*EDGE, size=2)
+    for quadrant in list(QUADRANT_SIGNS) * corpus.sizes.clips_per_quadrant:
+        place = (2 * np.array(QUADRANT_SIGNS[quadrant]) - 1) * corpus.rng.uniform(*EDGE, size=2)
         seconds, rng = corpus.sizes.clip_seconds, corpus.rng
         yield quadrant, place, music.Clip(music.STYLES[style], *place, seconds, rng).sound()
