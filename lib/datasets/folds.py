@@ -17,6 +17,7 @@ import pandas as pd
 
 from lib.artefacts import files, run_record
 from lib.console import say
+from lib.corpora.artists import artist_groups
 from lib.corpora.csv_tables import read_csv
 from lib.datasets import splits
 from lib.datasets.windows import Windows
@@ -66,6 +67,8 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
             f"no {folds.groups} is known of any of the {len(table)} recordings: leave out "
             "--groups, or make the data set from a table with a column group"
         )
+    if folds.groups:
+        _report_spellings(folder, table["group"])
     together = _together(table, folds)
     fold = _given(folder, table, folds.count)
     if fold is None:
@@ -80,6 +83,18 @@ def divide(pool: Windows, folds: Folds, folder: Path, val: float, seed: int) -> 
         )
     for number in shares:
         yield Part(number, _rows(table, fold == number, together, val, seed))
+
+
+def _report_spellings(folder: Path, group: pd.Series) -> None:
+    """Print how many artists an older data set has under several names."""
+    names = group[group != ""].unique().tolist()
+    several = len(names) - len(set(artist_groups(names)))
+    if several:
+        say(
+            f"{folder} was made before spellings of an artist were joined: {several} more names "
+            "than artists, whose clips can be in several folds. Make the data set again with "
+            "--overwrite"
+        )
 
 
 def divide_inner(pool: Windows, part: Part, folds: Folds, val: float, seed: int) -> Iterator[Part]:

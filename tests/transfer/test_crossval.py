@@ -94,6 +94,16 @@ def test_what_cannot_be_divided_is_told(pool, tmp_path):
         list(folds.divide(pool, Folds(30), tmp_path, 0.2, 0))
 
 
+def test_an_older_data_set_with_a_group_per_spelling_is_named(pool, tmp_path, capsys):
+    next(folds.divide(pool, Folds(4, "artist"), tmp_path, 0.2, 0))
+    assert capsys.readouterr().out == ""
+    pool.table.loc[:3, "group"] = ["Ella", "Ella & Louis", "ELLA feat. Joe", "The Jam"]
+    next(folds.divide(pool, Folds(4), tmp_path, 0.2, 0))
+    assert capsys.readouterr().out == ""
+    next(folds.divide(pool, Folds(4, "artist"), tmp_path, 0.2, 0))
+    assert "2 more names than artists" in capsys.readouterr().out
+
+
 def test_a_subset_has_its_own_windows_and_identity(windows):
     part = windows.subset(np.array([1, 4, 7]))
     assert part.table["recording"].tolist() == ["r1", "r4", "r7"]
