@@ -2,8 +2,7 @@
 
 Every recording is in the test of one fold. Of the other recordings of a fold, a share (dataset.val)
 is for validation, the rest for training. Both draws are stratified by quadrant and, on request,
-keep artists on one side. Recordings with the same log-mel frames always stay
-together.
+keep artists on one side. Recordings with the same log-mel frames always stay together.
 """
 
 from __future__ import annotations

@@ -251,8 +251,9 @@ def _check_pretraining(job: Job, iteration: int, train: Windows, fold: int | Non
     if job.plan.speech != "u":
         return
     name, command = _pretrained(job, iteration, fold)
-    record = files.read_json(job.path(name) / "run.json")
-    if record and record["inputs"]["dataset"]["train"].split(",")[0] != train.sha256:
+    record = files.read_json(job.path(name) / "run.json") or {}
+    data = record.get("inputs", {}).get("dataset")
+    if data and data["train"].split(",")[0] != train.sha256:
         raise UserError(
             f"{job.path(name)} was pretrained on other clips than those to train on here, perhaps "
             "on test clips: use the data set, --seed and dataset.val of its run.json, or pretrain "
