@@ -92,8 +92,9 @@ def test_killed_at_random_moments_the_same_line_ends_the_same(uninterrupted, pip
         process.send_signal(how)
         said = process.communicate(timeout=60)[0]
         print(said)
-        if how == signal.SIGTERM and not said:  # the first had saved this epoch: stopped in imports
-            assert process.returncode == -signal.SIGTERM
+        if how == signal.SIGTERM and process.returncode == -signal.SIGTERM:
+            # Python itself was starting or ending: before the stage, or after its last line
+            assert not said or "finished: " in said
         elif how == signal.SIGTERM and process.returncode != 0:
             assert process.returncode == 143
             assert "; the same command resumes" in said  # what is saved, if it was training still
