@@ -5,8 +5,8 @@
 FOLDER has sound files of about 30 s. The benchmark predicts one of them, a folder of --clips of
 them with and without figures, and one file of --minutes, each with the ONNX file of the suite's
 model and through Keras. The floors are the import of the necessary packages, and decoding and
-resampling the same files on all cores. --musicnn adds embed.py with musicnn's graph
-(requirements/encoders.txt).
+resampling the same files on all cores. Then it times the parts of a prediction in one thread.
+--musicnn adds embed.py with musicnn's graph (requirements/encoders.txt).
 """
 
 import argparse
@@ -21,12 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from lib.features import audio_decoding
+from lib.features import audio_decoding, log_mel
 from lib.labels import SOUND
+from lib.models import classifiers
+from lib.prediction import Predictor
 
 RATE = 44_100  # Hz, of the long file
 IMPORTS = "import onnxruntime, soundfile, soxr, numpy"
@@ -61,6 +64,7 @@ def main(argv=None) -> int:
         seconds = join(files, args.minutes * 60, long)
         one_clip(files[0], keras, folder)
         folder_of_clips(clips, keras, folder, musicnn=args.musicnn)
+        parts_of_a_clip(files)
         long_file(long, seconds, keras, folder)
     return 0
 
@@ -89,9 +93,31 @@ def folder_of_clips(clips: Path, keras: Path, folder: Path, musicnn: bool) -> No
     }
     if musicnn:
         out = folder / "musicnn.codes"
-        lines["musicnn's graph"] = ["embed.py", "-i", clips, "-o", out, "--with", "musicnn:MTT"]
+        line = ["embed.py", "-i", clips, "-o", out, "--with", "musicnn:MTT", "--overwrite"]
+        lines["musicnn's graph"] = line
     print(f"a folder of {number} clips, each line once more at the end, the better of both:")
     compare(lines, 30 * number)
+
+
+def parts_of_a_clip(files: list[Path]) -> None:
+    """Print milliseconds per clip of the parts of a prediction, in this thread."""
+    (classifier,) = Predictor.load().classifiers
+    features, marks = classifier.features, []
+    length = features["window_frames"]
+    for path in files:
+        marks.append([time.perf_counter()])
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples = soxr.resample(samples.mean(axis=1), rate, features["sample_rate"])
+        marks[-1].append(time.perf_counter())
+        frames = log_mel.log_mel_frames([samples / np.abs(samples).max()], features)
+        batches = list(log_mel.cut(frames, length, length, size=classifiers.BATCH))
+        marks[-1].append(time.perf_counter())
+        for batch in batches:
+            classifier.predict(batch)
+        marks[-1].append(time.perf_counter())
+    decoding, frames, network = 1000 * np.diff(marks).mean(axis=0)
+    print("parts of a clip, in one thread: ", end="")
+    print(f"decoding {decoding:.1f} ms, log-mel {frames:.1f} ms, network {network:.1f} ms")
 
 
 def long_file(path: Path, seconds: float, keras: Path, folder: Path) -> None:

@@ -14,8 +14,6 @@ from lib.console import say
 from lib.errors import UserError
 from lib.labels import CODES, LANGUAGES, SOURCES
 
-_ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
-_EPOCHS = "maximum number of epochs (1, 2, …)"
 SET = "override a line of settings.py for this run; may be repeated"
 
 
@@ -31,10 +29,8 @@ def plain_parser(docstring: str | None) -> argparse.ArgumentParser:
 def parser(docstring: str | None) -> argparse.ArgumentParser:
     """A parser with the flags that every stage takes."""
     p = plain_parser(docstring)
-    p.add_argument("--iterations", type=at_least(1), metavar="N", help=_ITERATIONS)
     p.add_argument("--overwrite", action="store_true", help="replace existing results")
     p.add_argument("--seed", type=at_least(0), metavar="N", help="seed of random draws (0, 1, …)")
-    p.add_argument("--epochs", type=at_least(1), metavar="N", help=_EPOCHS)
     p.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=SET)
     return p
 

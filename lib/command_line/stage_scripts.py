@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _MUSIC = "music to pretrain on, without its labels"
 _PRETRAINING_FOLDS = "pretrain once per fold of the music, for a transfer with the same folds"
 _FOLDS = "cross-validate with K folds of all clips instead of testing on the test split"
+_ITERATIONS = "independent runs it_0 … it_N-1 (1, 2, …; the paper averages 4)"
+_EPOCHS = "maximum number of epochs (1, 2, …)"
 _RELEASE = "y = train the encoder too (Full), n = keep it frozen (Feat. Ext.)"
 _NESTED = "(--folds) choose a recipe per fold on inner folds: FILE has one per line, as for --set"
 _BY_ITSELF = "a probe needs no --nested: it always chooses its C within its training clips"
@@ -121,6 +123,8 @@ def _model_flags(
     add = p.add_argument
     add("-mod", "--model", required=required, choices=tuple(models), help="which encoder")
     add("-pl", "--path-load", "--path_load", type=Path, metavar="FOLDER", help=place)
+    add("--iterations", type=flags.at_least(1), metavar="N", help=_ITERATIONS)
+    add("--epochs", type=flags.at_least(1), metavar="N", help=_EPOCHS)
     add("--folds", type=flags.at_least(2), metavar="K", help=folds)
     add("--groups", choices=("artist",), help="(--folds) keep each artist in one fold")
     add("--deterministic", action="store_true", help="make weights reproducible, bit for bit")

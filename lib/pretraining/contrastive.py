@@ -39,5 +39,5 @@ CONTRASTIVE = Objective(
     _stretches,
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     # share of the predictions whose true latent has the highest score
-    partial(keras.metrics.SparseCategoricalAccuracy, name="told_apart"),
+    partial(keras.metrics.SparseCategoricalAccuracy, name="accuracy"),
 )

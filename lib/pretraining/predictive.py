@@ -31,5 +31,5 @@ PREDICTIVE = Objective(
     _sequences,
     "binary_crossentropy",
     # share of the pairs of past and future that are recognised as true or false
-    partial(keras.metrics.BinaryAccuracy, name="told_apart"),
+    partial(keras.metrics.BinaryAccuracy, name="accuracy"),
 )

@@ -68,6 +68,7 @@ BAD = [
         "pretrain_cpc.py -s e -mod model_cpc --set run.first=1",
         "the last iteration is 0: use --iterations 2 or more",
     ),
+    ("generate_dataset.py -d s -l e --epochs 2", "unrecognized arguments: --epochs 2"),
     ("pretrain_cpc.py -s e -mod model_cpc --epochs two", "whole number of at least 1"),
     ("pretrain_cpc.py -s e -mod model_cpc --set cpc.pasta=4", "cpc.past=4"),
     ("pretrain_cpc.py -s e -mod model_cpc --set cpc.past=four", "it must be a whole number"),
@@ -86,7 +87,9 @@ def test_bad_flags_exit_with_2_and_a_message(line, message):
 
 
 def settings_of(*line, epochs=()):
-    return flags.settings_from(flags.parser(None).parse_args(list(line)), epochs)
+    p = flags.parser(None)
+    p.add_argument("--epochs", type=int)
+    return flags.settings_from(p.parse_args(list(line)), epochs)
 
 
 def test_flags_go_over_set_and_set_over_the_file():
