@@ -74,20 +74,23 @@ def finish(stage):
 
 
 def peak(stage):
-    """Peak resident memory in MB of a stage, summed over its processes at each moment."""
+    """Peak memory in MB of a stage, summed over its processes at each moment: resident, and without
+    the pages of files, which the system can drop."""
     import psutil
 
-    highest = 0
+    resident = own = 0
     while stage.poll() is None:
         try:
             parent = psutil.Process(stage.pid)
             family = [parent, *parent.children(recursive=True)]
-            highest = max(highest, sum(process.memory_info().rss for process in family))
+            memory = [process.memory_info() for process in family]
+            resident = max(resident, sum(part.rss for part in memory))
+            own = max(own, sum(part.rss - part.shared for part in memory))
         except psutil.NoSuchProcess:
             pass
         time.sleep(0.02)
     finish(stage)
-    return highest / 1e6
+    return resident / 1e6, own / 1e6
 
 
 def files(folder):
@@ -99,7 +102,7 @@ def memory_and_disk(table, language, folder):
     for name, hours in (("20 min", 1 / 3), ("30 h", 30.0)):
         data, out = links(table, language, hours, folder / f"{hours:.1f}"), folder / f"out {name}"
         began = time.monotonic()
-        peaks[name] = peak(start(data, out, language, "--set", "dataset.workers=2"))
+        peaks[name], _ = peak(start(data, out, language, "--set", "dataset.workers=2"))
         took = time.monotonic() - began
         lengths = pd.read_csv(out / "split.csv")["length"]
         size = sum(path.stat().st_size for path in out.iterdir())

@@ -7,7 +7,8 @@ Prints, for the suite's CPC encoder (random weights, full width) and openSMILE's
     overhead   CPU seconds of the stage, from sound files to the codes file, / of the encoder alone
                on the same samples, decoded before: alternating, the minimum of several rounds. The
                time for one clip (the start of the stage) is reported alone and left out of both
-    memory     peak resident memory of embed.py for one file of `hours` / for one of 20 min
+    memory     peak resident memory of embed.py for one file of 20 min and one of `hours`; the same
+               without the pages of files, which the system can drop
 """
 
 import contextlib
@@ -169,11 +170,14 @@ def memory(text, hours, folder):
             stderr=subprocess.PIPE,
         )
         peaks.append(peak(stage))
-    print(
-        f"{named(text)}: peak memory {peaks[0]:.0f} MB for 20 min, {peaks[1]:.0f} MB for "
-        f"{hours:g} h: {peaks[1] / peaks[0]:.2f}",
-        flush=True,
-    )
+    for name, (short, long) in zip(
+        ("peak memory", "without pages of files"), zip(*peaks, strict=True), strict=True
+    ):
+        print(
+            f"{named(text)}: {name} {short:.0f} MB for 20 min, {long:.0f} MB for {hours:g} h: "
+            f"{long / short:.2f}",
+            flush=True,
+        )
 
 
 def parse_args(argv=None):
