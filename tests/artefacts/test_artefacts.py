@@ -119,6 +119,17 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_replaced_folder_keeps_your_files_but_no_figure_of_the_old_one(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("model.keras", "curves.png", "notes.txt"):
+        (folder / name).write_text("old")
+    with files.whole_folder(folder, replaced=["curves.png", "confusion.png"]) as new:
+        (new / "model.keras").write_text("new")
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    assert found == {"model.keras": "new", "notes.txt": "old"}
+
+
 def test_leavings_of_killed_processes_are_cleared(tmp_path):
     """Also one that had this number: in a container every process has the number 1."""
     dead = [tmp_path / f".{kind}-{os.getpid()}-run" for kind in ("new", "old")]

@@ -130,6 +130,12 @@ def test_opensmile_says_that_a_sound_is_too_short(tmp_path, capsys):
 
 @pytest.mark.slow
 @needs("resemblyzer")
+def test_resemblyzer_takes_no_name_of_a_network():
+    with pytest.raises(UserError, match="expected no :large after its name"):
+        catalogue.find("resemblyzer:large", configuration.load())
+
+
+@needs("resemblyzer")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_resemblyzer_gives_the_partial_embeddings_of_its_package(songs, tmp_path, monkeypatch):
     codes, samples = embedded("resemblyzer", songs, tmp_path / "x.codes")

@@ -328,6 +328,22 @@ def test_one_file_that_cannot_be_written_does_not_stop_the_others(music, model, 
     assert (out / "song.mp3.json").is_file()
 
 
+def test_an_error_without_a_file_name_is_told_with_the_input(
+    music, model, tmp_path, capsys, monkeypatch
+):
+    def broken(source, *more, **options):
+        if source.name.endswith("wav"):
+            raise OSError("the stream ended")
+        return written(source, *more, **options)
+
+    written = output_files.write
+    monkeypatch.setattr(output_files, "write", broken)
+    line = ["--model", model, "-i", str(music / "song.wav"), str(music / "song.mp3")]
+    assert predict.main([*line, "-o", str(tmp_path / "out")]) == 2
+    assert "song.wav: the stream ended" in capsys.readouterr().err
+    assert (tmp_path / "out/song.mp3.json").is_file()
+
+
 def test_two_inputs_never_share_their_outputs(music, model, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()

@@ -89,6 +89,13 @@ def test_music_without_labels_is_pretrained_on_per_fold_without_its_test(place, 
     assert (whole / "confusion.png").is_file()
     assert cpc("-s u -m e -rel n", *FOLDS, "--seed", "1", "--overwrite") == 2  # other folds
     assert "fold_1 was pretrained on other clips than those to train on" in capsys.readouterr().err
+    assert pretrain_cpc.main(["-m", "e", "-mod", "model_cpc_nce", *TINY]) == 0
+    record = place / "models" / "music" / "english" / "model_cpc_nce.it_0" / "run.json"
+    text = record.read_text()
+    clips = inputs(record.parent)["dataset"]["train"].split(",")[0]
+    record.write_text(text.replace(clips, "0" * len(clips)))
+    assert cpc("-s u -m e -rel n") == 2
+    assert "it_0 was pretrained on other clips than those to train on" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         pretrain_cpc.main(["-s", "e", "-mod", "model_cpc_nce", *FOLDS])
     assert "--folds needs -m" in capsys.readouterr().err

@@ -80,8 +80,10 @@ def test_folds_of_the_data_set_are_used(pool, tmp_path, capsys):
     assert "others are drawn" in capsys.readouterr().out
     table["fold"] = np.arange(40) % 2 + 1
     table.to_csv(tmp_path / "split.csv", index=False)
-    with pytest.raises(UserError, match="divide 10 artists"):
+    with pytest.raises(UserError, match="divide 10 artists: leave out --groups, ask for another"):
         list(folds.divide(pool, Folds(2, "artist"), tmp_path, 0.2, 0))
+    with pytest.raises(UserError, match="divide 1 sets of equal recordings: ask for another"):
+        list(folds.divide(pool, Folds(2), tmp_path, 0.2, 0))
 
 
 def test_what_cannot_be_divided_is_told(pool, tmp_path):
