@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -66,7 +67,7 @@ def fit_predict(
     predicted, penalties = {}, {}
     for task, classes in tasks.items():
         true = labels[task]
-        machine = make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
+        machine = make_pipeline(StandardScaler(), SVC(kernel=_kernel, class_weight="balanced"))
         inner = _inner_folds(true, groups)
         if inner < 2:  # too few groups to choose C
             machine.set_params(svc__C=1.0)
@@ -78,6 +79,12 @@ def fit_predict(
         predicted[task] = np.eye(classes, dtype=np.float32)[machine.predict(features["test"])]
         penalties[task] = machine.best_params_["svc__C"] if inner >= 2 else 1.0
     return predicted, penalties
+
+
+def _kernel(features: np.ndarray, learnt: np.ndarray) -> np.ndarray:
+    """SVC's own kernel with its own gamma : float64 (n, m); by matrix products, which are several
+    times as fast with thousands of features."""
+    return rbf_kernel(features, learnt, gamma=1 / (learnt.shape[1] * learnt.var()))
 
 
 def _inner_folds(true: np.ndarray, groups: np.ndarray) -> int:
