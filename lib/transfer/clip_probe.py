@@ -84,7 +84,7 @@ def fit_predict(
 def _kernel(features: np.ndarray, learnt: np.ndarray) -> np.ndarray:
     """SVC's own kernel with its own gamma : float64 (n, m); by matrix products, which are several
     times as fast with thousands of features."""
-    return rbf_kernel(features, learnt, gamma=1 / (learnt.shape[1] * learnt.var()))
+    return rbf_kernel(features, learnt, gamma=1 / (learnt.shape[1] * (learnt.var() or 1)))
 
 
 def _inner_folds(true: np.ndarray, groups: np.ndarray) -> int:

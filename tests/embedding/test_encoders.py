@@ -128,13 +128,13 @@ def test_opensmile_says_that_a_sound_is_too_short(tmp_path, capsys):
         catalogue.find("opensmile:x", {})
 
 
-@pytest.mark.slow
 @needs("resemblyzer")
 def test_resemblyzer_takes_no_name_of_a_network():
     with pytest.raises(UserError, match="expected no :large after its name"):
         catalogue.find("resemblyzer:large", configuration.load())
 
 
+@pytest.mark.slow
 @needs("resemblyzer")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_resemblyzer_gives_the_partial_embeddings_of_its_package(songs, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.svm import SVC
 
 from lib.transfer import clip_probe
 
@@ -28,3 +29,15 @@ def test_the_statistics_of_codes_are_of_the_windows_of_each_clip(windows):
     own = codes[windows.recording == 4].astype(float)
     expected = [*own.mean(axis=0), *np.sqrt(((own - own.mean(axis=0)) ** 2).mean(axis=0))]
     assert found.shape == (8, 6) and found[4] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_kernel_is_that_of_scikit_learns_machine():
+    rng = np.random.default_rng(0)
+    learnt, new, labels = rng.normal(size=(40, 9)), rng.normal(size=(5, 9)), np.arange(40) % 4
+    learnt[:, 0] = new[:, 0] = 0  # as standardised features that are the same in all clips
+    answers = [
+        SVC(kernel=kernel).fit(learnt, labels).decision_function(new)
+        for kernel in ("rbf", clip_probe._kernel)
+    ]
+    np.testing.assert_allclose(*answers, rtol=0, atol=1e-12)
+    assert (clip_probe._kernel(learnt * 0, learnt * 0) == 1).all()
